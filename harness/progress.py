@@ -36,7 +36,8 @@ class Progress:
     def say(self, text: str) -> None:
         """One line that stays."""
         if not self._quiet:
-            self._console.print(text, markup=False)
+            # One line is one line: whoever reads a log greps for it.
+            self._console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def task(self, label: str, unit: str = "") -> Iterator[Task]:

@@ -1,0 +1,226 @@
+"""What the page of one case shows, read from its cells and their artefacts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import Markup
+
+from harness.analysis import verifier_log
+from harness.analysis.cell import image_key, readable_maps
+from harness.analysis.compare import Row
+from harness.programs.protocol import MECHANISMS, Mechanism
+from harness.results.model import BAD, Cell, JitImage, Root
+
+# A page stays light: longer artefacts are shown in part and linked.
+_LOG_LINES = 400
+_CODE_LINES = 1500
+_MAP_ENTRIES = 64
+
+_HEADER = re.compile(r"^; (?P<symbol>\S+) addr=\S* bytes=(?P<bytes>\d+)")
+_INSN = re.compile(r"^\s*([0-9a-f]+):  (\S+)(?: (.*))?$")
+# A retpoline or ITS thunk, memory, a register.
+_INDIRECT = re.compile(r"__x86_indirect|.*\[|r(\d+|[abcd]x|[sd]i|[bs]p)$")
+
+
+@dataclass(frozen=True)
+class _File:
+    text: str
+    path: str
+    cut: bool
+
+
+# Escaped here and not in the template: a page has thousands of instructions.
+_PLAIN = Markup("<i>%s</i>%s %s")
+_MARKED = Markup('<span class="%s"><i>%s</i>%s %s</span>')
+_LINKED = Markup('<span class="call"><i>%s</i>%s <a href="#%s">%s</a></span>')
+
+
+@dataclass
+class _Image:
+    """One JIT image. ``shared`` names the programs that call it, ``equal`` counts equal code on the page."""
+
+    anchor: str
+    symbol: str
+    bytes: int
+    digest: str = ""
+    shared: list[str] = field(default_factory=list)
+    equal: int = 1
+    code: list[Markup] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program in one column. ``target``: it is tail-called and no root."""
+
+    root: Root
+    target: bool
+    log: _File | None
+    xlated: _File | None
+    jit_path: str
+    images: list[_Image]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One cell: a mechanism on a kernel."""
+
+    cell: Cell
+    row: Row | None
+    bad: bool
+    programs: dict[str, _Program]
+    files: list[tuple[str, str]]
+
+
+def context(
+    run_dir: Path,
+    cells: Sequence[Cell],
+    rows: Mapping[tuple[str, str, Mechanism], Row],
+    *,
+    up: str,
+) -> dict[str, object]:
+    """The template's variables. ``run_dir`` is resolved; ``up`` leads from the page to report/."""
+    cells = sorted(cells, key=lambda cell: (cell.kernel, MECHANISMS.index(cell.mechanism)))
+    columns = [
+        _column(run_dir, cell, rows.get((cell.case, cell.kernel, cell.mechanism)), f"c{index}")
+        for index, cell in enumerate(cells)
+    ]
+    images = [image for column in columns for program in column.programs.values() for image in program.images]
+    digests = [image.digest for image in images]
+    for image in images:
+        image.equal = digests.count(image.digest) if image.digest else 1
+    return {
+        "columns": columns,
+        "several_kernels": len({cell.kernel for cell in cells}) > 1,
+        "names": list(dict.fromkeys(name for column in columns for name in column.programs)),
+        "sources": _sources(run_dir, cells),
+        "maps": _maps(cells),
+        "runs": _runs(cells),
+        "figures": list(
+            dict.fromkeys(name for column in columns if column.row for name in column.row.figures)
+        ),
+        "up": up,
+        "files_up": "../" + up,
+    }
+
+
+def _read(run_dir: Path, relative: str, *, lines: int, end: bool) -> _File | None:
+    """An artefact's text, its first or last ``lines`` lines. None where it is not there."""
+    path = (run_dir / relative).resolve()
+    if not path.is_relative_to(run_dir) or not path.is_file():
+        return None
+    content = path.read_text(encoding="utf-8", errors="replace")
+    if content.count("\n") <= lines:
+        return _File(content, relative, cut=False)
+    kept = verifier_log.tail(content, lines) if end else "\n".join(content.split("\n", lines)[:lines])
+    return _File(kept, relative, cut=True)
+
+
+def _artefact(cell: Cell, name: str) -> str:
+    return cell.artefacts.get(name) or next(
+        (path for path in cell.artefacts.values() if path.rsplit("/", 1)[-1] == name), ""
+    )
+
+
+def _column(run_dir: Path, cell: Cell, row: Row | None, prefix: str) -> _Column:
+    callers: dict[str, list[str]] = {}
+    for root in (*cell.roots, *cell.targets):
+        for image in root.jit.images:
+            if key := image_key(image):
+                callers.setdefault(key, []).append(root.name)
+    programs = {
+        root.name: _program(run_dir, cell, root, target, callers, f"{prefix}-{index}")
+        for index, (root, target) in enumerate(
+            [*((root, False) for root in cell.roots), *((root, True) for root in cell.targets)]
+        )
+    }
+    return _Column(cell, row, cell.outcome in BAD, programs, sorted(cell.artefacts.items()))
+
+
+def _program(
+    run_dir: Path, cell: Cell, root: Root, target: bool, callers: Mapping[str, list[str]], prefix: str
+) -> _Program:
+    def read(suffix: str, lines: int, *, end: bool = False) -> _File | None:
+        path = _artefact(cell, f"{root.name}.{suffix}")
+        return _read(run_dir, path, lines=lines, end=end) if path else None
+
+    asm = read("jited.asm", _CODE_LINES)
+    return _Program(
+        root,
+        target,
+        log=read("verifier.log", _LOG_LINES, end=True),
+        xlated=read("xlated.txt", _CODE_LINES),
+        jit_path=asm.path if asm and asm.cut else "",
+        images=_images(asm.text if asm else "", root.jit.images, callers, prefix),
+    )
+
+
+def _images(
+    asm: str, known: Sequence[JitImage], callers: Mapping[str, list[str]], prefix: str
+) -> list[_Image]:
+    images: list[_Image] = []
+    lines = asm.splitlines()
+    heads = [match.group("symbol") for line in lines if (match := _HEADER.match(line))]
+    anchors = {symbol: f"{prefix}-{index}" for index, symbol in enumerate(heads)}
+    for line in lines:
+        head = _HEADER.match(line)
+        if head:
+            facts = known[len(images)] if len(images) < len(known) else None
+            shared = callers.get(image_key(facts), []) if facts else []
+            images.append(
+                _Image(
+                    f"{prefix}-{len(images)}",
+                    head.group("symbol"),
+                    int(head.group("bytes")),
+                    digest=facts.sha256[:10] if facts else "",
+                    shared=shared if len(shared) > 1 else [],
+                )
+            )
+        elif images and (insn := _INSN.match(line)):
+            images[-1].code.append(_insn(insn, anchors))
+    return images
+
+
+def _insn(match: re.Match[str], anchors: Mapping[str, str]) -> Markup:
+    offset, mnemonic, operands = match.group(1), match.group(2), match.group(3) or ""
+    if mnemonic not in ("call", "jmp") or operands[:1].isdigit() or operands.endswith("return_thunk"):
+        return _PLAIN % (offset, mnemonic, operands)
+    if _INDIRECT.match(operands):
+        return _MARKED % ("thunk", offset, mnemonic, operands)
+    anchor = anchors.get(operands.split("+", 1)[0])
+    if anchor is None:
+        return _MARKED % ("call", offset, mnemonic, operands)
+    return _LINKED % (offset, mnemonic, anchor, operands)
+
+
+def _sources(run_dir: Path, cells: Sequence[Cell]) -> list[tuple[str, _File]]:
+    """Each different C source once, under the names of the mechanisms that load it."""
+    found: dict[str, tuple[list[str], _File]] = {}
+    for cell in cells:
+        path = _artefact(cell, "source.bpf.c")
+        file = _read(run_dir, path, lines=_CODE_LINES, end=False) if path else None
+        if file:
+            names, _ = found.setdefault(file.text, ([], file))
+            if cell.mechanism not in names:
+                names.append(cell.mechanism)
+    return [(", ".join(names), file) for names, file in found.values()]
+
+
+def _maps(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
+    """Rows "map[key]" → value per cell."""
+    tables = [readable_maps(cell.results) for cell in cells]
+    keys = list(dict.fromkeys(key for table in tables for key in table))
+    return [(key, [table.get(key, "") for table in tables]) for key in keys[:_MAP_ENTRIES]]
+
+
+def _runs(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
+    """Rows "root, input" → return value per cell."""
+    tables = [
+        {f"{root.name} · {run.input}": str(run.retval) for root in cell.roots for run in root.runs}
+        for cell in cells
+    ]
+    keys = list(dict.fromkeys(key for table in tables for key in table))
+    return [(key, [table.get(key, "") for table in tables]) for key in keys]

@@ -1,0 +1,139 @@
+"""The HTML report: a folder of static pages that opens from disk, without a network or a server."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+
+from harness.analysis.compare import Comparison, Row, compare
+from harness.report import case_page, junit, ktap, text, veristat
+from harness.results.model import BAD, Cell, Run
+
+_TEMPLATES = "templates"
+_COLUMNS = (
+    "roots",
+    "jit_images",
+    "jit_bytes",
+    "direct_calls",
+    "indirect_branches",
+    "retpoline_calls",
+    "processed_insns",
+    "total_states",
+    "insns_per_run",
+)
+
+
+def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
+    """Write report/, junit.xml, results.ktap and the veristat CSV into the run folder.
+
+    Returns report/index.html. Safe to repeat; artefacts that are missing are left out.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    junit.write(run_dir / "junit.xml", cells)
+    ktap.write(run_dir / "results.ktap", cells)
+    veristat.write(run_dir, cells)
+    return write(run_dir, run, cells)
+
+
+def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
+    """Write the HTML pages alone. Returns the index."""
+    report = run_dir / "report"
+    report.mkdir(parents=True, exist_ok=True)
+    comparison = compare(cells)
+    pages = _pages(cells)
+    (report / "report.css").write_text(_asset("report.css"), encoding="utf-8")
+    index = report / "index.html"
+    index.write_text(_index(run, cells, comparison, pages), encoding="utf-8")
+    ratios = {(row.case, row.kernel, row.mechanism): row for row in comparison.rows}
+    groups: dict[str, list[Cell]] = {case: [] for case in pages}
+    for cell in cells:
+        groups[cell.case].append(cell)
+    for case, page in pages.items():
+        path = report / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        context = case_page.context(run_dir.resolve(), groups[case], ratios, up="../" * page.count("/"))
+        path.write_text(_render("case.html.j2", run=run, case=case, **context), encoding="utf-8")
+    return index
+
+
+def _pages(cells: Sequence[Cell]) -> dict[str, str]:
+    """Case name → its page, relative to report/. Names become safe and stay unique."""
+    pages: dict[str, str] = {}
+    taken: set[str] = set()
+    for case in dict.fromkeys(cell.case for cell in cells):
+        parts = [re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "_" for part in case.split("/")]
+        base = page = "case/" + "/".join(parts)
+        number = 2
+        while page in taken:
+            page, number = f"{base}-{number}", number + 1
+        taken.add(page)
+        pages[case] = page + ".html"
+    return pages
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, _TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=text.number, ratio=text.ratio, url=lambda path: quote(path, safe="/+"), plural=text.plural
+    )
+    environment.globals.update(heads=text.HEADS, verdict=text.verdict, headline=text.headline, bad=BAD)
+    return environment
+
+
+def _render(template: str, **context: object) -> str:
+    return _environment().get_template(template).render(**context)
+
+
+def _types(cell: Cell) -> str:
+    return " + ".join(root.type for root in cell.roots)
+
+
+def _index(run: Run, cells: Sequence[Cell], comparison: Comparison, pages: dict[str, str]) -> str:
+    by_key = {(cell.case, cell.kernel, cell.mechanism): cell for cell in cells}
+    rows: list[tuple[Row, Cell]] = [
+        (row, by_key[row.case, row.kernel, row.mechanism])
+        for row in sorted(comparison.rows, key=lambda row: row.case)
+    ]
+    totals = comparison.summary.totals
+    return _render(
+        "index.html.j2",
+        run=run,
+        summary=comparison.summary,
+        rows=[(row, _types(cell)) for row, cell in rows],
+        pages=pages,
+        outcomes=_outcomes(cells),
+        columns=[name for name in _COLUMNS if any(name in row.figures for row, _ in rows)],
+        headline_columns=[name for name in text.HEADLINE if any(name in total.sums for total in totals)],
+        kernels=list(dict.fromkeys(row.kernel for row, _ in rows)),
+        mechanisms=list(dict.fromkeys(total.mechanism for total in totals)),
+        verdicts=sorted({text.verdict(row.verdict, row.outcome) for row, _ in rows}),
+        script=_asset("table.js"),
+    )
+
+
+_WORDS = {"pass": "as expected", "xfail": "expected failures", "skip": "not expressible"}
+
+
+def _outcomes(cells: Sequence[Cell]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for cell in cells:
+        word = "not as expected" if cell.outcome in BAD else _WORDS.get(cell.outcome, cell.outcome)
+        counts[word] = counts.get(word, 0) + 1
+    return counts

@@ -1,0 +1,85 @@
+"use strict";
+// Sorts and filters the table of cases. The state lives in the address, so that it can be sent to somebody.
+(() => {
+  const form = document.getElementById("filter");
+  const body = document.querySelector("#cases tbody");
+  const heads = [...document.querySelectorAll("#cases th")];
+  const rows = [...body.rows].map((row, index) => ({
+    row,
+    index,
+    text: `${row.textContent} ${row.dataset.text}`.toLowerCase(),
+  }));
+  let sorted = "";
+
+  const filter = () => {
+    const words = form.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const exact = ["kernel", "mechanism", "verdict"].filter((name) => form[name]?.value);
+    let shown = 0;
+    let last = "";
+    for (const { row, text } of rows) {
+      const hit = exact.every((name) => row.dataset[name] === form[name].value) &&
+        words.every((word) => text.includes(word));
+      row.hidden = !hit;
+      if (!hit) continue;
+      shown += 1;
+      const name = row.cells[0].textContent;
+      row.classList.toggle("first", name !== last);
+      last = name;
+    }
+    document.getElementById("count").textContent = shown === rows.length ? "" : `${shown} of ${rows.length}`;
+  };
+
+  const sort = () => {
+    const down = sorted.startsWith("-");
+    const column = heads.findIndex((head) => head.dataset.key === sorted.replace(/^-/, ""));
+    heads.forEach((head, index) => {
+      if (index === column) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+    if (column < 0) {
+      rows.sort((a, b) => a.index - b.index);
+    } else {
+      const numeric = "number" in heads[column].dataset;
+      const value = ({ row }) => {
+        const cell = row.cells[column];
+        if (!numeric) return cell.textContent;
+        return cell.dataset.value === "" ? NaN : Number(cell.dataset.value);
+      };
+      const keyed = rows.map((entry) => [value(entry), entry]);
+      keyed.sort(([a, x], [b, y]) => {
+        // Cells without a figure come last in either direction.
+        if (numeric && (Number.isNaN(a) || Number.isNaN(b))) return Number.isNaN(a) - Number.isNaN(b) || x.index - y.index;
+        const order = numeric ? a - b : a.localeCompare(b);
+        return (down ? -order : order) || x.index - y.index;
+      });
+      keyed.forEach(([, entry], index) => { rows[index] = entry; });
+    }
+    body.append(...rows.map(({ row }) => row));
+  };
+
+  const save = () => {
+    const state = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    if (sorted) state.set("sort", sorted);
+    history.replaceState(null, "", `#${state}`);
+  };
+
+  const load = () => {
+    const state = new URLSearchParams(location.hash.slice(1));
+    for (const field of form.elements) if (field.name) field.value = state.get(field.name) ?? "";
+    sorted = state.get("sort") ?? "";
+    sort();
+    filter();
+  };
+
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", () => { filter(); save(); });
+  heads.forEach((head) => head.querySelector("button").addEventListener("click", () => {
+    const key = head.dataset.key;
+    sorted = sorted === key ? `-${key}` : sorted === `-${key}` ? "" : key;
+    sort();
+    filter();
+    save();
+  }));
+  window.addEventListener("hashchange", load);
+  load();
+})();

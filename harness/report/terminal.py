@@ -1,0 +1,203 @@
+"""The comparison as tables for a terminal, or for a pipe: there nothing is ever cut or coloured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.analysis.compare import Changes, Comparison, Note, Row, Summary
+from harness.report import text
+from harness.results.model import BAD
+
+# Wider than any table: without a terminal no name is folded or cut.
+_UNLIMITED = 10_000
+_SHOWN = 8
+_COLUMNS = (
+    "roots",
+    "jit_images",
+    "jit_bytes",
+    "direct_calls",
+    "indirect_branches",
+    "retpoline_calls",
+    "processed_insns",
+    "total_states",
+    "insns_per_run",
+)
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A console for ``stream`` (stdout). rich honours NO_COLOR and colours only a terminal."""
+    stream = stream or sys.stdout
+    width = None if stream.isatty() else _UNLIMITED
+    return Console(
+        file=stream, highlight=False, markup=False, emoji=False, width=width, soft_wrap=width is not None
+    )
+
+
+def print_headline(comparison: Comparison, out: Console, *, title: str = "") -> None:
+    """The table a person reads first, then what deserves a line."""
+    summary = comparison.summary
+    kernels = list(dict.fromkeys(total.kernel for total in summary.totals))
+    name = title or ", ".join(kernels)
+    out.print(f"\n  Sharing one body between N root programs, against a tail call ({name})\n")
+    out.print(Padding(_headline(comparison, len(kernels) > 1), (0, 0, 0, 2), expand=False))
+    out.print()
+    for line in notes(summary):
+        out.print(Padding(line, (0, 0, 0, 2), expand=False))
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
+
+
+def _headline(comparison: Comparison, several: bool) -> Table:
+    totals = comparison.summary.totals
+    shown = [name for name in text.HEADLINE if any(name in total.sums for total in totals)]
+    table = _table(*(["kernel"] if several else []), "")
+    table.add_column("accepted", justify="right")
+    for name in shown:
+        label = "indirect branches" if name == "indirect_branches" else text.HEADS[name]
+        table.add_column(label, justify="right")
+    for total in totals:
+        lead = [total.kernel] if several else []
+        if total.unsupported == total.cells:
+            table.add_row(*lead, total.mechanism, "unsupported", *("" for _ in shown), style="bright_black")
+            continue
+        figures = [text.headline(total, name) for name in shown]
+        table.add_row(*lead, total.mechanism, text.number(total.accepted), *figures)
+    return table
+
+
+def _list(label: str, listed: Sequence[Note], style: str = "", *, mechanisms: bool = False) -> Text:
+    line = Text(f"{label}: ", style=style)
+    if not listed:
+        return line.append("none")
+    cases = list(dict.fromkeys(note.case for note in listed))
+    first = f"{cases[0]} ({listed[0].mechanism})" if mechanisms else cases[0]
+    line.append(f"{text.plural(len(cases), 'case')}, e.g. {first}")
+    if listed[0].reason:
+        line.append(f" ({listed[0].reason})")
+    return line
+
+
+def notes(summary: Summary) -> list[Text]:
+    """One line for each list of the summary, then one for each cell that is not as expected."""
+    lines = [_list("not expressible as a tail call", summary.not_expressible)]
+    for mechanism in dict.fromkeys(note.mechanism for note in summary.refused):
+        refused = [note for note in summary.refused if note.mechanism == mechanism]
+        lines.append(_list(f"refused by {mechanism}, accepted as duplicate", refused))
+    worse = Text(f"worse than tail_call: {text.plural(len(summary.worse), 'cell')} (verified insns > 2x)")
+    if summary.worse:
+        first = summary.worse[0]
+        worse.append(f", first: {first.case} ({first.mechanism}) {text.ratio(first.ratio)}")
+    lines.append(worse)
+    if summary.unsupported:
+        mechanisms = ", ".join(dict.fromkeys(note.mechanism for note in summary.unsupported))
+        count = text.plural(len(summary.unsupported), "cell")
+        lines.append(
+            Text(f"unsupported: {count} ({mechanisms}: this kernel does not know it)", "bright_black")
+        )
+    if not summary.unexpected:
+        return [*lines, Text("not as expected: none")]
+    lines.append(Text(f"not as expected: {text.plural(len(summary.unexpected), 'cell')}", style="bold red"))
+    for note in summary.unexpected[:_SHOWN]:
+        lines.append(Text(f"  {note.case} ({note.mechanism}, {note.kernel}): {note.reason}", style="red"))
+    if len(summary.unexpected) > _SHOWN:
+        lines.append(Text(f"  and {len(summary.unexpected) - _SHOWN} more", style="red"))
+    return lines
+
+
+# Left out in this order where a terminal is too narrow for all.
+_SPARE = ("total_states", "roots", "retpoline_calls", "direct_calls", "jit_images", "indirect_branches")
+
+
+def print_table(comparison: Comparison, out: Console) -> None:
+    """Every case: verdict and figures per mechanism, each with its ratio to the baseline.
+
+    On a terminal a case is a heading and columns that do not fit are left out, by name; elsewhere every
+    line is complete in itself.
+    """
+    shown = [name for name in _COLUMNS if any(name in row.figures for row in comparison.rows)]
+    left_out: list[str] = []
+    unlimited = out.options.update(max_width=_UNLIMITED)
+    table = _cases(comparison, shown, headings=out.is_terminal)
+    for name in _SPARE:
+        if out.measure(table, options=unlimited).maximum <= out.width:
+            break
+        if name in shown:
+            shown.remove(name)
+            left_out.append(text.HEADS[name])
+            table = _cases(comparison, shown, headings=out.is_terminal)
+    out.print(table)
+    if left_out:
+        out.print(Text(f" left out for want of width: {', '.join(left_out)}", "bright_black"))
+
+
+def _cases(comparison: Comparison, shown: Sequence[str], *, headings: bool) -> Table:
+    several = len({row.kernel for row in comparison.rows}) > 1
+    heads = ["mechanism", *(["kernel"] if several else []), "verdict"]
+    table = _table(*([] if headings else ["case"]), *heads)
+    for name in shown:
+        table.add_column(text.HEADS[name], justify="right")
+    previous = None
+    for row in sorted(comparison.rows, key=lambda row: row.case):
+        if headings and row.case != previous:
+            if previous is not None:
+                table.add_section()
+            table.add_row(Text(row.case, "bold"))
+        previous = row.case
+        lead = [f"  {row.mechanism}"] if headings else [row.case, row.mechanism]
+        kernel = [row.kernel] if several else []
+        table.add_row(*lead, *kernel, _verdict(row), *(_figure(row, name) for name in shown))
+    return table
+
+
+def _verdict(row: Row) -> Text:
+    word = text.verdict(row.verdict, row.outcome)
+    if row.outcome in BAD:
+        return Text(word if word == "not as expected" else f"{word} (not as expected)", style="bold red")
+    return Text(word, style="" if row.verdict else "bright_black")
+
+
+def _figure(row: Row, name: str) -> Text:
+    if name not in row.figures:
+        return Text("")
+    cell = Text(text.number(row.figures[name]))
+    if name != "roots":
+        shown = text.ratio(row.ratios[name]) if name in row.ratios else ""
+        cell.append(f" {shown:>5}", style="bright_black")
+    return cell
+
+
+def print_changes(changed: Changes, out: Console) -> None:
+    """What differs between two runs; verdicts and outcomes first."""
+    out.print(f"\n  {changed.a}  →  {changed.b}\n")
+    if changed.changes:
+        table = _table("case", "kernel", "mechanism", "what")
+        for head in ("before", "after", "ratio"):
+            table.add_column(head, justify="right", overflow="fold")
+        first = ("outcome", "verdict")
+        for change in sorted(changed.changes, key=lambda change: change.what not in first):
+            before, after = (
+                value if isinstance(value, str) else text.number(value) for value in (change.a, change.b)
+            )
+            shown = "" if isinstance(change.a, str) else text.ratio(change.ratio)
+            style = "bold" if change.what in first else ""
+            table.add_row(
+                change.case, change.kernel, change.mechanism, change.what, before, after, shown, style=style
+            )
+        out.print(Padding(table, (0, 0, 0, 2), expand=False))
+    out.print(f"  {text.plural(changed.cells, 'cell')} in both, {changed.same:,} without a difference")
+    for label, only in ((changed.a, changed.only_a), (changed.b, changed.only_b)):
+        if only:
+            out.print(f"  only in {label}: {', '.join(only[:_SHOWN])}{' ...' if len(only) > _SHOWN else ''}")

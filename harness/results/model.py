@@ -1,0 +1,151 @@
+"""The data model of a run: `Run` in run.json, one `Cell` per line in cells.jsonl."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from harness.programs.protocol import MapDump, Mechanism, Verdict
+
+SCHEMA = 1
+
+Outcome = Literal[
+    "pass", "fail", "xfail", "skip", "unsupported", "guest_crash", "guest_hang", "timeout", "infra_error"
+]
+#: Outcomes that make a run end 1 (infra_error: 4).
+BAD: frozenset[Outcome] = frozenset({"fail", "guest_crash", "guest_hang", "timeout", "infra_error"})
+
+
+class VerifierStats(msgspec.Struct, omit_defaults=True):
+    """The stats lines of a verifier log (kernel/bpf/verifier.c, print_verification_stats)."""
+
+    processed_insns: int = 0
+    total_states: int = 0
+    peak_states: int = 0
+    max_states_per_insn: int = 0
+    mark_read: int = 0
+    stack_depth: str = ""
+    verification_time_us: int = 0
+    truncated: bool = False
+
+
+class JitImage(msgspec.Struct):
+    """One JITed function. ``sha256`` is of the normalised code: equal code, equal hash.
+
+    ``addr`` tells whether two roots call the same image; it differs from boot to boot.
+    ``calls`` lists direct calls by symbol.
+    """
+
+    symbol: str
+    addr: str
+    sha256: str
+    bytes: int
+    direct_calls: int
+    indirect_branches: int
+    retpoline_calls: int
+    calls: list[str] = []
+
+
+class Jit(msgspec.Struct):
+    images: list[JitImage] = []
+
+
+class RunResult(msgspec.Struct, omit_defaults=True):
+    """One input. ``insns_per_run`` only where a machine with -icount measured it."""
+
+    input: str
+    retval: int
+    data_out: str = ""
+    insns_per_run: float | None = None
+
+
+class Root(msgspec.Struct):
+    """A root, or (in ``Cell.targets``) a program that roots tail-call into."""
+
+    name: str
+    type: str
+    verdict: Verdict
+    errno: int = 0
+    message: str = ""
+    verifier: VerifierStats = msgspec.field(default_factory=VerifierStats)
+    xlated_bytes: int = 0
+    jit: Jit = msgspec.field(default_factory=Jit)
+    runs: list[RunResult] = []
+    run_cnt: int = 0
+
+
+class Cost(msgspec.Struct):
+    """Totals over a cell's roots and targets; an image shared by roots counts once."""
+
+    roots: int = 0
+    jit_images: int = 0
+    jit_bytes: int = 0
+    direct_calls: int = 0
+    indirect_branches: int = 0
+    retpoline_calls: int = 0
+    xlated_bytes: int = 0
+    processed_insns: int = 0
+    total_states: int = 0
+
+
+class Expected(msgspec.Struct):
+    verdict: Verdict
+    message: str = ""
+
+
+class Cell(msgspec.Struct):
+    """One case under one mechanism on one kernel.
+
+    ``reason`` says in one line why the outcome is what it is, where it is not a plain pass.
+    ``artefacts`` maps names to paths relative to the run folder. ``results`` are the maps after
+    the steps, by name, for the oracle. ``verdict`` is empty where nothing was loaded.
+    """
+
+    case: str
+    kernel: str
+    mechanism: Mechanism
+    outcome: Outcome
+    verdict: Verdict | Literal[""] = ""
+    expected: Expected | None = None
+    roots: list[Root] = []
+    targets: list[Root] = []
+    cost: Cost = msgspec.field(default_factory=Cost)
+    artefacts: dict[str, str] = {}
+    reproduce: str = ""
+    reason: str = ""
+    results: list[MapDump] = []
+    duration_s: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """``case-mechanism-kernel``, as pytest names it."""
+        return f"{self.case}-{self.mechanism}-{self.kernel}"
+
+
+class KernelInfo(msgspec.Struct, omit_defaults=True):
+    """How a kernel of a run was made."""
+
+    name: str
+    release: str = ""
+    source_id: str = ""
+    series_id: str = ""
+    config_hash: str = ""
+    compiler: str = ""
+    key: str = ""
+
+
+class Run(msgspec.Struct):
+    """run.json. ``accel`` is the accelerator actually used, with the reason."""
+
+    schema: int
+    run: str
+    command: list[str]
+    started: str
+    kernels: list[KernelInfo] = []
+    image: dict[str, str] = {}
+    qemu: str = ""
+    accel: str = ""
+    accel_reason: str = ""
+    host: dict[str, Any] = {}
+    finished: str = ""

@@ -1,0 +1,110 @@
+"""The verifier log: golden logs of real kernels, and any text at all."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.analysis import verifier_log
+from harness.results.model import VerifierStats
+
+GOLDEN = Path(__file__).parent / "golden" / "verifier"
+EXPECTED = tomllib.loads((GOLDEN / "messages.toml").read_text())
+
+
+def test_every_golden_log_is_described() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.log")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_golden_log(name: str) -> None:
+    log = (GOLDEN / f"{name}.log").read_text()
+    stats = verifier_log.parse(log)
+    assert verifier_log.message(log) == EXPECTED[name]["message"]
+    for field, value in EXPECTED[name].items():
+        if field != "message":
+            assert getattr(stats, field) == value
+
+
+def test_all_stats_are_read() -> None:
+    log = (
+        "verification time 60 usec\nstack depth 8+0\nprocessed 8 insns (limit 1000000) "
+        "max_states_per_insn 2 total_states 3 peak_states 4 mark_read 5\n"
+    )
+    assert verifier_log.parse(log, truncated=True) == VerifierStats(8, 3, 4, 2, 5, "8+0", 60, True)
+
+
+def test_a_newer_kernel_may_drop_a_figure() -> None:
+    stats = verifier_log.parse("processed 8 insns (limit 1000000) total_states 3 something_new 9\n")
+    assert (stats.processed_insns, stats.total_states, stats.mark_read) == (8, 3, 0)
+
+
+def test_complaints_keep_the_whole_block() -> None:
+    log = (GOLDEN / "reject-packet.log").read_text()
+    assert verifier_log.complaints(log) == [
+        "invalid access to packet, off=0 size=1, R2(id=0,off=0,r=0)",
+        "R2 offset is outside of the packet",
+    ]
+
+
+def test_truncated_log_still_gives_the_message() -> None:
+    log = (GOLDEN / "reject-different-pointers.log").read_text()
+    # A rotating log starts in the middle of a line.
+    for start in range(0, len(log) - 250, 7):
+        assert verifier_log.message(log[start:]) == EXPECTED["reject-different-pointers"]["message"]
+    assert verifier_log.parse(log[: len(log) // 2]) == VerifierStats()
+
+
+def test_sixteen_megabytes_take_no_time() -> None:
+    line = "12: (85) call bpf_map_lookup_elem#1   ; R0=map_value_or_null(id=3,map=m,ks=4,vs=8)\n"
+    log = line * ((16 << 20) // len(line)) + (GOLDEN / "accept-calls.log").read_text()
+    start = time.process_time()
+    assert verifier_log.parse(log).processed_insns == 20
+    assert verifier_log.message(log) == ""
+    # Linear: about a second on a slow machine; a quadratic scan takes hours.
+    assert time.process_time() - start < 20
+
+
+def test_normalise_removes_what_differs_between_loads() -> None:
+    first = "1: (18) r1 = 0xffff888106f8e800 ; R1=map_ptr(id=4) refs=2,3\nverification time 7 usec\n"
+    second = "1: (18) r1 = 0xffff9c4246f8e800 ; R1=map_ptr(id=9) refs=5,6\nverification time 91 usec\n"
+    assert first != second
+    assert verifier_log.normalise(first) == verifier_log.normalise(second)
+
+
+def test_normalise_keeps_what_matters() -> None:
+    for text in (
+        "R1=scalar(smin=5)",
+        "13: (18) r3 = 0x1122334455667788",
+        "grid=5",
+        "call bpf_ktime_get_ns#5",
+    ):
+        assert verifier_log.normalise(text) == text
+
+
+_WORDS = st.sampled_from(
+    ["processed ", "verification time ", "stack depth ", "+", "99999999999999999999", "id=4", " usec", "\n",
+     "0xffff888000000000", "from 1 to 2", "func#0 @", "refs=1,2", "map[id:3]", "#-68912", "\x00", "٣"]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(_WORDS, st.text(max_size=20))).map("".join))
+def test_any_text_is_read(text: str) -> None:
+    verifier_log.parse(text)
+    message = verifier_log.message(text)
+    assert message in text
+    block = verifier_log.complaints(text)
+    assert block[-1:] == ([message] if message else block[-1:])
+    once = verifier_log.normalise(text)
+    assert verifier_log.normalise(once) == once
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=8)), st.integers(0, 12))
+def test_tail_is_the_last_lines(lines: list[str], count: int) -> None:
+    text = "\n".join(lines).rstrip("\n")
+    assert verifier_log.tail(text, count) == "\n".join(text.split("\n")[-count:] if count and text else [])

@@ -1,0 +1,329 @@
+"""Every report from one made-up run over real verifier logs and JIT images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+
+from harness.analysis import cell as cells_of
+from harness.analysis.compare import changes, compare
+from harness.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
+from harness.report import html, ktap, terminal, veristat
+from harness.report import junit as junit_report
+from harness.results import model
+from harness.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
+
+GOLDEN = Path(__file__).parent / "golden"
+IMAGES = json.loads((GOLDEN / "jit" / "images.json").read_text())
+EVIL = "<script>alert(1)</script>"
+
+
+def log(name: str) -> str:
+    return (GOLDEN / "verifier" / f"{name}.log").read_text()
+
+
+def loaded(images: str, verdict: Verdict = "accept", text: str = "accept-calls") -> Loaded:
+    """Two roots with the code of a golden load."""
+    jited = [
+        JitedFunction(image["symbol"], image["addr"], bytes.fromhex(image["code"]))
+        for image in IMAGES[images]["images"]
+    ]
+    programs = [
+        Program(
+            name,
+            section,
+            root=True,
+            verdict=verdict,
+            errno=0 if verdict == "accept" else 22,
+            log=log(text),
+            xlated_bytes=200,
+            xlated=f"int {name}():\n   0: (b7) r0 = 0\n   1: (95) exit\n",
+            jited=jited if verdict == "accept" else [],
+        )
+        for name, section in (("on_kprobe", "kprobe/__set_task_comm"), ("on_skb", "cgroup_skb/ingress"))
+    ]
+    maps = [MapDump("results", "array", 4, 8, [MapEntry("00000000", "0300000000000000")])]
+    return Loaded("x", verdict, programs, maps=maps, symbols=IMAGES[images]["symbols"])
+
+
+def make_cell(
+    run_dir: Path,
+    case: str,
+    mechanism: Mechanism,
+    kernel: str = "baseline",
+    *,
+    outcome: Outcome = "pass",
+    load: Loaded | None = None,
+    reason: str = "",
+) -> Cell:
+    cell = Cell(case, kernel, mechanism, outcome, reason=reason, reproduce=f"bpfroots run -k '{case}'")
+    if load is None:
+        return cell
+    folder = Path("cells") / case / kernel / mechanism
+    (run_dir / folder).mkdir(parents=True, exist_ok=True)
+    files = {"source.bpf.c": f"/* {EVIL} */\nint body(void) {{ return {len(mechanism)}; }}\n".encode()}
+    for program in load.programs:
+        files |= cells_of.artefacts(program, load)
+    for name, data in files.items():
+        (run_dir / folder / name).write_bytes(data)
+        cell.artefacts[name] = str(folder / name)
+    cell.verdict = load.verdict
+    cell.expected = Expected(load.verdict)
+    cell.roots = [cells_of.make_root(program, load) for program in load.programs]
+    cell.cost = cells_of.total_cost(cell.roots, [])
+    cell.results = load.maps
+    return cell
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run(
+        model.SCHEMA,
+        "2026-11-23T06-12-40Z-compare",
+        ["bpfroots", "compare", EVIL],
+        "2026-11-23T06:12:40Z",
+        kernels=[KernelInfo("baseline", "6.12.117", "linux-source-6.12", compiler="gcc 12.2")],
+        qemu="QEMU 7.2.22",
+        accel="tcg",
+        accel_reason="KVM is there but runs no guest",
+        finished="2026-11-23T06:14:02Z",
+    )
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> list[Cell]:
+    """A shared image, a refusal, a failure, a crash, unsupported and inexpressible cells, hostile text."""
+    refused = loaded("calls", "reject", "reject-different-pointers")
+    return [
+        make_cell(tmp_path, "example/kprobe+skb", "tail_call", load=loaded("tail_variable")),
+        make_cell(tmp_path, "example/kprobe+skb", "duplicate", load=loaded("calls")),
+        make_cell(tmp_path, "example/kprobe+skb", "multi_root", outcome="unsupported", reason="E2BIG"),
+        make_cell(tmp_path, "body/loop", "tail_call", outcome="skip", reason="it returns a value"),
+        make_cell(tmp_path, "body/loop", "duplicate", load=loaded("calls")),
+        make_cell(tmp_path, "body/loop", "multi_root", load=refused),
+        make_cell(tmp_path, "ctx/ambiguous", "duplicate", outcome="fail", load=refused, reason=EVIL),
+        make_cell(tmp_path, f"evil/{EVIL} # ]]>\x01", "duplicate", outcome="guest_crash", reason="a\nb\x02"),
+        make_cell(tmp_path, "example/kprobe+skb", "duplicate", "patched", load=loaded("calls_again")),
+    ]
+
+
+class _Page(HTMLParser):
+    """Links, scripts and ids of a page; fails on tags that do not nest."""
+
+    _VOID = frozenset({"meta", "link", "input", "br"})
+    _OPTIONAL = frozenset({"li", "option", "p"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.scripts = 0
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.links += [found[name] or "" for name in ("href", "src") if name in found]
+        self.ids += [found["id"] or ""] if "id" in found else []
+        self.scripts += tag == "script"
+        if tag not in self._VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+def pages(run_dir: Path) -> dict[Path, _Page]:
+    return {path: _Page(path.read_text()) for path in (run_dir / "report").rglob("*.html")}
+
+
+def test_every_report_is_written(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+    index = html.write_reports(tmp_path, run, cells)
+    assert index == tmp_path / "report" / "index.html"
+    for name in ("junit.xml", "results.ktap", "veristat.csv", "veristat-patched.csv", "report/report.css"):
+        assert (tmp_path / name).is_file()
+    # Again over the same folder, as `bpfroots report` does.
+    assert html.write_reports(tmp_path, run, cells) == index
+
+
+def test_links_lead_somewhere(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+    (tmp_path / "run.json").touch()
+    (tmp_path / "cells.jsonl").touch()
+    html.write_reports(tmp_path, run, cells)
+    found = pages(tmp_path)
+    assert len(found) == 5
+    for path, page in found.items():
+        assert len(page.ids) == len(set(page.ids))
+        for link in page.links:
+            assert not re.match(r"(https?:)?//", link)
+            if link.startswith("#"):
+                assert link[1:] in page.ids
+            elif not link.startswith("data:"):
+                target = (path.parent / unquote(link)).resolve()
+                assert target.is_file(), (path, link)
+                assert target.is_relative_to(tmp_path.resolve())
+
+
+def test_hostile_text_stays_text(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+    html.write_reports(tmp_path, run, cells)
+    for path, page in pages(tmp_path).items():
+        assert EVIL not in path.read_text()
+        assert page.scripts == (1 if path.name == "index.html" else 0)
+
+
+def test_page_says_what_a_reader_needs(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+    html.write_reports(tmp_path, run, cells)
+    page = (tmp_path / "report" / "case" / "example" / "kprobe+skb.html").read_text()
+    assert "called by on_kprobe, on_skb" in page
+    assert re.search(r'class="thunk"><i>\w+</i>jmp __x86_indirect_thunk_rcx', page)
+    assert "results[0]" in page
+    assert "bpfroots run -k" in page
+    index = (tmp_path / "report" / "index.html").read_text()
+    assert "Not as expected" in index
+    assert "KVM is there but runs no guest" in index
+
+
+def test_artefacts_outside_the_run_are_not_read(tmp_path: Path, run: Run) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (tmp_path / "secret").write_text("secret words")
+    cell = make_cell(run_dir, "a/b", "duplicate", load=loaded("calls"))
+    cell.artefacts["source.bpf.c"] = "../secret"
+    html.write_reports(run_dir, run, [cell])
+    assert "secret words" not in (run_dir / "report" / "case" / "a" / "b.html").read_text()
+
+
+def test_missing_artefacts_and_an_empty_run(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+    for path in (tmp_path / "cells").rglob("*.*"):
+        if path.is_file():
+            path.unlink()
+    assert html.write_reports(tmp_path, run, cells).is_file()
+    assert html.write_reports(tmp_path / "empty", run, []).is_file()
+
+
+def test_case_names_cannot_leave_the_folder_or_collide(tmp_path: Path, run: Run) -> None:
+    names = ["../../x", "a/b c", "a/b_c", "/etc/passwd"]
+    html.write(tmp_path, run, [make_cell(tmp_path, name, "duplicate") for name in names])
+    assert len(list((tmp_path / "report" / "case").rglob("*.html"))) == len(names)
+    assert {path.name for path in tmp_path.iterdir()} == {"report"}
+
+
+def test_junit(tmp_path: Path, cells: list[Cell]) -> None:
+    junit_report.write(tmp_path / "junit.xml", cells)
+    root = ET.parse(tmp_path / "junit.xml").getroot()  # noqa: S314  (our own output)
+    assert [suite.get("name") for suite in root] == ["baseline", "patched"]
+    assert [root[0].get(name) for name in ("tests", "failures", "skipped", "errors")] == ["8", "2", "2", "0"]
+    (failure,) = root[0].findall(".//testcase[@name='ctx/ambiguous[duplicate]']/failure")
+    assert failure.get("message") == EVIL
+    assert "bpfroots run" in (failure.text or "")
+
+
+def test_ktap(cells: list[Cell]) -> None:
+    lines = ktap.render(cells).splitlines()
+    assert lines[:2] == ["KTAP version 1", "1..2"]
+    assert "    ok 3 multi_root # SKIP E2BIG" in lines
+    assert "    not ok 1 duplicate" in lines
+    assert lines[-1] == "ok 2 patched"
+    for line in lines:
+        assert re.fullmatch(
+            r" *(KTAP version 1|1\.\.\d+|# .*|(not )?ok \d+ [^#]+( # (SKIP|XFAIL|TIMEOUT|ERROR)( .*)?)?)",
+            line,
+        )
+
+
+def test_veristat_as_its_reader_reads_it(cells: list[Cell]) -> None:
+    """parse_stats_csv: fields split at "," with strtok, numbers whole, every row complete, names unique."""
+    text = veristat.render(cells, with_kernel=True)
+    rows = list(csv.DictReader(io.StringIO(text), quoting=csv.QUOTE_NONE))
+    assert rows
+    assert text.splitlines()[0] == (
+        "file_name,prog_name,verdict,duration,total_insns,total_states,"
+        "peak_states,max_states_per_insn,max_mark_read_len"
+    )
+    for row in rows:
+        assert all(row.values())
+        assert row["verdict"] in ("success", "failure")
+        assert all(re.fullmatch(r"\d+", row[name]) for name in list(row)[3:])
+        assert "/" not in row["file_name"]
+    names = [(row["file_name"], row["prog_name"]) for row in rows]
+    assert len(names) == len(set(names))
+
+
+def show(function: str, *arguments: object, **environment: str) -> str:
+    stream = io.StringIO()
+    getattr(terminal, function)(*arguments, terminal.console(stream))
+    return stream.getvalue()
+
+
+def test_headline_table(cells: list[Cell]) -> None:
+    text = show("print_headline", compare([cell for cell in cells if cell.kernel == "baseline"]))
+    assert re.search(r"^\s+tail_call +1 +1\.00 +1\.00 +1\.00 \(1\)", text, re.M)
+    assert re.search(r"^\s+duplicate +2 +1\.00 +\d\.\d\d +0\.00", text, re.M)
+    assert "not expressible as a tail call: 1 case, e.g. body/loop (it returns a value)" in text
+    assert "refused by multi_root, accepted as duplicate: 1 case" in text
+    assert "not as expected: 2 cells" in text
+    assert "\x1b" not in text
+
+
+def test_piped_table_cuts_no_name(tmp_path: Path) -> None:
+    name = "family/" + "long" * 60 + "[bold]x[/bold]"
+    comparison = compare([make_cell(tmp_path, name, "tail_call"), make_cell(tmp_path, name, "duplicate")])
+    text = show("print_table", comparison)
+    assert text.count(name) == 2
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal_stream(monkeypatch: pytest.MonkeyPatch) -> _Terminal:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    for variable in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
+    return _Terminal()
+
+
+def test_colour_on_a_terminal(terminal_stream: _Terminal, cells: list[Cell]) -> None:
+    terminal.print_headline(compare(cells), terminal.console(terminal_stream))
+    assert "\x1b[1;31m" in terminal_stream.getvalue()
+
+
+def test_no_colour_when_asked(
+    terminal_stream: _Terminal, monkeypatch: pytest.MonkeyPatch, cells: list[Cell]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal.print_headline(compare(cells), terminal.console(terminal_stream))
+    assert "31m" not in terminal_stream.getvalue()
+
+
+def test_narrow_terminal_leaves_columns_out_and_says_so(
+    terminal_stream: _Terminal, cells: list[Cell]
+) -> None:
+    terminal.print_table(compare(cells[:6]), terminal.console(terminal_stream))
+    text = re.sub(r"\x1b\[[\d;]*m", "", terminal_stream.getvalue())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "left out for want of width: states, roots" in text
+    assert re.search(r"^ +multi_root +reject", text, re.M)
+
+
+def test_changes_between_two_runs(cells: list[Cell]) -> None:
+    before = cells[:2]
+    after = msgspec.convert(msgspec.to_builtins(before), list[Cell])
+    after[1].cost = Cost(roots=2, jit_bytes=1)
+    text = show("print_changes", changes(before, after))
+    assert "jit_bytes" in text
+    assert "2 cells in both, 1 without a difference" in text
