@@ -1,0 +1,29 @@
+"""The guest image: tools built from the kernel source, the initramfs, and its keys."""
+
+from harness.images.image import (
+    FAILED_MARK,
+    IMAGE_NAME,
+    READY_MARK,
+    Image,
+    image_inputs_digest,
+    populate,
+    write_initrd,
+)
+from harness.images.keys import Keys, make_keys, overlay
+from harness.images.tools import Tools, build_tools, runner_sources
+
+__all__ = [
+    "FAILED_MARK",
+    "IMAGE_NAME",
+    "READY_MARK",
+    "Image",
+    "Keys",
+    "Tools",
+    "build_tools",
+    "image_inputs_digest",
+    "make_keys",
+    "overlay",
+    "populate",
+    "runner_sources",
+    "write_initrd",
+]

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Real attachment, by links alone: they go when their file descriptor goes, whatever becomes
+ * of the runner.
+ */
+#include "runner.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* <linux/if_link.h>, which does not go together with <net/if.h> */
+#define XDP_FLAGS_SKB_MODE (1U << 1)
+
+static bool is_cgroup_type(enum bpf_prog_type type)
+{
+	switch (type) {
+	case BPF_PROG_TYPE_CGROUP_SKB:
+	case BPF_PROG_TYPE_CGROUP_SOCK:
+	case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
+	case BPF_PROG_TYPE_CGROUP_DEVICE:
+	case BPF_PROG_TYPE_CGROUP_SYSCTL:
+	case BPF_PROG_TYPE_CGROUP_SOCKOPT:
+	case BPF_PROG_TYPE_SOCK_OPS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static struct bpf_link *attach_cgroup(const struct bpf_program *prog)
+{
+	struct bpf_link *link;
+	int fd = cgroup_open(), err;
+
+	if (fd < 0)
+		return NULL;
+	link = bpf_program__attach_cgroup(prog, fd);
+	err = errno;
+	close(fd);
+	errno = err;
+	return link;
+}
+
+/*
+ * By hand: libbpf's attach_xdp() takes no flags and would use a driver's own mode, which differs
+ * between devices, and its attach_tcx() refuses SEC("tc"), which has no attach type.
+ */
+static int attach_device(const struct bpf_program *prog, const char *target)
+{
+	unsigned int ifindex = if_nametoindex(target[0] ? target : "lo");
+	LIBBPF_OPTS(bpf_link_create_opts, opts);
+	enum bpf_attach_type type = BPF_XDP;
+
+	if (!ifindex)
+		return -1;
+	if (bpf_program__type(prog) == BPF_PROG_TYPE_XDP)
+		opts.flags = XDP_FLAGS_SKB_MODE;
+	else
+		type = bpf_program__expected_attach_type(prog) ?: BPF_TCX_INGRESS;
+	return bpf_link_create(bpf_program__fd(prog), ifindex, type, &opts);
+}
+
+/* 0, or -1 with errno set. */
+int attach(const struct bpf_program *prog, const char *target, struct attachment *attachment)
+{
+	enum bpf_prog_type type = bpf_program__type(prog);
+
+	*attachment = (struct attachment){ .fd = -1 };
+	if (type == BPF_PROG_TYPE_XDP || type == BPF_PROG_TYPE_SCHED_CLS)
+		attachment->fd = attach_device(prog, target);
+	else if (is_cgroup_type(type))
+		attachment->link = attach_cgroup(prog);
+	else
+		attachment->link = bpf_program__attach(prog);
+	return attachment->link || attachment->fd >= 0 ? 0 : -1;
+}
+
+void detach(struct attachment *attachment)
+{
+	bpf_link__destroy(attachment->link);
+	if (attachment->fd >= 0)
+		close(attachment->fd);
+}

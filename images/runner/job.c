@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The job file: protocol.py's Job. */
+#include "runner.h"
+
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int collect_flags(json_t *names, unsigned int *flags)
+{
+	size_t i;
+	json_t *name;
+
+	if (!names) {
+		*flags = COLLECT_LOG | COLLECT_XLATED | COLLECT_JITED;
+		return 0;
+	}
+	*flags = 0;
+	json_array_foreach(names, i, name) {
+		const char *text = json_string_value(name);
+
+		if (text && !strcmp(text, "log"))
+			*flags |= COLLECT_LOG;
+		else if (text && !strcmp(text, "xlated"))
+			*flags |= COLLECT_XLATED;
+		else if (text && !strcmp(text, "jited"))
+			*flags |= COLLECT_JITED;
+		else
+			return -1;
+	}
+	return 0;
+}
+
+static int parse_load(json_t *json, struct load *load)
+{
+	json_t *collect = NULL;
+	json_error_t error;
+	int log_level = 6;
+
+	load->timeout_s = 30;
+	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s?o, s?i, s?F}",
+			   "id", &load->id, "mechanism", &load->mechanism, "object", &load->object,
+			   "roots", &load->roots, "steps", &load->steps, "collect", &collect,
+			   "log_level", &log_level, "timeout_s", &load->timeout_s)) {
+		fprintf(stderr, "job: load: %s\n", error.text);
+		return -1;
+	}
+	if (!json_is_array(load->roots) || (load->steps && !json_is_array(load->steps)) ||
+	    collect_flags(collect, &load->collect)) {
+		fprintf(stderr, "job: load %s: bad roots, steps or collect\n", load->id);
+		return -1;
+	}
+	load->log_level = log_level;
+	return 0;
+}
+
+static int parse(struct job *job)
+{
+	json_error_t error;
+	json_t *loads;
+	int version;
+	size_t i;
+
+	if (json_unpack_ex(job->json, &error, JSON_STRICT, "{s:i, s:o}", "version", &version,
+			   "loads", &loads)) {
+		fprintf(stderr, "job: %s\n", error.text);
+		return -1;
+	}
+	if (version != PROTOCOL_VERSION) {
+		fprintf(stderr, "job: version %d, this runner speaks %d\n", version, PROTOCOL_VERSION);
+		return -1;
+	}
+	job->nr_loads = json_array_size(loads);
+	job->loads = calloc(job->nr_loads + 1, sizeof(*job->loads));
+	if (!job->loads)
+		return -1;
+	for (i = 0; i < job->nr_loads; i++)
+		if (parse_load(json_array_get(loads, i), &job->loads[i]))
+			return -1;
+	return 0;
+}
+
+/* Read the job and go to its directory, from which object paths count. */
+int job_read(const char *path, struct job *job)
+{
+	json_error_t error;
+	char *copy;
+
+	job->json = json_load_file(path, 0, &error);
+	if (!job->json) {
+		fprintf(stderr, "%s:%d: %s\n", path, error.line, error.text);
+		return -1;
+	}
+	if (parse(job))
+		return -1;
+	copy = strdup(path);
+	if (!copy || chdir(dirname(copy))) {
+		perror(path);
+		return -1;
+	}
+	free(copy);
+	return 0;
+}
+
+bool load_is_root(const struct load *load, const char *name)
+{
+	json_t *root;
+	size_t i;
+
+	json_array_foreach(load->roots, i, root)
+		if (json_is_string(root) && !strcmp(json_string_value(root), name))
+			return true;
+	return false;
+}

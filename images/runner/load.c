@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From an object file to verdicts. All programs are loaded together, so that they share maps and
+ * global data. Where that fails, each is loaded alone, so that each has a verdict of its own.
+ */
+#include "runner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/*
+ * The log is sent whole: what it does not fit in is made larger. Address space alone costs
+ * nothing, only what the verifier writes takes memory.
+ */
+#define LOG_SIZE_FIRST (16U << 20)
+#define LOG_SIZE_LAST (256U << 20)
+
+/* An object and what became of loading it. */
+struct attempt {
+	struct bpf_object *obj;
+	char *logs;		/* one log of log_size bytes per program, in the object's order */
+	size_t nr_programs;
+	size_t log_size;
+	int err;		/* of bpf_object__load(), negative */
+};
+
+static void attempt_close(struct attempt *attempt)
+{
+	bpf_object__close(attempt->obj);
+	if (attempt->logs)
+		munmap(attempt->logs, attempt->nr_programs * attempt->log_size);
+	memset(attempt, 0, sizeof(*attempt));
+}
+
+static char *attempt_log(const struct attempt *attempt, const struct bpf_program *prog)
+{
+	struct bpf_program *p;
+	size_t i = 0;
+
+	bpf_object__for_each_program(p, attempt->obj) {
+		if (p == prog)
+			return attempt->logs + i * attempt->log_size;
+		i++;
+	}
+	return NULL;
+}
+
+static bool in_set(json_t *set, const char *name)
+{
+	return !set || json_object_get(set, name);
+}
+
+/* Open and load. @only names the programs to load, NULL means all that are not optional. */
+static int attempt_once(const struct load *load, json_t *only, size_t log_size, unsigned int log_level,
+			struct attempt *attempt)
+{
+	struct bpf_program *prog;
+
+	memset(attempt, 0, sizeof(*attempt));
+	messages_clear();
+	attempt->obj = bpf_object__open_file(load->object, NULL);
+	if (!attempt->obj)
+		return -errno;
+	bpf_object__for_each_program(prog, attempt->obj)
+		attempt->nr_programs++;
+	attempt->log_size = log_size;
+	if (attempt->nr_programs) {
+		attempt->logs = mmap(NULL, attempt->nr_programs * log_size, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (attempt->logs == MAP_FAILED) {
+			attempt->logs = NULL;
+			attempt_close(attempt);
+			return -ENOMEM;
+		}
+	}
+	bpf_object__for_each_program(prog, attempt->obj) {
+		const char *name = bpf_program__name(prog);
+
+		if (only)
+			bpf_program__set_autoload(prog, in_set(only, name));
+		else if (load_is_root(load, name))
+			bpf_program__set_autoload(prog, true); /* also where its section begins with '?' */
+		bpf_program__set_log_buf(prog, attempt_log(attempt, prog), log_size);
+		bpf_program__set_log_level(prog, log_level);
+	}
+	attempt->err = set_target_tgid(attempt->obj);
+	if (!attempt->err)
+		attempt->err = bpf_object__load(attempt->obj);
+	return 0;
+}
+
+/*
+ * As attempt_once(), with logs as large as they need be. Where the largest is too small,
+ * @truncated is set and the verdict is that of a load with statistics alone.
+ */
+static int attempt_load(const struct load *load, json_t *only, struct attempt *attempt, bool *truncated)
+{
+	size_t size;
+	int err;
+
+	*truncated = false;
+	for (size = LOG_SIZE_FIRST; size <= LOG_SIZE_LAST; size *= 4) {
+		err = attempt_once(load, only, size, load->log_level, attempt);
+		if (err == -ENOMEM && size > LOG_SIZE_FIRST)
+			break;
+		if (err || attempt->err != -ENOSPC || !messages.refused[0])
+			return err;
+		attempt_close(attempt);
+	}
+	*truncated = true;
+	return attempt_once(load, only, LOG_SIZE_FIRST, load->log_level & ~3U, attempt);
+}
+
+/* Something other than a verdict: in libbpf's words, which name the map or symbol. */
+static void fail_load(const struct load *load, struct result *result, int err)
+{
+	const char *text = messages.first;
+
+	if (!strncmp(text, "libbpf: ", 8))
+		text += 8;
+	fail(result, "%s: cannot load: %s%s%s", load->object, errno_name(err), text[0] ? ": " : "", text);
+}
+
+/*
+ * The verdict of one program, and whether it can be had: true where it is accepted and everything
+ * it needs with it. A declarative prog array (".values") wants its targets loaded, and libbpf
+ * fails the object otherwise, after the program itself was accepted: then again with the target that
+ * it names, as often as it names another one. A target that is refused is seen in its own verdict.
+ */
+static bool load_alone(const struct load *load, struct result *result, const char *name)
+{
+	json_t *only = json_pack("{s:b}", name, 1), *accepted = NULL, *refused = NULL;
+	struct attempt attempt = {};
+	bool truncated, more = true, loaded = false;
+	int err = 0;
+
+	while (more) {
+		struct bpf_program *prog;
+
+		more = false;
+		err = attempt_load(load, only, &attempt, &truncated);
+		if (err)
+			break;
+		loaded = !attempt.err;
+		prog = bpf_object__find_program_by_name(attempt.obj, name);
+		if (loaded || (messages.slot_target[0] && !accepted)) {
+			json_decref(accepted);
+			accepted = collect_accepted(load, prog, bpf_program__fd(prog), attempt_log(&attempt, prog),
+						    truncated, result->symbols);
+		}
+		if (!loaded && messages.slot_target[0])
+			more = !json_object_get(only, messages.slot_target);
+		else if (!loaded && !accepted && messages.refused[0])
+			refused = collect_refused(load, prog, -attempt.err, attempt_log(&attempt, prog), truncated);
+		else if (!loaded && !accepted)
+			err = attempt.err;
+		if (more)
+			json_object_set_new(only, messages.slot_target, json_true());
+		attempt_close(&attempt);
+	}
+	if (err)
+		fail_load(load, result, err);
+	if (accepted || refused)
+		json_array_append_new(result->programs, accepted ?: refused);
+	json_decref(only);
+	return loaded;
+}
+
+/*
+ * Each program alone. @together is the program the kernel refused when all were loaded, NULL where
+ * it was something else. It stays refused, also where it is accepted alone: a prog array belongs
+ * to the type of the first program that uses it (kernel/bpf/core.c, bpf_prog_map_compatible()).
+ */
+static void load_each(const struct load *load, struct result *result, json_t *names, json_t *together)
+{
+	const char *refused = json_string_value(json_object_get(together, "name"));
+	bool accepted = true;
+	json_t *name;
+	size_t i;
+
+	json_array_foreach(names, i, name) {
+		const char *text = json_string_value(name);
+		bool counts = !json_array_size(load->roots) || load_is_root(load, text);
+		bool alone = load_alone(load, result, text);
+
+		if (alone && refused && !strcmp(refused, text)) {
+			json_array_set(result->programs, json_array_size(result->programs) - 1, together);
+			alone = false;
+		}
+		if (counts)
+			accepted = accepted && alone;
+	}
+	result->accepted = accepted && !result->error[0];
+}
+
+/* The programs to load, by name, in the object's order; complains of roots that are not there. */
+static json_t *program_names(const struct load *load, struct result *result, struct bpf_object *obj)
+{
+	json_t *names = json_array(), *root;
+	struct bpf_program *prog;
+	size_t i;
+
+	bpf_object__for_each_program(prog, obj)
+		if (bpf_program__autoload(prog))
+			json_array_append_new(names, json_string(bpf_program__name(prog)));
+	json_array_foreach(load->roots, i, root) {
+		const char *name = json_string_value(root);
+
+		if (!name || !bpf_object__find_program_by_name(obj, name))
+			fail(result, "%s: no program '%s' in it", load->object, name ? name : "");
+	}
+	if (!json_array_size(names))
+		fail(result, "%s: no programs in it", load->object);
+	return names;
+}
+
+void load_object(const struct load *load, struct result *result)
+{
+	struct bpf_program *prog;
+	struct attempt attempt;
+	json_t *names, *together = NULL;
+	bool truncated;
+	int err;
+
+	if (result->error[0])
+		return;
+	err = attempt_load(load, NULL, &attempt, &truncated);
+	if (err) {
+		fail_load(load, result, err);
+		return;
+	}
+	names = program_names(load, result, attempt.obj);
+	if (result->error[0]) {
+		/* nothing to be said of it */
+	} else if (!attempt.err) {
+		result->accepted = true;
+		run_steps(load, attempt.obj, result);
+		bpf_object__for_each_program(prog, attempt.obj)
+			if (bpf_program__fd(prog) >= 0)
+				json_array_append_new(result->programs,
+						      collect_accepted(load, prog, bpf_program__fd(prog),
+								       attempt_log(&attempt, prog), truncated,
+								       result->symbols));
+	} else if (messages.refused[0]) {
+		prog = bpf_object__find_program_by_name(attempt.obj, messages.refused);
+		if (prog)
+			together = collect_refused(load, prog, -attempt.err, attempt_log(&attempt, prog), truncated);
+		attempt_close(&attempt);
+		load_each(load, result, names, together);
+		json_decref(together);
+	} else {
+		fail_load(load, result, attempt.err);
+	}
+	json_decref(names);
+	attempt_close(&attempt);
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* bpfroots-runner JOB.json: Hello, then Start and Loaded for each load, then Done. */
+#include "runner.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+static void hello(json_t *probes)
+{
+	struct utsname uts;
+
+	uname(&uts);
+	emit(json_pack("{s:s, s:i, s:s, s:s, s:o}", "type", "hello", "version", PROTOCOL_VERSION,
+		       "libbpf", libbpf_version_string(), "kernel", uts.release, "probes", probes));
+}
+
+/* True where @load asks for a mechanism that needs a kernel (or a runner) that knows it. */
+static bool refuse(const struct load *load, const struct probes *probes)
+{
+	bool multi_root = !strcmp(load->mechanism, "multi_root");
+	bool fd_name = !strcmp(load->mechanism, "fd_name");
+	char error[128] = "";
+	bool supported;
+
+	if (!multi_root && !fd_name)
+		return false;
+	supported = multi_root ? probes->multi_root : probes->fd_name;
+	if (supported)
+		snprintf(error, sizeof(error), "runner does not speak %s yet", load->mechanism);
+	emit(json_pack("{s:s, s:s, s:s, s:s, s:b}", "type", "load", "id", load->id, "verdict", "reject",
+		       "error", error, "unsupported", !supported));
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct probes probes;
+	struct job job;
+	size_t i;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: bpfroots-runner JOB.json\n");
+		return 2;
+	}
+	if (job_read(argv[1], &job))
+		return 2;
+	/* Whoever reads is gone: end, rather than work for nobody. */
+	signal(SIGPIPE, SIG_DFL);
+	messages_init();
+	features_probe();
+	probe_mechanisms(&probes);
+	hello(probes.json);
+	for (i = 0; i < job.nr_loads; i++) {
+		const struct load *load = &job.loads[i];
+
+		emit(json_pack("{s:s, s:s}", "type", "start", "id", load->id));
+		if (!refuse(load, &probes))
+			run_load(load);
+	}
+	emit(json_pack("{s:s, s:I}", "type", "done", "loads", (json_int_t)job.nr_loads));
+	return 0;
+}

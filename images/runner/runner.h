@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The in-guest runner: loads BPF objects as a job file says and reports each load as one
+ * line of JSON. The format of both is harness/programs/protocol.py.
+ */
+#ifndef BPFROOTS_RUNNER_H
+#define BPFROOTS_RUNNER_H
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTOCOL_VERSION 1
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+enum {
+	COLLECT_LOG = 1 << 0,
+	COLLECT_XLATED = 1 << 1,
+	COLLECT_JITED = 1 << 2,
+};
+
+/* One load of the job. Strings belong to the job's JSON value. */
+struct load {
+	const char *id;
+	const char *mechanism;
+	const char *object;
+	json_t *roots;
+	json_t *steps;
+	unsigned int collect;
+	unsigned int log_level;
+	double timeout_s;
+};
+
+struct job {
+	json_t *json;
+	struct load *loads;
+	size_t nr_loads;
+};
+
+/* What a load has come to: the arrays of protocol.py's Loaded, and the first error. */
+struct result {
+	json_t *programs;
+	json_t *runs;
+	json_t *maps;
+	json_t *symbols;
+	bool accepted;
+	char error[512];
+};
+
+/* job.c */
+int job_read(const char *path, struct job *job);
+bool load_is_root(const struct load *load, const char *name);
+
+/* json.c */
+json_t *json_text(const char *text, size_t len);
+json_t *json_hex(const void *data, size_t len);
+json_t *json_base64(const void *data, size_t len);
+int json_unhex(const char *hex, void **data, size_t *len);
+void emit(json_t *line);
+
+/* message.c */
+struct messages {
+	char first[256];	/* first warning */
+	char slot_target[128];	/* program a prog array could not be initialised with */
+	char refused[128];	/* program that the kernel refused */
+};
+extern struct messages messages;
+void messages_init(void);
+void messages_clear(void);
+__attribute__((format(printf, 2, 3))) void fail(struct result *result, const char *fmt, ...);
+const char *errno_name(int err);
+
+/* probe.c */
+struct probes {
+	json_t *json;
+	bool multi_root;
+	bool fd_name;
+};
+void probe_mechanisms(struct probes *probes);
+
+/* features.c */
+void features_probe(void);
+
+/* symbols.c */
+void symbols_load(void);
+const char *symbols_find(uint64_t addr);
+uint64_t symbols_call_base(void);
+void symbols_add(uint64_t addr, const char *name);
+
+/* run.c */
+void run_load(const struct load *load);
+
+/* load.c */
+void load_object(const struct load *load, struct result *result);
+
+/* collect.c */
+json_t *collect_refused(const struct load *load, const struct bpf_program *prog, int err,
+			const char *log, bool truncated);
+json_t *collect_accepted(const struct load *load, const struct bpf_program *prog, int fd,
+			 const char *log, bool truncated, json_t *symbols);
+
+/* xlated.c */
+struct xlated {
+	const struct bpf_insn *insns;
+	uint32_t nr_insns;
+	const uint64_t *ksyms;
+	uint32_t nr_ksyms;
+	const struct btf *btf;
+	const void *func_info;
+	uint32_t nr_func_info;
+	uint32_t func_info_rec_size;
+};
+json_t *xlated_text(const struct xlated *xlated);
+
+/* cgroup.c: the runner's test cgroup, on cgroup v2 */
+int cgroup_create(void);
+int cgroup_join(void);
+int cgroup_open(void);
+void cgroup_remove(void);
+
+/* steps.c */
+void run_steps(const struct load *load, struct bpf_object *obj, struct result *result);
+
+/* attach.c */
+struct attachment {
+	struct bpf_link *link;	/* libbpf's, or */
+	int fd;			/* the link itself; -1 for none */
+};
+int attach(const struct bpf_program *prog, const char *target, struct attachment *attachment);
+void detach(struct attachment *attachment);
+
+/* trigger.c */
+int trigger(const char *kind, unsigned int count, unsigned int size);
+
+/* maps.c */
+int dump_map(const struct bpf_map *map, int step, json_t *dumps);
+bool map_is_dumpable(const struct bpf_map *map);
+int set_target_tgid(struct bpf_object *obj);
+
+#endif
