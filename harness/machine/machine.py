@@ -1,0 +1,366 @@
+"""A guest from its boot to its end: `Machine.boot`, `Machine.run`, `Machine.close`."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import paramiko
+
+from harness.errors import BootError, GuestError, GuestLost, InfraError
+from harness.machine import devices, ssh
+from harness.machine.accel import QEMU, Accel
+from harness.machine.console import ConsoleLog
+from harness.machine.deadlines import Deadlines
+from harness.machine.devices import Shape
+from harness.machine.events import Chunk, EventQueue, Marked, SessionEnded
+from harness.machine.qemu import QemuProcess
+from harness.machine.qmp import QmpFailure
+from harness.machine.splats import Splat
+from harness.machine.ssh import SshFailure, SshIdentity
+from harness.machine.watch import Watch
+from harness.process import temporary_directory
+from harness.settings import cache_root, jobs
+
+#: The image's init says why it gave up: this, then the reason.
+INIT_FAILED = "bpfroots: init failed:"
+# dropbear listens before the ready mark, so this is for kernels that are slow to answer.
+_SSH_RETRY = 0.2
+_STDERR_KEPT = 1 << 16
+_boots = itertools.count(os.getpid())
+
+
+@contextmanager
+def _boot_slot(accel: Accel) -> Iterator[None]:
+    """Under emulation, one boot at a time per two cores of the host, across processes.
+
+    Two emulated guests that boot at once starve each other's timer calibration (tailscale#19384).
+    """
+    if accel.name == "kvm":
+        yield
+        return
+    slot = next(_boots) % max(1, jobs() // 2)
+    with (cache_root() / f"boot-{slot}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command's end. ``status`` -1: killed by a signal. ``stderr``: its last 64 KiB."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Command:
+    """A command in a guest: iterate over its lines of output, then look at ``status``.
+
+    Lines come without their newline, as the guest writes them. Raises GuestCrash, GuestHang,
+    GuestTimeout or GuestLost. Stopping early hangs up; the command itself may live on.
+    """
+
+    def __init__(self, machine: Machine, session: ssh.Session, deadline: float, no_output: float) -> None:
+        self._machine = machine
+        self._session = session
+        self._deadline = deadline
+        self._no_output = no_output
+        self._stderr = bytearray()
+        #: Exit status; -1 where a signal killed it, None while it runs.
+        self.status: int | None = None
+        self._lines = self._stream()
+
+    @property
+    def stderr(self) -> bytes:
+        """The last 64 KiB of its errors."""
+        return bytes(self._stderr)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._lines
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _stream(self) -> Iterator[bytes]:
+        try:
+            yield from self._watch()
+        finally:
+            self.close()
+
+    def _watch(self) -> Iterator[bytes]:
+        watch = self._machine._watch
+        end = time.monotonic() + self._deadline
+        quiet = time.monotonic() + self._no_output
+        partial_line = bytearray()
+        while True:
+            event = watch.next(min(end, quiet))
+            match event:
+                case None:
+                    over = "not finished" if end <= quiet else "not a byte of output"
+                    seconds = self._deadline if end <= quiet else self._no_output
+                    what = f"{over} within {seconds:g} s"
+                    raise self._machine.silence(what)
+                case Chunk(session=self._session.number, stream=stream, data=data):
+                    quiet = time.monotonic() + self._no_output
+                    if stream == "stderr":
+                        self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
+                        continue
+                    *lines, rest = data.split(b"\n")
+                    for line in lines:
+                        yield bytes(partial_line + line)
+                        partial_line.clear()
+                    partial_line += rest
+                case SessionEnded(session=self._session.number, status=status, why=why):
+                    if status is None:
+                        watch.grace()
+                    if why:
+                        what = f"the command did not start ({why})"
+                        raise self._machine.silence(what)
+                    watch.settled()
+                    if partial_line:
+                        yield bytes(partial_line)
+                    self.status = -1 if status is None else status
+                    return
+                case _:
+                    pass  # left over from a command that was given up
+
+
+class Machine:
+    """A booted guest that answers over SSH. A context manager; leaving it leaves nothing behind.
+
+    One command at a time. After GuestCrash, GuestHang or GuestLost the machine is ``usable`` no
+    more; after GuestTimeout the command may still be running in it.
+    """
+
+    def __init__(self, qemu: QemuProcess, console: ConsoleLog, queue: EventQueue, limits: Deadlines) -> None:
+        self._qemu = qemu
+        self._console = console
+        self._queue = queue
+        self._sessions = itertools.count(1)
+        self._transport: paramiko.Transport | None = None
+        self._identity: SshIdentity | None = None
+        self._closed = False
+        self.limits = limits
+        self._watch = Watch(queue, console, qemu, limits)
+        #: Host port of the guest's SSH server, on 127.0.0.1.
+        self.port = 0
+        #: Seconds from QEMU's start to a logged-in connection.
+        self.boot_seconds = 0.0
+
+    @classmethod
+    def boot(
+        cls,
+        kernel: Path,
+        initrd: Path,
+        *,
+        identity: SshIdentity,
+        accel: Accel,
+        console_log: Path,
+        ready_mark: str,
+        shape: Shape = Shape(),  # noqa: B008  (frozen)
+        deadlines: Deadlines | None = None,
+        append: Sequence[str] = (),
+        name: str = "guest",
+        qemu: str = QEMU,
+    ) -> Self:
+        """Boot ``kernel`` with ``initrd`` and log in.
+
+        ``append`` are further words for the kernel. ``deadlines`` are taken as they are; by default
+        they are scaled by the accelerator. Raises BootError (the kernel or its image), InfraError (QEMU).
+        """
+        limits = deadlines or Deadlines().scaled(accel.slowdown)
+        boot = devices.Boot(kernel, initrd, tuple(append))
+        parts = partial(devices.machine_parts, shape, accel, boot)
+        queue = EventQueue()
+        with _boot_slot(accel):
+            start = time.monotonic()
+            console = ConsoleLog(console_log, (ready_mark, INIT_FAILED))
+            process = QemuProcess(
+                lambda **fds: devices.command_line(qemu, name, parts(**fds)), console, name, queue.put
+            )
+            machine = cls(process, console, queue, limits)
+            try:
+                machine._await_ready(ready_mark, start + limits.boot)
+            except BaseException:
+                machine.close()
+                raise
+        try:
+            machine._log_in(identity)
+        except BaseException:
+            machine.close()
+            raise
+        machine.boot_seconds = time.monotonic() - start
+        return machine
+
+    @property
+    def qemu_command(self) -> list[str]:
+        """How QEMU was started (the descriptors in it are gone)."""
+        return self._qemu.command
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._qemu.pid
+
+    @property
+    def usable(self) -> bool:
+        return not self._closed and self._watch.dead is None
+
+    def splats(self) -> list[Splat]:
+        """Everything the kernel complained about, boot included."""
+        return self._console.splats()
+
+    def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | None = None,
+        deadline: float | None = None,
+        no_output: float | None = None,
+    ) -> Command:
+        """Start ``command`` in the guest's shell, with ``stdin`` as its whole input.
+
+        ``deadline`` (start to end) and ``no_output`` (silence) are seconds; by default those of the
+        machine's `Deadlines`. Raises GuestLost where the machine is not usable any more.
+        """
+        if not self.usable or self._transport is None:
+            why = self._watch.dead.message if self._watch.dead else "it was closed"
+            msg = f"the machine is gone: {why}"
+            raise GuestLost(msg)
+        session = ssh.Session(
+            self._transport, next(self._sessions), command, stdin, self._queue.put, self.limits.ssh
+        )
+        return Command(
+            self,
+            session,
+            self.limits.command if deadline is None else deadline,
+            self.limits.no_output if no_output is None else no_output,
+        )
+
+    def output(
+        self,
+        command: str,
+        *,
+        stdin: bytes | None = None,
+        deadline: float | None = None,
+        no_output: float | None = None,
+    ) -> Completed:
+        """`run` to the end, output collected."""
+        running = self.run(command, stdin=stdin, deadline=deadline, no_output=no_output)
+        lines = list(running)
+        assert running.status is not None  # noqa: S101
+        return Completed(running.status, b"".join(line + b"\n" for line in lines), running.stderr)
+
+    def silence(self, what: str) -> GuestError:
+        """Why nothing comes any more: see `Watch.silence`."""
+        assert self._identity is not None  # noqa: S101
+        return self._watch.silence(what, self.port, self._identity)
+
+    def shell_command(self) -> list[str]:
+        """The ssh command for a person; its key files live as long as this process."""
+        assert self._identity is not None  # noqa: S101
+        directory = temporary_directory()
+        key, known = directory / "key", directory / "known_hosts"
+        key.touch(0o600)
+        key.write_text(self._identity.client_key)
+        known.write_text(f"[127.0.0.1]:{self.port} {self._identity.host_key}\n")
+        pinned = ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}")
+        options = ("IdentitiesOnly=yes", *pinned, "LogLevel=ERROR")
+        words = ["ssh", "-F", "none", "-i", str(key), "-p", str(self.port)]
+        return [*words, *(w for o in options for w in ("-o", o)), f"{self._identity.user}@127.0.0.1"]
+
+    def close(self) -> None:
+        """Kill the guest. No process, thread or socket of it is left. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.close()
+        self._qemu.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _await_ready(self, ready_mark: str, until: float) -> None:
+        try:
+            self._qemu.qmp.connect(self.limits.qmp)
+            self.port = self._qemu.qmp.ssh_port(self.limits.qmp)
+        except QmpFailure as failure:
+            raise self._no_start(failure) from None
+        try:
+            while (event := self._watch.next(until)) is not None:
+                match event:
+                    case Marked(line) if INIT_FAILED in line:
+                        why = line.partition(INIT_FAILED)[2].strip()
+                        what = f"the image's init failed: {why}"
+                        raise self._boot_error(what)
+                    case Marked(line) if ready_mark in line:
+                        return
+        except GuestError as error:
+            raise self._boot_death(error) from None
+        words = "" if self._console.lines else "; not a line on its console"
+        what = f"the kernel never reached user space within {self.limits.boot:g} s{words}"
+        raise self._boot_error(what)
+
+    def _log_in(self, identity: SshIdentity) -> None:
+        self._identity = identity
+        until = time.monotonic() + self.limits.ssh
+        self._watch.accept_splats()
+        while self._transport is None:
+            try:
+                self._transport = ssh.connect(self.port, identity, max(0.1, until - time.monotonic()))
+            except SshFailure as failure:
+                why = failure
+            else:
+                return
+            try:
+                self._watch.next(min(until, time.monotonic() + _SSH_RETRY))
+            except GuestError as error:
+                raise self._boot_death(error) from None
+            if why.final or time.monotonic() >= until:
+                waited = "" if why.final else f" within {self.limits.ssh:g} s"
+                what = f"user space is up, but SSH does not answer{waited}: {why}"
+                raise self._boot_error(what) from None
+
+    def _no_start(self, failure: QmpFailure) -> InfraError:
+        """QEMU gave no greeting: its own words, once it is gone."""
+        try:
+            while self._watch.next(time.monotonic() + 1) is not None:
+                pass
+        except GuestError:
+            pass
+        said = self._qemu.stderr()
+        status = "" if self._watch.exit is None else f" (status {self._watch.exit})"
+        msg = f"QEMU did not start{status}: {said.splitlines()[-1] if said else failure}"
+        return InfraError(msg, detail=said)
+
+    def _boot_death(self, error: GuestError) -> BootError | InfraError:
+        if isinstance(error, GuestLost):
+            return InfraError(f"{error.message} during boot", detail=error.detail)
+        return self._boot_error(f"the kernel died during boot: {error.message}")
+
+    def _boot_error(self, message: str) -> BootError:
+        # `message` may be about silence; a complaint on the console says more than that.
+        splats = self._watch.new_splats()
+        if splats and splats[0].title not in message:
+            message += f"; console line {splats[0].line}: {splats[0].title}"
+        tail = "\n".join(f"  {line}" for line in self._console.tail(15))
+        path = self._console.path
+        return BootError(message, detail=f"console  {path}\n{tail}", hint=f"less {shlex.quote(str(path))}")
