@@ -1,0 +1,149 @@
+"""Kernels: what is asked for, and the artefacts built from it.
+
+``resolve`` understands ``--kernel``; ``ensure`` makes sure the kernel is there, building what
+is missing, and says what it consists of. A kernel that is already there costs a few stats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness import cache
+from harness.errors import KernelError, UserError
+from harness.kernels import build, image, kconfig
+from harness.kernels.facts import remember
+from harness.kernels.resolve import Prebuilt, Request, resolve
+from harness.kernels.spec import Definition, Machine, load, names
+from harness.progress import Progress
+
+__all__ = [
+    "Definition",
+    "Kernel",
+    "Machine",
+    "Prebuilt",
+    "Request",
+    "definitions",
+    "ensure",
+    "is_built",
+    "require_btf",
+    "resolve",
+]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that can be booted, and what is known of it.
+
+    ``key`` changes whenever the kernel does. ``source`` is the tree it was built from, patches
+    applied, for tools and libbpf that belong to it. Unknown values of a prebuilt kernel
+    are empty, None for ``has_btf``. ``append`` are words for the kernel's command line.
+    """
+
+    name: str
+    bzimage: Path
+    vmlinux: Path | None
+    config: Path | None
+    source: Path | None
+    release: str
+    source_id: str
+    series_id: str
+    config_hash: str
+    compiler: str
+    key: str
+    provides: frozenset[str]
+    cpus: int
+    memory_mib: int
+    icount: bool
+    append: tuple[str, ...]
+    has_btf: bool | None
+
+
+def definitions() -> list[Definition]:
+    """Every definition in ``kernels/``, by name. Raises UserError for one that cannot be read."""
+    return [load(name) for name in names()]
+
+
+def ensure(request: Request, progress: Progress | None = None, force: bool = False) -> Kernel:
+    """The kernel of ``request``, built where it is missing or ``force`` is set.
+
+    Raises KernelError (does not apply, configure, build), InfraError (missing package or
+    tool, full disk), UserError (a source that does not exist).
+    """
+    progress = progress or Progress()
+    if isinstance(request, Prebuilt):
+        return _prebuilt(request)
+    wanted = build.plan(request, progress)
+    entry = build.built(wanted, progress, force=force)
+    record = msgspec.json.decode((entry / "kernel.json").read_bytes(), type=build.Record)
+    return Kernel(
+        name=request.name,
+        bzimage=entry / "bzImage",
+        vmlinux=entry / "vmlinux",
+        config=entry / "config",
+        source=build.source_tree(wanted, progress),
+        release=record.release,
+        source_id=record.source_id,
+        series_id=record.series_id,
+        config_hash=record.config_hash,
+        compiler=record.compiler,
+        key=wanted.key,
+        provides=frozenset(request.provides),
+        cpus=request.machine.cpus,
+        memory_mib=request.machine.memory_mib,
+        icount=request.machine.icount,
+        append=request.cmdline,
+        has_btf=record.has_btf,
+    )
+
+
+def is_built(request: Request, progress: Progress | None = None) -> bool:
+    """Whether ``ensure`` would find the kernel already there. Builds nothing."""
+    if isinstance(request, Prebuilt):
+        return True
+    return build.is_built(build.plan(request, progress or Progress(quiet=True)))
+
+
+def require_btf(kernel: Kernel) -> None:
+    """Raises KernelError for a kernel known to have no BTF; whether an unknown one has is
+    seen in the guest (/sys/kernel/btf/vmlinux)."""
+    if kernel.has_btf is False:
+        where = kernel.config or f"the configuration inside {kernel.bzimage}"
+        msg = f"kernel {kernel.name} has no BTF: CONFIG_DEBUG_INFO_BTF is not set in {where}"
+        raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")
+
+
+def _prebuilt(request: Prebuilt) -> Kernel:
+    """What can be known of a kernel that somebody else has built."""
+    shape = Machine()
+    directory = request.directory
+    config = directory / ".config" if directory else None
+    text = config.read_text(errors="replace") if config else image.config(request.bzimage)
+    vmlinux = directory / "vmlinux" if directory and (directory / "vmlinux").is_file() else None
+    if not request.bzimage.is_file():
+        msg = f"{request.bzimage}: gone"
+        raise UserError(msg)
+    digest = remember("sha256", request.bzimage, lambda: cache.sha256(request.bzimage))
+    link = directory / "source" if directory else None
+    return Kernel(
+        name=request.name,
+        bzimage=request.bzimage,
+        vmlinux=vmlinux,
+        config=config,
+        source=link.resolve() if link and link.is_dir() else None,
+        release=image.release(request.bzimage),
+        source_id=f"bzImage sha256:{digest}",
+        series_id="",
+        config_hash=hashlib.sha256(text.encode()).hexdigest() if text else "",
+        compiler="",
+        key=digest[:32],
+        provides=frozenset(),
+        cpus=shape.cpus,
+        memory_mib=shape.memory_mib,
+        icount=shape.icount,
+        append=(),
+        has_btf=None if text is None else kconfig.parse(text).get("DEBUG_INFO_BTF") == "y",
+    )

@@ -1,0 +1,145 @@
+"""A patch series: ``git format-patch`` files, listed in a quilt ``series`` file.
+
+Applied to copies of the few files it touches, never to a tree: what comes out is an overlay,
+and tree.py decides which files of the build's tree it changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import KernelError, UserError
+from harness.kernels.git import git
+
+_TOUCHED = re.compile(rb"^(?:--- a/|\+\+\+ b/|rename (?:from|to) |copy (?:from|to) )([^\t\n]+)", re.MULTILINE)
+_DIFF_LINE = re.compile(rb"^diff --git a/(\S+) b/(\S+)$", re.MULTILINE)
+_FAILED = re.compile(r"error: patch failed: (.+):(\d+)$")
+_APPLYING = re.compile(r"Applying patch (.+) with \d+ rejects?\.\.\.$")
+_HUNK = re.compile(r"(?:Hunk #\d+ applied|Rejected hunk #(\d+)\.$)")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Patches in order. ``id`` is a hash of their names and contents."""
+
+    name: str
+    patches: tuple[Path, ...]
+    id: str
+
+
+def read(directory: Path) -> Series:
+    """The series in ``directory``. Raises UserError for a list that does not fit its files."""
+    patches: list[Path] = []
+    listing = directory / "series"
+    try:
+        lines = listing.read_text().splitlines()
+    except OSError as error:
+        msg = f"{listing}: {error.strerror}"
+        hint = "a series is a directory of patches with a file `series` that lists them"
+        raise UserError(msg, hint=hint) from None
+    for number, raw in enumerate(lines, 1):
+        words = raw.split("#")[0].split()
+        if not words:
+            continue
+        if words[1:] not in ([], ["-p1"]):
+            msg = f"{listing}:{number}: {' '.join(words[1:])}: only -p1 patches are taken"
+            raise UserError(msg, hint="git format-patch writes them so")
+        path = directory / words[0]
+        if not path.is_file():
+            msg = f"{listing}:{number}: no patch {words[0]}"
+            raise UserError(msg, hint="remove the line or add the file")
+        patches.append(path)
+    digest = hashlib.sha256()
+    for path in patches:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return Series(directory.name, tuple(patches), digest.hexdigest())
+
+
+def apply(series: Series, source: Path, work: Path, source_id: str) -> set[str]:
+    """Apply all patches below ``work`` (empty), to copies of what they touch in ``source``.
+
+    Returns the touched paths: one that exists below ``work`` has that content now, one that
+    does not is deleted. Raises KernelError for the first patch that does not apply; its
+    rejected hunks are kept below ``work``, in ``rejects/``.
+    """
+    tree = work / "tree"
+    tree.mkdir()
+    touched: set[str] = set()
+    for number, patch in enumerate(series.patches, 1):
+        content = patch.read_bytes()
+        for name in _paths(content) - touched:
+            touched.add(name)
+            original = source / name
+            if original.is_file():
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(original, tree / name, follow_symlinks=False)
+                if not original.is_symlink():
+                    shutil.copymode(original, tree / name)
+        if _git_apply(tree, patch).returncode != 0:
+            raise _rejected(series, number, patch, tree, source_id)
+    return touched
+
+
+def _paths(patch: bytes) -> set[str]:
+    """Every path a patch names; a line of a hunk that looks like a header does no harm."""
+    found = set(_TOUCHED.findall(patch))
+    found |= {name for pair in _DIFF_LINE.findall(patch) for name in pair}
+    return {name.decode(errors="surrogateescape") for name in found if b".." not in name.split(b"/")}
+
+
+def _git_apply(tree: Path, patch: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
+    # Inside a repository git apply skips what lies outside the current directory, without a
+    # word (git-apply(1)): it must not find the one the cache may happen to lie in.
+    ceiling = {"GIT_CEILING_DIRECTORIES": str(tree.parent.resolve())}
+    return git(tree, "apply", "--whitespace=nowarn", *options, patch.resolve(), **ceiling)
+
+
+def _rejected(series: Series, number: int, patch: Path, tree: Path, source_id: str) -> KernelError:
+    """Apply once more, keeping what does not fit, and say where it does not."""
+    answer = _git_apply(tree, patch, "--reject", "--verbose")
+    kept = tree.parent / "rejects"
+    kept.mkdir(exist_ok=True)
+    detail = _complaints(answer.stderr.decode(errors="replace"))
+    for reject in tree.rglob("*.rej"):
+        name = f"{patch.stem}--{reject.relative_to(tree).as_posix().replace('/', '-')}"
+        shutil.move(reject, kept / name)
+        detail.append(f"kept in {kept / name}")
+    return KernelError(
+        f"patch {number} of {len(series.patches)} does not apply: {patch.name}",
+        detail="\n".join([*detail, f"the source is {source_id}"]),
+        hint=f"rebase series {series.name} onto this source, or mend {patch}",
+    )
+
+
+def _complaints(verbose: str) -> list[str]:
+    """``file:line: hunk 3 of 9 rejected`` out of what ``git apply --reject -v`` says."""
+    failed: dict[str, list[str]] = {}
+    rejected: dict[str, list[int]] = {}
+    hunks: dict[str, int] = {}
+    other: list[str] = []
+    current = ""
+    for text in verbose.splitlines():
+        if match := _FAILED.match(text):
+            failed.setdefault(match[1], []).append(match[2])
+        elif match := _APPLYING.match(text):
+            current = match[1]
+        elif match := _HUNK.match(text):
+            hunks[current] = hunks.get(current, 0) + 1
+            if match[1]:
+                rejected.setdefault(current, []).append(int(match[1]))
+        elif text.startswith("error: ") and not text.startswith("error: while searching for"):
+            other.append(text.removeprefix("error: "))
+    lines = []
+    for name, places in failed.items():
+        numbers = rejected.get(name, [])
+        for index, place in enumerate(places):
+            which = f" {numbers[index]} of {hunks[name]}" if index < len(numbers) else ""
+            lines.append(f"{name}:{place}: hunk{which} rejected")
+    return lines + other

@@ -1,0 +1,191 @@
+"""What kernel is asked for: the definitions in ``kernels/NAME.toml``.
+
+Definitions are data; nothing here runs a command.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import UserError
+from harness.settings import project_root
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    pass
+
+
+class DebianSource(_Source, frozen=True, tag="debian-source"):
+    """The tarball that the Debian package ``package`` installs under /usr/src."""
+
+    package: str
+    version: str
+
+
+class Tarball(_Source, frozen=True, tag="tarball"):
+    """A tar archive with one top directory."""
+
+    path: str
+
+
+class Directory(_Source, frozen=True, tag="directory"):
+    """A source tree of somebody else's: built out of tree, never written to."""
+
+    path: str
+
+
+class GitRevision(_Source, frozen=True, tag="git"):
+    """One revision of a git repository."""
+
+    tree: str
+    rev: str
+
+
+Source = DebianSource | Tarball | Directory | GitRevision
+
+
+class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The shape of the guests of a kernel. ``icount``: instruction counts are wanted
+    (one CPU, TCG); the debug kernel gives them up for speed."""
+
+    cpus: int = 1
+    memory_mib: int = 256
+    icount: bool = True
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: Source | None = None
+    base: str | None = None
+    series: str | None = None
+    config: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    cmdline: tuple[str, ...] = ()
+    machine: Machine | None = None
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """A kernel to build. With ``base`` the source is the base's, and fragments and command
+    line add to the base's; ``series`` is a directory of patches with a quilt ``series`` file."""
+
+    name: str
+    source: Source
+    config: tuple[Path, ...]
+    base: str | None = None
+    series: Path | None = None
+    provides: tuple[str, ...] = ()
+    cmdline: tuple[str, ...] = ()
+    machine: Machine = Machine()
+    origin: Path | None = None
+
+
+def names() -> list[str]:
+    """The definitions in ``kernels/``, sorted."""
+    return sorted(path.stem for path in (project_root() / "kernels").glob("*.toml"))
+
+
+def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
+    """The definition ``name``. Raises UserError, which names the file and the key."""
+    if name in _seen:
+        msg = f"kernels/{name}.toml: base leads back to itself: {' -> '.join((*_seen, name))}"
+        raise UserError(msg, hint="remove one `base`")
+    path = project_root() / "kernels" / f"{name}.toml"
+    if not _NAME.fullmatch(name) or not path.is_file():
+        raise unknown(name)
+    given = _read(path)
+    where = path.relative_to(project_root())
+    if (given.source is None) == (given.base is None):
+        msg = f"{where}: needs exactly one of [source] and base"
+        raise UserError(msg, hint='base = "baseline" takes the source and configuration of baseline')
+    config = tuple(_fragment(where, fragment) for fragment in given.config)
+    series = _series(where, given.series)
+    if given.base is None:
+        assert given.source is not None  # noqa: S101
+        return Definition(
+            name=name,
+            source=_anchored(given.source),
+            config=config,
+            series=series,
+            provides=given.provides,
+            cmdline=given.cmdline,
+            machine=given.machine or Machine(),
+            origin=path,
+        )
+    base = load(given.base, (*_seen, name))
+    if series is not None and base.series is not None:
+        msg = f"{where}: base {base.name} has a series already"
+        raise UserError(msg, hint="give one kernel one series; drop `series` here to use that of the base")
+    return Definition(
+        name=name,
+        source=base.source,
+        config=base.config + config,
+        base=base.name,
+        series=series or base.series,
+        provides=tuple(dict.fromkeys(base.provides + given.provides)),
+        cmdline=base.cmdline + given.cmdline,
+        machine=given.machine or base.machine,
+        origin=path,
+    )
+
+
+def unknown(argument: str) -> UserError:
+    """The error for a kernel nobody knows, with the nearest name."""
+    known = names()
+    near = difflib.get_close_matches(argument, known, 1)
+    hint = f"--kernel {near[0]}" if near else "a source tree, a build directory, a bzImage or TREE@REV"
+    return UserError(
+        f"kernel {argument}: no such definition and no such path",
+        detail=f"definitions in {project_root() / 'kernels'}: {', '.join(known) or 'none'}",
+        hint=hint,
+    )
+
+
+def _read(path: Path) -> _File:
+    where = path.relative_to(project_root())
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), _File)
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{where}: not TOML: {error}"
+        raise UserError(msg) from None
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        msg = f"{where}: {error}"
+        raise UserError(msg, hint=f"known keys: {', '.join(_File.__struct_fields__)}") from None
+
+
+def _fragment(where: Path, name: str) -> Path:
+    directory = project_root() / "kernels" / "config"
+    path = directory / f"{name}.config"
+    if not path.is_file():
+        known = sorted(p.stem for p in directory.glob("*.config"))
+        near = difflib.get_close_matches(name, known, 1) or known
+        msg = f"{where}: config fragment {name}: no {path.relative_to(project_root())}"
+        raise UserError(msg, hint=f"there is: {', '.join(near)}")
+    return path
+
+
+def _series(where: Path, name: str | None) -> Path | None:
+    if name is None:
+        return None
+    path = project_root() / "kernels" / "patches" / name
+    if not (path / "series").is_file():
+        msg = f"{where}: series {name}: no file kernels/patches/{name}/series"
+        raise UserError(msg, hint="git format-patch -o there, then list the patches in the file `series`")
+    return path
+
+
+def _anchored(source: Source) -> Source:
+    """Relative paths in a definition start at the project root."""
+    match source:
+        case Tarball(path):
+            return Tarball(str(project_root() / Path(path).expanduser()))
+        case Directory(path):
+            return Directory(str(project_root() / Path(path).expanduser()))
+        case GitRevision(tree, rev):
+            return GitRevision(str(project_root() / Path(tree).expanduser()), rev)
+    return source

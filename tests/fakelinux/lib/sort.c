@@ -1,0 +1,4 @@
+int sort(int a, int b)
+{
+	return a < b ? a : b;
+}

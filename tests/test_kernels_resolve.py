@@ -1,0 +1,208 @@
+"""Definitions, ``--kernel`` and what they say when they cannot be understood."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import KernelError, UserError
+from harness.kernels import (
+    Definition,
+    Kernel,
+    Prebuilt,
+    definitions,
+    ensure,
+    image,
+    require_btf,
+    resolve,
+    spec,
+)
+from harness.settings import project_root
+from tests.kernel_project import BASELINE, INSTALLED, Project, copy_tree, project
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    with project(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def test_the_definitions_of_this_project_load() -> None:
+    known = {definition.name: definition for definition in definitions()}
+    baseline = known["baseline"]
+    assert [path.name for path in baseline.config] == ["base.config", "bpf.config", "test_verifier.config"]
+    assert baseline.source == spec.DebianSource("linux-source-6.12", "6.12.117-1~deb12u1")
+    assert all(path.is_relative_to(project_root()) for path in baseline.config)
+
+
+def test_derived_definition_adds_to_its_base(fake: Project) -> None:
+    fake.series("change")
+    fake.fragment("kasan", "CONFIG_KASAN=y\n")
+    fake.define("patched", 'base = "baseline"\nseries = "change"\nprovides = ["multi_root", "fd_name"]\n')
+    fake.define(
+        "debug",
+        'base = "patched"\nconfig = ["kasan"]\n[machine]\ncpus = 4\nmemory_mib = 2048\nicount = false\n',
+    )
+    debug = resolve("debug")
+    assert isinstance(debug, Definition)
+    assert [path.stem for path in debug.config] == ["base", "kasan"]
+    assert debug.series == fake.root / "kernels/patches/change"
+    assert debug.provides == ("multi_root", "fd_name")
+    assert (debug.machine.cpus, debug.machine.memory_mib, debug.machine.icount) == (4, 2048, False)
+    assert [d.name for d in definitions()] == ["baseline", "debug", "patched"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('colour = "red"', "kernels/bad.toml: Object contains unknown field `colour`"),
+        ("config = 1", r"kernels/bad.toml: Expected `array`, got `int` - at `\$.config`"),
+        ("config = [", "kernels/bad.toml: not TOML"),
+        ("config = []", r"kernels/bad.toml: needs exactly one of \[source\] and base"),
+        ('[source]\ntype = "ftp"', r"kernels/bad.toml: Invalid value 'ftp' - at `\$.source.type`"),
+        ('[source]\ntype = "git"\ntree = "x"', "kernels/bad.toml: Object missing required field `rev`"),
+        ('[source]\ntype = "tarball"\npath = "x"\nurl = "y"', "unknown field `url`"),
+        (
+            'base = "baseline"\nconfig = ["bse"]',
+            "kernels/bad.toml: config fragment bse: no kernels/config/bse.config",
+        ),
+        (
+            'base = "baseline"\nseries = "none"',
+            "kernels/bad.toml: series none: no file kernels/patches/none/series",
+        ),
+        ('base = "bad"', "base leads back to itself: bad"),
+        ('base = "nothing"', "kernel nothing: no such definition"),
+    ],
+)
+def test_bad_definitions(fake: Project, text: str, message: str) -> None:
+    fake.define("bad", text)
+    with pytest.raises(UserError, match=message) as caught:
+        resolve("bad")
+    assert "\n" not in caught.value.message
+
+
+def test_unknown_kernel_names_the_nearest(fake: Project) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve("basline")
+    assert caught.value.message == "kernel basline: no such definition and no such path"
+    assert caught.value.hint == "--kernel baseline"
+
+
+def test_a_definition_wins_over_a_path(
+    fake: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_tree(tmp_path / "baseline")
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(found := resolve("baseline"), Definition)
+    assert isinstance(found.source, spec.DebianSource)
+    assert isinstance(found := resolve("./baseline"), Definition)
+    assert found.source == spec.Directory(str(tmp_path / "baseline"))
+    assert found.name == "baseline-local"
+
+
+def _bzimage(path: Path, payload: bytes, version: str = "6.12.0-own (me@here) #1") -> Path:
+    """The smallest file that says what a bzImage says (Documentation/arch/x86/boot.rst)."""
+    head = bytearray(0x400)
+    head[0x1F1] = 1
+    head[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", head, 0x206, 0x20F)
+    struct.pack_into("<H", head, 0x20E, 0x100)
+    struct.pack_into("<II", head, 0x248, 0, len(payload))
+    head[0x300 : 0x300 + len(version)] = version.encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(head) + payload)
+    return path
+
+
+def _ikconfig(text: str) -> bytes:
+    return gzip.compress(b"code" * 100 + b"IKCFG_ST" + gzip.compress(text.encode()) + b"IKCFG_ED" + b"more")
+
+
+def test_bzimage_tells_release_and_configuration(fake: Project, tmp_path: Path) -> None:
+    path = _bzimage(tmp_path / "bzImage-own", _ikconfig("CONFIG_BPF=y\n# CONFIG_DEBUG_INFO_BTF is not set\n"))
+    request = resolve(str(path))
+    assert request == Prebuilt("bzImage-own", path, None)
+    kernel = ensure(request)
+    assert kernel.release == "6.12.0-own"
+    assert kernel.has_btf is False
+    with pytest.raises(KernelError, match="bzImage-own has no BTF") as caught:
+        require_btf(kernel)
+    assert caught.value.exit_code == 3
+    _bzimage(path, _ikconfig("CONFIG_DEBUG_INFO_BTF=y\n"))
+    with_btf: Kernel = ensure(resolve(str(path)))
+    assert with_btf.has_btf is True
+    assert with_btf.key != kernel.key
+
+
+_MANY = "".join(f"CONFIG_{n * n:x}=y\n" for n in range(2000))
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xfd7zXZ\0 not xz", _ikconfig(_MANY)[:3000]], ids=["empty", "xz", "truncated"]
+)
+def test_bzimage_without_readable_configuration(tmp_path: Path, payload: bytes) -> None:
+    assert image.config(_bzimage(tmp_path / "bzImage", payload)) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF" + bytes(2000), bytes(0x202) + b"Hdr"])
+def test_not_a_bzimage(fake: Project, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "vmlinux").write_bytes(content)
+    with pytest.raises(UserError, match=r"not a bzImage \(no HdrS at 0x202\)"):
+        resolve(str(tmp_path / "vmlinux"))
+
+
+def test_directories_that_are_no_kernel(fake: Project, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="neither a source tree nor a build directory"):
+        resolve(str(tmp_path))
+    (tmp_path / ".config").touch()
+    with pytest.raises(UserError, match="a build directory without arch/x86/boot/bzImage"):
+        resolve(str(tmp_path))
+    (tmp_path / "arch/x86/boot").mkdir(parents=True)
+    (tmp_path / "arch/x86/boot/bzImage").write_bytes(b"half")
+    with pytest.raises(UserError, match="is no bzImage"):
+        resolve(str(tmp_path))
+
+
+def test_revisions(fake: Project, tmp_path: Path) -> None:
+    found = resolve(f"{tmp_path}@v6.12~1")
+    assert isinstance(found, Definition)
+    assert found.source == spec.GitRevision(str(tmp_path), "v6.12~1")
+    assert "/" not in found.name
+    with pytest.raises(UserError, match="no git repository"):
+        ensure(found)
+    with pytest.raises(UserError, match="no revision after @"):
+        resolve(f"{tmp_path}@")
+    with pytest.raises(UserError, match=f"no directory {tmp_path}/none"):
+        resolve(f"{tmp_path}/none@v6.12")
+
+
+def test_fragment_with_a_line_that_is_no_configuration(fake: Project) -> None:
+    fake.fragment("base", "CONFIG_BPF=y\nBPF_JIT=y\n")
+    with pytest.raises(UserError, match=r"base\.config:2: not a configuration line: BPF_JIT=y"):
+        ensure(resolve("baseline"))
+
+
+def test_series_file_that_does_not_fit(fake: Project) -> None:
+    directory = fake.series("change")
+    fake.define("patched", 'base = "baseline"\nseries = "change"\n')
+    (directory / "series").write_text("# a comment\n\n0001-gone.patch\n")
+    with pytest.raises(UserError, match=r"series:3: no patch 0001-gone\.patch"):
+        ensure(resolve("patched"))
+    (directory / "series").write_text("0001.patch -p0\n")
+    with pytest.raises(UserError, match=r"series:1: -p0: only -p1"):
+        ensure(resolve("patched"))
+
+
+def test_cache_below_a_path_with_a_space(
+    fake: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my cache").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "my cache"))
+    fake.define("baseline", BASELINE.format(version=INSTALLED))
+    with pytest.raises(Exception, match="spaces or colons") as caught:
+        ensure(resolve("baseline"))
+    assert "XDG_CACHE_HOME" in str(getattr(caught.value, "hint", ""))
