@@ -1,0 +1,227 @@
+"""Cases: what testcases/cases/*.toml defines, and the cells that follow from it.
+
+A case is a shared body, roots that use it, inputs and expectations. It renders to the
+forms in which the mechanisms can express it (render.py).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness import settings
+from harness.errors import UserError
+from harness.programs import packets
+from harness.programs.protocol import (
+    MECHANISMS,
+    Attach,
+    Detach,
+    Mechanism,
+    ReadMaps,
+    Step,
+    TestRun,
+    Verdict,
+)
+from harness.programs.roots import KINDS, RootKind
+
+Form = Literal["subprog", "tail"]
+
+
+class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a mechanism should say to a case. ``message``: a substring of the decisive log line."""
+
+    verdict: Verdict = "accept"
+    message: str = ""
+
+
+class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One [[case]] of a family file."""
+
+    name: str
+    roots: list[str]
+    template: str = ""
+    params: dict[str, Any] = {}
+    constant_index: bool = False
+    not_as_tail_call: str = ""
+    equal: tuple[str, ...] = ("results",)
+    expect_hits: Literal["exact", "some"] = "exact"
+    expect: dict[Mechanism, Expectation] = {}
+
+
+class _Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    case: list[_Definition]
+    template: str = ""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A case as the rest of the harness sees it.
+
+    ``equal`` names the maps whose contents must be the same under every mechanism.
+    ``not_as_tail_call`` says why no tail call can express it, empty where one can.
+    """
+
+    family: str
+    definition: _Definition
+    template: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}/{self.definition.name}"
+
+    @property
+    def kinds(self) -> list[RootKind]:
+        return [KINDS[root] for root in self.definition.roots]
+
+    @property
+    def root_names(self) -> list[str]:
+        """Program names: on_KIND, numbered where a kind comes twice. (A bare `tc` is its section.)"""
+        names = self.definition.roots
+        return [
+            f"on_{name}" if names.count(name) == 1 else f"on_{name}{names[:index].count(name)}"
+            for index, name in enumerate(names)
+        ]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.definition.params
+
+    @property
+    def constant_index(self) -> bool:
+        return self.definition.constant_index
+
+    @property
+    def equal(self) -> tuple[str, ...]:
+        return self.definition.equal
+
+    def skip_reason(self, mechanism: Mechanism) -> str:
+        """Why this mechanism cannot express the case; empty where it can."""
+        if mechanism == "tail_call" and self.definition.not_as_tail_call:
+            return f"not expressible as a tail call: {self.definition.not_as_tail_call}"
+        return ""
+
+    def expectation(self, mechanism: Mechanism) -> Expectation:
+        return self.definition.expect.get(mechanism, Expectation())
+
+    def describe(self) -> dict[str, Any]:
+        """The case as ``bpfroots cases --json`` shows it."""
+        skipped = {m: reason for m in MECHANISMS if (reason := self.skip_reason(m))}
+        return {
+            "name": self.name,
+            "family": self.family,
+            "roots": [kind.type for kind in self.kinds],
+            "mechanisms": {
+                m: {"expect": self.expectation(m).verdict, "message": self.expectation(m).message}
+                for m in MECHANISMS
+                if m not in skipped
+            },
+            "not_expressible": skipped,
+        }
+
+    def steps(self) -> list[Step]:
+        """Attach every root, make every event happen, detach; then test runs; then read the maps."""
+        pairs = list(zip(self.root_names, self.kinds, strict=True))
+        attach: list[Step] = [Attach(root=name) for name, _ in pairs]
+        triggers = {kind.trigger.kind: kind.trigger for _, kind in pairs}
+        detach: list[Step] = [Detach(root=name) for name, _ in pairs]
+        runs: list[Step] = [
+            TestRun(root=name, data=data.hex())
+            for name, kind in pairs
+            if kind.test_run
+            for data in packets.PACKETS.values()
+        ]
+        return [*attach, *triggers.values(), *detach, *runs, ReadMaps()]
+
+    def hits_wrong(self, hits: list[int]) -> str:
+        """Whether every root ran as often as it was triggered; a sentence where one did not."""
+        for index, (name, kind) in enumerate(zip(self.root_names, self.kinds, strict=True)):
+            expected = kind.trigger.count + (len(packets.PACKETS) if kind.test_run else 0)
+            exact = kind.exact and self.definition.expect_hits == "exact"
+            if hits[index] != expected if exact else hits[index] == 0:
+                wanted = str(expected) if exact else "some"
+                return f"root {name} ran {hits[index]} times, expected {wanted}"
+        return ""
+
+
+def _load_family(path: Path) -> list[Case]:
+    try:
+        family = msgspec.toml.decode(path.read_bytes(), type=_Family)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        msg = f"{path}: {error}"
+        raise UserError(msg) from None
+    cases = []
+    for definition in family.case:
+        template = definition.template or family.template
+        unknown = [root for root in definition.roots if root not in KINDS]
+        if unknown or not definition.roots:
+            msg = f"{path}: case {definition.name}: unknown root kind {', '.join(unknown) or '(none)'}"
+            raise UserError(msg, hint=f"kinds: {', '.join(KINDS)}")
+        if not (template_directory() / f"{template}.bpf.c.j2").is_file():
+            msg = f"{path}: case {definition.name}: no template {template!r} in {template_directory()}"
+            raise UserError(msg)
+        cases.append(Case(path.stem, definition, template))
+    return cases
+
+
+def template_directory() -> Path:
+    return settings.project_root() / "testcases" / "templates"
+
+
+@functools.cache
+def all_cases() -> tuple[Case, ...]:
+    """Every case under testcases/cases/, sorted by family. Raises UserError for a bad definition."""
+    files = sorted((settings.project_root() / "testcases" / "cases").glob("*.toml"))
+    cases = tuple(case for path in files for case in _load_family(path))
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"case {name} is defined twice"
+            raise UserError(msg)
+    return cases
+
+
+def select(expression: str | None) -> list[Case]:
+    """Cases whose name matches a ``-k`` expression (pytest's words: and, or, not, parentheses)."""
+    if not expression:
+        return list(all_cases())
+    matches = _matcher(expression)
+    chosen = [case for case in all_cases() if matches(case.name)]
+    if not chosen:
+        msg = f"-k {expression!r} matches no case"
+        raise UserError(msg, hint="bpfroots cases")
+    return chosen
+
+
+def _matcher(expression: str) -> Callable[[str], bool]:
+    if not any(c in expression for c in " ()"):
+        return lambda name: expression.lower() in name.lower()
+    # Imported here: it costs more than the rest of the command line together.
+    from _pytest.mark.expression import Expression
+
+    try:
+        compiled = Expression.compile(expression)
+    except SyntaxError as error:
+        msg = f"-k {expression!r}: {error}"
+        raise UserError(msg, hint="words joined by and, or, not; parentheses") from None
+
+    def matches(name: str) -> bool:
+        def contains(word: str, /, **_: str | int | bool | None) -> bool:
+            return word.lower() in name.lower()
+
+        return compiled.evaluate(contains)
+
+    return matches
+
+
+def mechanisms(chosen: Iterable[str]) -> list[Mechanism]:
+    """Checked mechanism names; all of them where none is given."""
+    result: list[Mechanism] = []
+    for name in chosen:
+        if name not in MECHANISMS:
+            msg = f"unknown mechanism {name!r}"
+            raise UserError(msg, hint=f"one of {', '.join(MECHANISMS)}")
+        result.append(name)
+    return result or list(MECHANISMS)

@@ -1,0 +1,127 @@
+"""What this machine needs, and how to get it: Debian packages and the commands they bring."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import process
+from harness.errors import InfraError
+from harness.progress import Progress
+
+
+@dataclass(frozen=True)
+class Need:
+    """A package, and a command or file that shows it is there."""
+
+    package: str
+    shows: str
+
+    @property
+    def present(self) -> bool:
+        if self.shows.startswith("/"):
+            return Path(self.shows).exists()
+        return shutil.which(self.shows) is not None
+
+
+_LIB = "/usr/lib/x86_64-linux-gnu"
+NEEDS = (
+    Need("qemu-system-x86", "qemu-system-x86_64"),
+    Need("clang-19", "clang-19"),
+    Need("llvm-19", "llvm-strip-19"),
+    Need("gcc", "gcc"),
+    Need("libc6-dev", f"{_LIB}/libc.a"),
+    Need("make", "make"),
+    Need("git", "git"),
+    Need("patch", "patch"),
+    Need("bc", "bc"),
+    Need("flex", "flex"),
+    Need("bison", "bison"),
+    Need("cpio", "cpio"),
+    Need("kmod", "modprobe"),
+    Need("rsync", "rsync"),
+    Need("ccache", "ccache"),
+    Need("perl", "perl"),
+    Need("xz-utils", "xz"),
+    Need("zstd", "zstd"),
+    Need("dwarves", "pahole"),
+    Need("binutils", "strip"),
+    Need("libelf-dev", f"{_LIB}/libelf.a"),
+    Need("zlib1g-dev", f"{_LIB}/libz.a"),
+    Need("libzstd-dev", f"{_LIB}/libzstd.a"),
+    Need("libssl-dev", "/usr/include/openssl/ssl.h"),
+    Need("libjansson-dev", f"{_LIB}/libjansson.a"),
+    Need("busybox-static", "/bin/busybox"),
+    Need("dropbear-bin", "dropbear"),
+)
+
+#: The kernel source of kernels/baseline.toml: this version where the archive has it, else its newest.
+SOURCE_PACKAGE = "linux-source-6.12"
+SOURCE_VERSION = "6.12.117-1~deb12u1"
+_SOURCE_TARBALL = Path("/usr/src/linux-source-6.12.tar.xz")
+
+
+def missing() -> list[str]:
+    """Packages that are not installed, the kernel source included."""
+    lacking = [need.package for need in NEEDS if not need.present]
+    if not _SOURCE_TARBALL.exists():
+        lacking.append(SOURCE_PACKAGE)
+    return lacking
+
+
+def install(progress: Progress, log: Path, *, yes: bool) -> None:
+    """Install what is missing with apt-get, saying exactly what runs. Raises InfraError.
+
+    Without ``yes`` a terminal is asked first.
+    """
+    packages = missing()
+    if not packages:
+        return
+    if shutil.which("apt-get") is None:
+        msg = f"missing on this machine: {' '.join(packages)} (Debian's names)"
+        raise InfraError(msg, hint="install them with this system's package manager")
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    update = [*sudo, "apt-get", "-q", "update"]
+    command = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
+    command += ["install", "--no-install-recommends"]
+    progress.say(f"will run: {' '.join(update)} && {' '.join([*command, *packages])}")
+    if not yes and not _agreed():
+        msg = "nothing was installed"
+        raise InfraError(msg, hint="bpfroots setup --yes")
+    with progress.task(f"machine   installing {len(packages)} packages (log: {log})"), log.open("wb") as out:
+        _apt(update, out.fileno(), log)
+        _apt([*command, *(_pinned(name, progress) for name in packages)], out.fileno(), log)
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write("go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _pinned(package: str, progress: Progress) -> str:
+    """The package as apt-get is to be asked for it: the kernel source by version, where it still is."""
+    if package != SOURCE_PACKAGE:
+        return package
+    policy = process.run(["apt-cache", "madison", package], timeout=120).stdout.decode(errors="replace")
+    versions = [line.split("|")[1].strip() for line in policy.splitlines() if line.count("|") >= 2]
+    if SOURCE_VERSION in versions:
+        return f"{package}={SOURCE_VERSION}"
+    newest = versions[0] if versions else "the newest"
+    progress.say(f"{package} {SOURCE_VERSION} is gone from the archive; taking {newest}")
+    return package
+
+
+def _apt(command: list[str], out: int, log: Path) -> None:
+    with process.spawn(command, stdout=out, stderr=out) as child:
+        status = child.wait()
+    if status:
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith("E:")]
+        msg = f"{' '.join(command[:6])} ... failed: {errors[-1] if errors else f'status {status}'}"
+        raise InfraError(msg, detail=f"log  {log}")

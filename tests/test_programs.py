@@ -1,0 +1,199 @@
+"""Cases, rendering, compiling, ELF facts: all but the guest."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.cache import Cache
+from harness.errors import InfraError, UserError
+from harness.programs import cases, elf, packets, protocol
+from harness.programs import compile as compiling
+from harness.programs.cases import Case
+from harness.programs.render import render
+
+_TINY = 'char LICENSE[] __attribute__((section("license"))) = "GPL";\n'
+_PROGRAM = _TINY + '__attribute__((section("xdp"))) int pass_all(void *ctx) { return 2; }\n'
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> compiling.Toolchain:
+    return compiling.toolchain(tmp_path, tmp_path, "no headers")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", "objects")
+
+
+def test_every_case_renders_in_both_forms() -> None:
+    for case in cases.all_cases():
+        text = render(case, "subprog")
+        assert all(f"int {name}(" in text for name in case.root_names)
+        assert "bpf_tail_call" not in text
+        assert text == render(case, "subprog")
+        if not case.skip_reason("tail_call"):
+            assert "bpf_tail_call" in render(case, "tail")
+
+
+def test_the_example_is_there_in_all_its_forms() -> None:
+    names = {case.name for case in cases.all_cases()}
+    assert {
+        "example/kprobe+tracepoint",
+        "example/kprobe+cgroup_skb",
+        "example/kprobe+tracepoint+cgroup_skb",
+        "example/map_values-kprobe+tracepoint",
+    } <= names
+
+
+def test_roots_of_one_kind_are_numbered() -> None:
+    case = next(case for case in cases.all_cases() if case.name == "body/packet_parser-tc+tc")
+    assert case.root_names == ["on_tc0", "on_tc1"]
+
+
+def test_select_by_words() -> None:
+    names = {case.name for case in cases.select("example and not map_values")}
+    assert "example/kprobe+tracepoint" in names
+    assert not any("map_values" in name for name in names)
+    assert {case.name for case in cases.select("body/loop-tc+xdp")} == {"body/loop-tc+xdp"}
+
+
+@pytest.mark.parametrize("expression", ["nothing-like-it", "(", "example and"])
+def test_select_says_what_is_wrong(expression: str) -> None:
+    with pytest.raises(UserError):
+        cases.select(expression)
+
+
+def test_unknown_mechanism() -> None:
+    with pytest.raises(UserError, match="unknown mechanism 'telepathy'"):
+        cases.mechanisms(["telepathy"])
+
+
+def _family(tmp_path: Path, text: str) -> list[Case]:
+    path = tmp_path / "family.toml"
+    path.write_text(text)
+    return cases._load_family(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[[case]]\nname = "a"\nroots = ["kprobe"]\ntemplate = "nope"', "no template 'nope'"),
+        ('[[case]]\nname = "a"\nroots = ["kprobes"]\ntemplate = "time"', "unknown root kind kprobes"),
+        ('[[case]]\nname = "a"\nroots = []\ntemplate = "time"', "unknown root kind"),
+        ('[[case]]\nname = "a"\nroots = ["kprobe"]\ntempl = "time"', "unknown field `templ`"),
+        ("[[case", "family.toml"),
+    ],
+)
+def test_bad_definitions_name_file_and_fault(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        _family(tmp_path, text)
+    assert "family.toml" in caught.value.message
+
+
+def test_hits_say_which_root_did_not_run() -> None:
+    case = next(case for case in cases.all_cases() if case.name == "example/kprobe+cgroup_skb")
+    assert case.hits_wrong([3, 3]) == ""
+    assert case.hits_wrong([3, 0]) == "root on_cgroup_skb ran 0 times, expected 3"
+    assert case.hits_wrong([4, 3]) == "root on_kprobe ran 4 times, expected 3"
+
+
+def test_compile_caches_by_content(tools: compiling.Toolchain, cache: Cache) -> None:
+    first = compiling.compile_source(tools, cache, _PROGRAM, "tiny.bpf.c")
+    stamp = first.stat().st_mtime_ns
+    assert compiling.compile_source(tools, cache, _PROGRAM, "tiny.bpf.c") == first
+    assert first.stat().st_mtime_ns == stamp
+    assert compiling.compile_source(tools, cache, _PROGRAM + "\n", "tiny.bpf.c") != first
+    assert elf.programs(first) == [elf.ElfProgram("pass_all", "xdp")]
+
+
+def test_compile_is_the_same_anywhere(tools: compiling.Toolchain, tmp_path: Path) -> None:
+    built = [
+        compiling.compile_source(
+            tools, Cache(tmp_path / name, "objects"), _PROGRAM, "tiny.bpf.c"
+        ).read_bytes()
+        for name in ("a", "b")
+    ]
+    assert built[0] == built[1]
+
+
+def test_compile_sees_a_changed_header(tools: compiling.Toolchain, cache: Cache, tmp_path: Path) -> None:
+    near = tmp_path / "near"
+    near.mkdir()
+    (near / "mine.h").write_text("#define RET 1\n")
+    source = '#include "mine.h"\n' + _PROGRAM.replace("return 2", "return RET")
+    first = compiling.compile_source(tools, cache, source, "tiny.bpf.c", near)
+    (near / "mine.h").write_text("#define RET 2\n")
+    assert (
+        compiling.compile_source(tools, cache, source, "tiny.bpf.c", near).read_bytes() != first.read_bytes()
+    )
+
+
+def test_compile_error_is_one_line_with_the_place(tools: compiling.Toolchain, cache: Cache) -> None:
+    with pytest.raises(UserError) as caught:
+        compiling.compile_source(tools, cache, _TINY + "int f( {\n", "broken.bpf.c")
+    assert caught.value.message.startswith("broken.bpf.c:2:")
+    assert caught.value.exit_code == 2
+
+
+def test_no_clang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(InfraError, match="no clang") as caught:
+        compiling.find_clang()
+    assert caught.value.exit_code == 4
+    assert caught.value.hint == "bpfroots setup"
+
+
+@pytest.fixture(scope="module")
+def object_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    directory = tmp_path_factory.mktemp("elf")
+    tools = compiling.toolchain(directory, directory, "no headers")
+    built = compiling.compile_source(tools, Cache(directory / "cache", "objects"), _PROGRAM, "tiny.bpf.c")
+    return built.read_bytes()
+
+
+@given(data=st.data())
+def test_a_truncated_elf_is_a_user_error(
+    object_bytes: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    size = data.draw(st.integers(0, len(object_bytes) - 1))
+    path = tmp_path_factory.getbasetemp() / "truncated.bpf.o"
+    path.write_bytes(object_bytes[:size])
+    with pytest.raises(UserError):
+        elf.programs(path)
+
+
+@given(junk=st.binary(max_size=400))
+def test_junk_is_a_user_error(junk: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "junk.bpf.o"
+    path.write_bytes(junk)
+    with pytest.raises(UserError):
+        elf.programs(path)
+
+
+def test_packets_are_long_enough_for_test_run() -> None:
+    assert all(len(packet) >= 14 for packet in packets.PACKETS.values())
+    assert len(set(packets.PACKETS.values())) == len(packets.PACKETS)
+
+
+def test_protocol_lines_round_trip() -> None:
+    loaded = protocol.Loaded(
+        id="a#b", verdict="accept", programs=[protocol.Program("p", "xdp", True, "accept")]
+    )
+    for line in (protocol.Hello(1, "1.5", "6.12", {}), protocol.Start("a#b"), loaded, protocol.Done(1)):
+        assert protocol.parse(msgspec.json.encode(line)) == line
+    with pytest.raises(msgspec.DecodeError):
+        protocol.parse(b"Segmentation fault")
+
+
+def test_cells_of_a_case_are_distinct() -> None:
+    from harness.jobs.spec import case_cells
+
+    cells = case_cells(cases.all_cases(), protocol.MECHANISMS)
+    for a, b in itertools.pairwise(sorted(cell.id for cell in cells)):
+        assert a != b
