@@ -1,0 +1,5 @@
+"""``python -m harness`` is ``bpfroots``."""
+
+from harness.cli import main
+
+main()

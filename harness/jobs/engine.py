@@ -1,0 +1,205 @@
+"""Runs cells in guests: submit(kernel, cells) → judged cells, one by one as they finish.
+
+Whatever a guest does, every cell comes back: a cell that took its guest down is recorded with that
+outcome, and the rest go on in a fresh guest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from harness import images, process
+from harness.analysis import cell as analysis
+from harness.errors import GuestError, GuestLost, KernelError
+from harness.jobs import judge
+from harness.jobs.kit import Kit
+from harness.jobs.spec import CellSpec
+from harness.kernels import Kernel
+from harness.machine import Accel, Machine, Shape, SshIdentity
+from harness.programs import bundle, protocol
+from harness.programs import compile as compiling
+from harness.results.model import Cell
+from harness.results.store import RunStore
+from harness.settings import jobs
+
+# A guest that dies before it starts a load says nothing about any cell: try again, but not for ever.
+_EMPTY_ATTEMPTS = 2
+
+
+@dataclass
+class _Batch:
+    """The state of one kernel's cells while guests come and go."""
+
+    kernel: Kernel
+    pending: dict[str, CellSpec]
+    objects: dict[str, Path]
+    references: dict[str, Cell] = field(default_factory=dict)
+    hello: protocol.Hello | None = None
+    current: CellSpec | None = None
+    empty: int = 0
+
+
+class Engine:
+    """Guests of this process. A context manager: leaving it leaves nothing running."""
+
+    def __init__(self, kit: Kit, store: RunStore, accel: Accel) -> None:
+        self._kit = kit
+        self._store = store
+        self._accel = accel
+        self._keys = images.make_keys()
+        self._directory = process.temporary_directory()
+        self._initrd = self._directory / "initrd"
+        images.write_initrd(kit.image.path, images.overlay(self._keys), self._initrd)
+
+    def compile(self, specs: Sequence[CellSpec]) -> dict[str, Path]:
+        """The object of every cell, by cell id. Raises UserError for C that does not compile."""
+        sources = {spec.source: spec for spec in specs if spec.source}
+
+        def one(spec: CellSpec) -> Path:
+            return compiling.compile_source(
+                self._kit.toolchain, self._kit.objects, spec.source, spec.name, spec.near
+            )
+
+        with ThreadPoolExecutor(jobs()) as pool:
+            built = dict(zip(sources, pool.map(one, sources.values()), strict=True))
+        objects = {spec.id: built[spec.source] for spec in specs if spec.source}
+        return objects | {spec.id: spec.object for spec in specs if spec.object}
+
+    def submit(self, kernel: Kernel, specs: Sequence[CellSpec]) -> Iterator[Cell]:
+        """Run cells on a kernel, in order. Cells are in the run folder before they are yielded.
+
+        Closing the iterator ends its guest. Raises UserError for a program that does not
+        compile (before anything boots), BootError for a kernel that does not boot.
+        """
+        objects = self.compile(specs)
+        for spec in specs:
+            if spec.skip:
+                yield self._keep(judge.blank(spec, kernel.name, "skip", spec.skip))
+        runnable = {spec.id: spec for spec in specs if not spec.skip}
+        batch = _Batch(kernel, runnable, objects)
+        while batch.pending:
+            with self._boot(kernel) as machine:
+                if kernel.has_btf is None:
+                    _require_btf(machine, kernel)
+                yield from self._drain(machine, batch)
+
+    def _boot(self, kernel: Kernel) -> Machine:
+        identity = SshIdentity(self._keys.client_private, self._keys.host_public)
+        return Machine.boot(
+            kernel.bzimage,
+            self._initrd,
+            shape=Shape(cpus=kernel.cpus, memory_mib=kernel.memory_mib),
+            accel=self._accel,
+            console_log=self._store.console(kernel.name),
+            append=kernel.append,
+            ready_mark=images.READY_MARK,
+            name=kernel.name,
+            identity=identity,
+        )
+
+    def _drain(self, machine: Machine, batch: _Batch) -> Iterator[Cell]:
+        """Feed pending cells to one guest until none is left or the guest is no longer good."""
+        while batch.pending:
+            batch.current = None
+            try:
+                yield from self._stream(machine, batch)
+            except GuestError as error:
+                yield from self._lose(batch, error)
+                if not isinstance(error, _RunnerDied):
+                    return
+
+    def _stream(self, machine: Machine, batch: _Batch) -> Iterator[Cell]:
+        """One runner over all pending cells. Raises GuestError where it did not finish."""
+        loads = {spec.id: spec.load(self._accel.slowdown) for spec in batch.pending.values()}
+        files = {load.object: batch.objects[id_] for id_, load in loads.items()}
+        payload = bundle.bundle(list(loads.values()), files)
+        done = False
+        # A load that exceeds its own deadline is reported by the runner; longer silence is the guest's.
+        silence = loads[next(iter(loads))].timeout_s * 1.5
+        command = machine.run(
+            bundle.COMMAND, stdin=payload, no_output=silence, deadline=silence * (1 + len(loads))
+        )
+        with contextlib.closing(command):
+            for raw in command:
+                line = _parse(raw)
+                if isinstance(line, protocol.Hello):
+                    batch.hello = line
+                elif isinstance(line, protocol.Start):
+                    batch.current = batch.pending[line.id]
+                elif isinstance(line, protocol.Loaded):
+                    yield self._loaded(batch, line)
+                else:
+                    done = True
+        if not done:
+            raise _RunnerDied(command.status, command.stderr.decode(errors="replace"))
+        if batch.pending:
+            msg = f"the runner finished without {len(batch.pending)} of its loads"
+            raise GuestLost(msg)
+
+    def _loaded(self, batch: _Batch, loaded: protocol.Loaded) -> Cell:
+        spec = batch.pending.pop(loaded.id)
+        batch.current = None
+        batch.empty = 0
+        if batch.hello is None:
+            msg = "the runner sent a load before its hello"
+            raise GuestLost(msg)
+        reference = batch.references.get(spec.name)
+        kernel = batch.kernel
+        cell = judge.judge(spec, kernel.name, kernel.provides, batch.hello, loaded, reference)
+        batch.references.setdefault(spec.name, cell)
+        self._save_artefacts(cell, loaded, spec.source)
+        return self._keep(cell)
+
+    def _save_artefacts(self, cell: Cell, loaded: protocol.Loaded, source: str) -> None:
+        if source:
+            self._store.artefact(cell, "source.bpf.c", source.encode())
+        for program in loaded.programs:
+            for name, data in analysis.artefacts(program, loaded).items():
+                self._store.artefact(cell, name, data)
+
+    def _lose(self, batch: _Batch, error: GuestError) -> Iterator[Cell]:
+        """Record what a lost guest or runner takes with it: the cell it was in, else (at last) all."""
+        guilty = [batch.current] if batch.current else []
+        if not guilty:
+            batch.empty += 1
+            if batch.empty >= _EMPTY_ATTEMPTS:
+                guilty = list(batch.pending.values())
+        for spec in guilty:
+            del batch.pending[spec.id]
+            yield self._keep(judge.lost(spec, batch.kernel.name, error))
+
+    def _keep(self, cell: Cell) -> Cell:
+        self._store.add(cell)
+        return cell
+
+
+def _require_btf(machine: Machine, kernel: Kernel) -> None:
+    """What only the guest can say of a kernel somebody else has built. Raises KernelError."""
+    if machine.output("test -r /sys/kernel/btf/vmlinux").status:
+        msg = f"kernel {kernel.name} has no BTF: no /sys/kernel/btf/vmlinux in its guest"
+        raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")
+
+
+class _RunnerDied(GuestLost):
+    """The runner ended without its end mark; the guest may be fine."""
+
+    def __init__(self, status: int | None, stderr: str) -> None:
+        # The guest's shell says 128+N for a runner that signal N ended.
+        how = f"signal {status - 128}" if status and status > 128 else f"status {status}"
+        last = stderr.strip().splitlines()[-1:] or ["no message"]
+        super().__init__(f"the runner died with {how}: {last[0]}")
+
+
+def _parse(raw: bytes) -> protocol.Line:
+    try:
+        return protocol.parse(raw)
+    except msgspec.DecodeError:
+        shown = raw[:120].decode(errors="replace")
+        msg = f"not a line of the runner: {shown!r}"
+        raise GuestLost(msg) from None

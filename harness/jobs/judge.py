@@ -1,0 +1,138 @@
+"""From what the runner says to a judged cell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from harness.analysis import cell as analysis
+from harness.errors import GuestError
+from harness.jobs.spec import CellSpec
+from harness.programs.protocol import Hello, Loaded, MapDump
+from harness.results.model import Cell, Expected, Outcome, Root
+
+
+def blank(spec: CellSpec, kernel: str, outcome: Outcome, reason: str = "") -> Cell:
+    """A cell that nothing was loaded for."""
+    return Cell(
+        case=spec.name,
+        kernel=kernel,
+        mechanism=spec.mechanism,
+        outcome=outcome,
+        expected=Expected(spec.expected.verdict, spec.expected.message),
+        reason=reason,
+        reproduce=spec.reproduce.replace("KERNEL", kernel) or _reproduce(spec, kernel),
+    )
+
+
+def _reproduce(spec: CellSpec, kernel: str) -> str:
+    argv = ["bpfroots", "run", "--kernel", kernel, "--mechanism", spec.mechanism, "-k", spec.name]
+    return shlex.join(argv)
+
+
+def lost(spec: CellSpec, kernel: str, error: GuestError) -> Cell:
+    """The cell a guest died, hung or timed out in."""
+    outcome: Outcome = error.outcome  # type: ignore[assignment]
+    reason = "; ".join([error.message, *error.detail.splitlines()[:1]])
+    return blank(spec, kernel, outcome, reason)
+
+
+def judge(
+    spec: CellSpec,
+    kernel: str,
+    provides: Iterable[str],
+    hello: Hello,
+    loaded: Loaded,
+    reference: Cell | None,
+) -> Cell:
+    """The cell of a finished load.
+
+    ``provides`` are the mechanisms this kernel claims to have, ``reference`` the cell of the
+    same case whose results this one's must equal.
+    """
+    cell = blank(spec, kernel, "pass")
+    if loaded.unsupported:
+        return _refused_mechanism(cell, spec, provides, hello)
+    cell.verdict = loaded.verdict
+    programs = [(program, analysis.make_root(program, loaded, spec.inputs)) for program in loaded.programs]
+    # Where no roots are named, every program is one.
+    cell.roots = [root for program, root in programs if program.root or not spec.roots]
+    cell.targets = [root for program, root in programs if spec.roots and not program.root]
+    cell.cost = analysis.total_cost(cell.roots, cell.targets)
+    cell.results = loaded.maps
+    reason = _wrong(spec, cell, loaded, reference)
+    if reason:
+        cell.outcome, cell.reason = "fail", reason
+    return cell
+
+
+def _refused_mechanism(cell: Cell, spec: CellSpec, provides: Iterable[str], hello: Hello) -> Cell:
+    probe = hello.probes.get(spec.mechanism)
+    if spec.mechanism in provides:
+        errno = probe.errno if probe else 0
+        cell.outcome = "fail"
+        cell.reason = f"{cell.kernel} provides {spec.mechanism}, yet refuses the probe with errno {errno}"
+    elif probe is None or not probe.clean:
+        cell.outcome = "fail"
+        cell.reason = f"the kernel does not refuse {spec.mechanism} cleanly: {probe}"
+    else:
+        cell.outcome = "unsupported"
+        cell.reason = f"this kernel has no {spec.mechanism} (refused with errno {probe.errno})"
+    return cell
+
+
+def _wrong(spec: CellSpec, cell: Cell, loaded: Loaded, reference: Cell | None) -> str:
+    """Why the cell is not as expected; empty where it is."""
+    expected = spec.expected
+    if loaded.verdict != expected.verdict:
+        if loaded.error and not any(p.verdict == "reject" for p in loaded.programs):
+            return loaded.error
+        return _verdict_reason(cell, expected.verdict)
+    if expected.message and not any(expected.message in p.log for p in loaded.programs):
+        return f"rejected, but no log says {expected.message!r}"
+    if loaded.error:
+        return loaded.error
+    if expected.verdict == "reject":
+        return ""
+    for run in loaded.runs:
+        if run.errno:
+            return f"test run of {run.root} on {spec.inputs.get(run.step)}: errno {run.errno}"
+    return _ran_wrong(spec, cell.results) or _differs(spec, cell, reference)
+
+
+def _verdict_reason(cell: Cell, expected: str) -> str:
+    for root in [*cell.roots, *cell.targets]:
+        if root.verdict == "reject":
+            return f"expected {expected}, got reject: {root.name} ({root.type}): {root.message}"
+    return f"expected {expected}, got {cell.verdict}"
+
+
+def _ran_wrong(spec: CellSpec, maps: list[MapDump]) -> str:
+    if spec.case is None:
+        return ""
+    hits = next((dump for dump in maps if dump.name == "hits"), None)
+    if hits is None:
+        return "the runner read no map named hits"
+    counts = [int.from_bytes(bytes.fromhex(entry.value), "little") for entry in hits.entries]
+    return spec.case.hits_wrong(counts)
+
+
+def _differs(spec: CellSpec, cell: Cell, reference: Cell | None) -> str:
+    """The oracle: equal inputs, equal return values and maps under every mechanism."""
+    if spec.case is None or reference is None or reference.outcome != "pass":
+        return ""
+    differences = _runs_differ(reference.roots, cell.roots)
+    if spec.case.equal:
+        differences += analysis.equal_results(reference.results, cell.results, spec.case.equal)
+    if not differences:
+        return ""
+    return f"results differ from {reference.mechanism}: {differences[0]}"
+
+
+def _runs_differ(reference: list[Root], roots: list[Root]) -> list[str]:
+    return [
+        f"{ours.name} on {b.input}: returned {b.retval}, not {a.retval}"
+        for ours, theirs in zip(roots, reference, strict=True)
+        for a, b in zip(theirs.runs, ours.runs, strict=True)
+        if (a.retval, a.data_out) != (b.retval, b.data_out)
+    ]

@@ -1,0 +1,90 @@
+"""What a run needs before its first guest: kernels, tools, image, and a compiler for programs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import images, kernels
+from harness.cache import Cache
+from harness.kernels import Kernel
+from harness.programs import compile as compiling
+from harness.progress import Progress
+from harness.settings import cache_root
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Kernels to run on, the image they boot into, and the compiler with baseline's types."""
+
+    kernels: list[Kernel]
+    image: images.Image
+    runner_sha256: str
+    toolchain: compiling.Toolchain
+    objects: Cache
+
+
+def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
+    """Build, or take from the caches, all that ``--kernel ARGUMENT``... needs.
+
+    Programs are compiled against the types of `baseline` whatever they run on (CO-RE), and the
+    runner and bpftool are built from its source: one and the same runner asks every kernel.
+    Raises UserError, KernelError or InfraError.
+    """
+    compiling.find_clang()
+    requests = [kernels.resolve(argument) for argument in arguments]
+    # What is already built can be wrong at once; what is not takes minutes to find out.
+    for request in requests:
+        if isinstance(request, kernels.Prebuilt):
+            kernels.require_btf(kernels.ensure(request, progress))
+    baseline = kernels.ensure(kernels.resolve("baseline"), progress)
+    built = [baseline if r.name == "baseline" else kernels.ensure(r, progress) for r in requests]
+    for kernel in built:
+        kernels.require_btf(kernel)
+    tools = _tools(baseline, progress)
+    image = _image(tools, progress)
+    return Kit(
+        built,
+        image,
+        hashlib.sha256(tools.runner.read_bytes()).hexdigest(),
+        _toolchain(baseline, tools, progress),
+        Cache(cache_root(), "objects", progress.say),
+    )
+
+
+def _tools(baseline: Kernel, progress: Progress) -> images.Tools:
+    source = baseline.source
+    assert source is not None  # noqa: S101  (a definition always has a source)
+    key = hashlib.sha256(baseline.source_id.encode())
+    for file in images.runner_sources():
+        key.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    cache = Cache(cache_root(), "tools", progress.say)
+    entry = cache.get(key.hexdigest(), lambda out: _build_tools(source, out, progress))
+    return images.Tools.at(entry)
+
+
+def _build_tools(source: Path, out: Path, progress: Progress) -> None:
+    images.build_tools(source, out, progress)
+
+
+def _image(tools: images.Tools, progress: Progress) -> images.Image:
+    cache = Cache(cache_root(), "images", progress.say)
+    digest = images.image_inputs_digest(tools)
+    entry = cache.get(digest, lambda out: images.populate(tools, out))
+    return images.Image(entry / images.IMAGE_NAME, digest)
+
+
+def _toolchain(baseline: Kernel, tools: images.Tools, progress: Progress) -> compiling.Toolchain:
+    vmlinux = baseline.vmlinux
+    assert vmlinux is not None  # noqa: S101
+    cache = Cache(cache_root(), "vmlinux_h", progress.say)
+
+    def populate(out: Path) -> None:
+        compiling.make_vmlinux_h(tools.bpftool, vmlinux, out)
+        shutil.copytree(tools.include, out / "include")
+
+    entry = cache.get(baseline.key, populate)
+    return compiling.toolchain(entry / "include", entry, baseline.key)

@@ -1,0 +1,127 @@
+"""One run: cells on kernels, a folder, reports."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from harness import report
+from harness.errors import BpfrootsError, KernelError
+from harness.jobs.engine import Engine
+from harness.jobs.kit import Kit, prepare
+from harness.jobs.spec import CellSpec
+from harness.kernels import Kernel
+from harness.machine import Accel, choose_accel
+from harness.machine.accel import qemu_version
+from harness.progress import Progress, Task
+from harness.results.model import BAD, Cell, KernelInfo
+from harness.results.store import RunStore
+from harness.settings import jobs
+
+
+@dataclass
+class Result:
+    """What a run left: its folder, its cells, and the kernels that could not be run."""
+
+    store: RunStore
+    cells: list[Cell] = field(default_factory=list)
+    failed: list[BpfrootsError] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(cell.outcome for cell in self.cells))
+
+    @property
+    def exit_code(self) -> int:
+        """4 > 3 > 1 > 0, as docs/reference.md has it."""
+        codes = [error.exit_code for error in self.failed]
+        if any(cell.outcome == "infra_error" for cell in self.cells):
+            codes.append(4)
+        if any(cell.outcome in BAD for cell in self.cells):
+            codes.append(1)
+        return max(codes, default=0)
+
+
+def describe(kernel: Kernel) -> KernelInfo:
+    """How a kernel was made, for run.json."""
+    return KernelInfo(
+        name=kernel.name,
+        release=kernel.release,
+        source_id=kernel.source_id,
+        series_id=kernel.series_id,
+        config_hash=kernel.config_hash,
+        compiler=kernel.compiler,
+        key=kernel.key,
+    )
+
+
+def open_store(kit: Kit, accel: Accel, label: str, command: list[str]) -> RunStore:
+    """A new run folder that says what runs where."""
+    store = RunStore.create(label, command)
+    run = store.run
+    run.kernels = [describe(kernel) for kernel in kit.kernels]
+    run.image = {"digest": kit.image.digest, "runner_sha256": kit.runner_sha256}
+    run.qemu = qemu_version()
+    run.accel, run.accel_reason = accel.name, accel.reason
+    run.host = {"cores": jobs(), "machine": platform.machine(), "release": platform.release()}
+    store.save()
+    return store
+
+
+def run(
+    kernels: Sequence[str],
+    specs: Sequence[CellSpec],
+    *,
+    accel: str,
+    label: str,
+    command: list[str],
+    progress: Progress,
+    on_cell: Callable[[Cell], None] | None = None,
+) -> Result:
+    """Run every cell on every kernel and write the reports.
+
+    A kernel that does not boot ends up in ``Result.failed``; the others still run. What was finished
+    is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
+    or InfraError where nothing could be started.
+    """
+    chosen = choose_accel(accel)
+    kit = prepare(kernels, progress)
+    if accel == "auto" and chosen.reason:
+        progress.say(f"guests    {chosen.reason}")
+    result = Result(open_store(kit, chosen, label, command))
+    progress.say(f"results   {result.store.path}")
+    try:
+        engine = Engine(kit, result.store, chosen)
+        for kernel in kit.kernels:
+            title = f"guests    {kernel.name} ({kernel.release}, {chosen.name}): {len(specs)} cells"
+            with progress.task(title, "cells") as task:
+                _run_kernel(engine, kernel, specs, result, task, on_cell)
+    finally:
+        result.store.finish()
+        report.write_reports(result.store.path, result.store.run, result.cells)
+    return result
+
+
+def _run_kernel(
+    engine: Engine,
+    kernel: Kernel,
+    specs: Sequence[CellSpec],
+    result: Result,
+    task: Task,
+    on_cell: Callable[[Cell], None] | None,
+) -> None:
+    done = 0
+    task.update(0, len(specs))
+    try:
+        for cell in engine.submit(kernel, specs):
+            result.cells.append(cell)
+            done += 1
+            task.update(done, len(specs))
+            if on_cell:
+                on_cell(cell)
+    except KernelError as error:
+        result.failed.append(error)
+    counts = Counter(cell.outcome for cell in result.cells if cell.kernel == kernel.name)
+    task.summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())

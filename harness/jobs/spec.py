@@ -1,0 +1,113 @@
+"""What a run consists of: cells asked for, before anything was built or booted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.programs import elf, render
+from harness.programs.cases import Case, Expectation
+from harness.programs.packets import PACKETS
+from harness.programs.protocol import Load, Mechanism, Step, TestRun
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """One case under one mechanism, on whichever kernel it is submitted for.
+
+    ``source`` is C to compile, or ``object`` an ELF that exists. ``skip`` says why there is nothing
+    to load. ``case`` is the definition behind it, None for a user's own object. ``near`` is where
+    a user's source finds its own headers.
+    """
+
+    name: str
+    mechanism: Mechanism
+    roots: list[str]
+    steps: list[Step] = field(default_factory=list)
+    expected: Expectation = field(default_factory=Expectation)
+    source: str = ""
+    object: Path | None = None
+    near: Path | None = None
+    skip: str = ""
+    case: Case | None = None
+    reproduce: str = ""
+
+    @property
+    def id(self) -> str:
+        """Unique within a kernel; names the load in the runner's protocol."""
+        return f"{self.name}#{self.mechanism}"
+
+    @property
+    def inputs(self) -> dict[int, str]:
+        """What each test run of ``steps`` feeds, by the step's index."""
+        names = {data.hex(): name for name, data in PACKETS.items()}
+        runs = ((n, step) for n, step in enumerate(self.steps) if isinstance(step, TestRun))
+        return {n: names.get(step.data, f"step {n}") for n, step in runs}
+
+    def load(self, slowdown: float) -> Load:
+        """The runner's order for this cell; its deadline grows with the accelerator's ``slowdown``."""
+        return Load(
+            id=self.id,
+            mechanism=self.mechanism,
+            object=f"{self.name.replace('/', '_')}.{render.form_of(self.mechanism)}.bpf.o",
+            roots=self.roots,
+            steps=self.steps,
+            timeout_s=30.0 * slowdown,
+        )
+
+
+def case_cells(cases: Iterable[Case], mechanisms: Sequence[Mechanism]) -> list[CellSpec]:
+    """The cells of cases. `duplicate` comes first in each: it is what the others are held against."""
+    order = sorted(mechanisms, key=lambda mechanism: mechanism != "duplicate")
+    return [_case_cell(case, mechanism) for case in cases for mechanism in order]
+
+
+def _case_cell(case: Case, mechanism: Mechanism) -> CellSpec:
+    skip = case.skip_reason(mechanism)
+    return CellSpec(
+        name=case.name,
+        mechanism=mechanism,
+        roots=case.root_names,
+        steps=case.steps(),
+        expected=case.expectation(mechanism),
+        source="" if skip else render.render(case, render.form_of(mechanism)),
+        skip=skip,
+        case=case,
+    )
+
+
+def object_cells(paths: Sequence[Path], mechanism: Mechanism) -> list[CellSpec]:
+    """The cells of a user's own .bpf.o or .bpf.c files. Raises UserError for what is neither."""
+    if mechanism == "tail_call":
+        msg = "load takes a finished program; only generated cases have a tail-call form"
+        raise UserError(msg, hint="--mechanism duplicate")
+    cells: dict[str, CellSpec] = {}
+    for path in paths:
+        cell = _object_cell(path.resolve(), mechanism, len(cells) if path.name in cells else 0)
+        cells[path.name if path.name not in cells else cell.name] = cell
+    return list(cells.values())
+
+
+def _object_cell(path: Path, mechanism: Mechanism, number: int) -> CellSpec:
+    stem = path.name.removesuffix(".c").removesuffix(".o").removesuffix(".bpf")
+    name = f"load/{stem}" + (f"-{number}" if number else "")
+    argv = ["bpfroots", "load", str(path), "--kernel", "KERNEL", "--mechanism", mechanism]
+    reproduce = shlex.join(argv)
+    if path.suffix == ".c":
+        source = _read(path)
+        return CellSpec(name, mechanism, [], source=source, near=path.parent, reproduce=reproduce)
+    elf.programs(path)
+    return CellSpec(name, mechanism, [], object=path, reproduce=reproduce)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        msg = f"{path}: {error.strerror}"
+    except UnicodeDecodeError:
+        msg = f"{path}: not a text file"
+    raise UserError(msg)

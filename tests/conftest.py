@@ -1,0 +1,38 @@
+"""What several test files need: a kernel and an image to boot, from the caches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import images
+from harness.jobs.kit import Kit, prepare
+from harness.machine import SshIdentity
+from harness.progress import Progress
+
+
+@pytest.fixture(scope="session")
+def kit(pytestconfig: pytest.Config) -> Kit:
+    """The baseline kernel, image and toolchain; builds what the caches do not have."""
+    manager = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with manager.global_and_fixture_disabled():
+        return prepare(["baseline"], Progress())
+
+
+@dataclass(frozen=True)
+class GuestKit:
+    """Enough to boot one guest by hand."""
+
+    kernel: Path
+    initrd: Path
+    identity: SshIdentity
+
+
+@pytest.fixture(scope="session")
+def guest_kit(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> GuestKit:
+    keys = images.make_keys()
+    initrd = tmp_path_factory.mktemp("initrd") / "initrd"
+    images.write_initrd(kit.image.path, images.overlay(keys), initrd)
+    return GuestKit(kit.kernels[0].bzimage, initrd, SshIdentity(keys.client_private, keys.host_public))

@@ -1,0 +1,121 @@
+"""The command line, as a user runs it: exit codes, one line each, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_DEADLINE = 120
+
+
+def _bpfroots(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=_DEADLINE,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def _one_error(done: subprocess.CompletedProcess[str], code: int, says: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_unknown_mechanism() -> None:
+    _one_error(_bpfroots("run", "--mechanism", "telepathy"), 2, "unknown mechanism 'telepathy'")
+
+
+def test_unknown_option_and_command() -> None:
+    _one_error(_bpfroots("run", "--nonsense"), 2, "--nonsense")
+    _one_error(_bpfroots("nonsense"), 2, "nonsense")
+
+
+def test_no_such_case() -> None:
+    _one_error(_bpfroots("run", "-k", "no-such-case"), 2, "matches no case")
+
+
+def test_unknown_kernel() -> None:
+    _one_error(_bpfroots("run", "--kernel", "baselin", "-k", "example"), 2, "baseline")
+
+
+def test_truncated_elf(tmp_path: Path) -> None:
+    path = tmp_path / "x.bpf.o"
+    path.write_bytes(b"\x7fELF\x02\x01\x01")
+    _one_error(_bpfroots("load", path), 2, "truncated or damaged ELF")
+
+
+def test_missing_object(tmp_path: Path) -> None:
+    _one_error(_bpfroots("load", tmp_path / "none.bpf.o"), 2, "No such file")
+
+
+def test_load_has_no_tail_call_form(tmp_path: Path) -> None:
+    path = tmp_path / "x.bpf.c"
+    path.write_text("")
+    _one_error(_bpfroots("load", path, "--mechanism", "tail_call"), 2, "tail-call form")
+
+
+def test_missing_clang(tmp_path: Path) -> None:
+    path = tmp_path / "x.bpf.c"
+    path.write_text("")
+    _one_error(_bpfroots("load", path, CLANG="clang-nowhere"), 4, "no clang: clang-nowhere")
+
+
+def test_no_runs_yet(tmp_path: Path) -> None:
+    for name in ("kernels", "testcases", "results"):
+        (tmp_path / name).mkdir()
+    _one_error(_bpfroots("compare", BPFROOTS_ROOT=str(tmp_path)), 2, "no runs yet")
+
+
+def test_cases_json_is_one_document() -> None:
+    done = _bpfroots("cases", "-k", "deep_chain", "--json")
+    assert done.returncode == 0
+    cases = json.loads(done.stdout)
+    assert [case["name"] for case in cases] == ["body/deep_chain-kprobe+tracepoint", "body/deep_chain-tc+xdp"]
+    assert cases[0]["family"] == "body"
+    assert cases[0]["roots"] == ["kprobe", "tracepoint"]
+    assert cases[0]["mechanisms"]["duplicate"] == {"expect": "accept", "message": ""}
+    assert "tail_call" not in cases[0]["mechanisms"]
+    assert "return value" in cases[0]["not_expressible"]["tail_call"]
+
+
+def test_cases_for_a_person() -> None:
+    done = _bpfroots("cases")
+    assert done.returncode == 0
+    assert "example/kprobe+tracepoint+cgroup_skb" in done.stdout
+
+
+def test_doctor_json() -> None:
+    done = _bpfroots("doctor", "--json")
+    found = json.loads(done.stdout)
+    assert set(found) == {"ok", "accelerator", "checks"}
+    assert set(found["accelerator"]["kvm"]) == {"usable", "reason"}
+    assert all({"name", "ok", "detail", "fix"} <= set(check) for check in found["checks"])
+    assert done.returncode == (0 if found["ok"] else 4)
+
+
+def test_doctor_names_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
+    done = _bpfroots("doctor", "--json", PATH=str(tmp_path))
+    assert done.returncode == 4
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert "clang-19" in checks["packages"]["detail"]
+    assert checks["packages"]["fix"] == "bpfroots setup"
+
+
+@pytest.mark.parametrize(
+    "command", ["doctor", "setup", "cases", "run", "load", "compare", "report", "kernel"]
+)
+def test_every_command_has_help(command: str) -> None:
+    done = _bpfroots(command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout

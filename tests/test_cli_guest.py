@@ -1,0 +1,185 @@
+"""The command line with real guests: repeatable figures, foreign programs, interrupts that lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.jobs.kit import Kit
+from harness.results.store import RunStore
+
+pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
+
+_DEADLINE = 300
+_FOREIGN = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "shared.h"
+char LICENSE[] SEC("license") = "GPL";
+static __noinline int weigh(int n) { return n * FACTOR; }
+SEC("tracepoint/sched/sched_process_exec") int on_exec(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	return weigh(BPF_CORE_READ(task, tgid)) == 7;
+}
+SEC("socket") int on_packet(struct __sk_buff *skb) { return weigh(skb->len); }
+"""
+
+
+def _json(*arguments: str | Path) -> tuple[int, Any, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments), "--json"],
+        capture_output=True,
+        timeout=_DEADLINE,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def test_twice_gives_the_same_figures_and_builds_nothing() -> None:
+    runs = [_json("run", "-k", "example/kprobe+cgroup_skb") for _ in range(2)]
+    assert [code for code, _, _ in runs] == [0, 0]
+    figures = [
+        {
+            (cell["case"], cell["mechanism"]): [
+                (
+                    r["verdict"],
+                    r["verifier"].get("processed_insns"),
+                    [i["sha256"] for i in r["jit"]["images"]],
+                )
+                for r in cell["roots"] + cell["targets"]
+            ]
+            for cell in found["cells"]
+        }
+        for _, found, _ in runs
+    ]
+    assert figures[0] == figures[1]
+    assert any(figures[0].values())
+    assert "objects" not in runs[1][2]
+    assert "tools" not in runs[1][2]
+
+
+def test_load_of_a_foreign_program(tmp_path: Path) -> None:
+    (tmp_path / "shared.h").write_text("#define FACTOR 3\n")
+    source = tmp_path / "foreign.bpf.c"
+    source.write_text(_FOREIGN)
+    code, found, _ = _json("load", source, "--kernel", "baseline", "--mechanism", "duplicate")
+    assert code == 0
+    assert (found["kernel"], found["mechanism"]) == ("baseline", "duplicate")
+    (cell,) = found["cells"]
+    assert cell["verdict"] == "accept"
+    assert {root["name"]: root["type"] for root in cell["roots"]} == {
+        "on_exec": "tracepoint",
+        "on_packet": "socket",
+    }
+    assert all(len(root["jit"]["images"]) == 2 for root in cell["roots"])
+    assert str(source) in cell["reproduce"]
+
+
+def test_load_of_a_rejected_program_ends_1(tmp_path: Path) -> None:
+    source = tmp_path / "bad.bpf.c"
+    source.write_text(
+        _FOREIGN.replace("FACTOR", "3").replace('#include "shared.h"\n', "").replace("skb->len", "*(int *)8")
+    )
+    code, found, _ = _json("load", source)
+    assert code == 1
+    assert found["cells"][0]["verdict"] == "reject"
+
+
+def test_a_kernel_without_btf_ends_3(kit: Kit, tmp_path: Path) -> None:
+    kernel = kit.kernels[0]
+    boot = tmp_path / "arch/x86/boot"
+    boot.mkdir(parents=True)
+    (boot / "bzImage").symlink_to(kernel.bzimage)
+    assert kernel.config is not None
+    lines = kernel.config.read_text().splitlines()
+    (tmp_path / ".config").write_text("\n".join(line for line in lines if "DEBUG_INFO_BTF" not in line))
+    code, found, stderr = _json("run", "--kernel", tmp_path, "-k", "example")
+    assert (code, found) == (3, None)
+    assert "has no BTF" in stderr
+
+
+def test_accel_kvm_says_why_not(pytestconfig: pytest.Config) -> None:
+    _, doctor, _ = _json("doctor")
+    kvm = doctor["accelerator"]["kvm"]
+    if kvm["usable"]:
+        pytest.skip("KVM works here")
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", "-k", "example", "--accel", "kvm"],
+        capture_output=True,
+        timeout=20,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert kvm["reason"] in done.stderr
+
+
+def _running(arguments: list[str]) -> tuple[subprocess.Popen[str], Path, list[int]]:
+    """A run that has finished its first cell: the process, its folder, its QEMUs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    folder = Path(next(line.split()[-1] for line in process.stderr if line.startswith("results ")))
+    # tail -F waits by inotify. Cells that are skipped are there before the guest is: wait for one that ran.
+    command = ["timeout", str(_DEADLINE), "tail", "-n", "+1", "-F", str(folder / "cells.jsonl")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tail:
+        assert tail.stdout is not None
+        assert any(b'"outcome":"pass"' in line for line in tail.stdout)
+        tail.kill()
+    return process, folder, _descendants(process.pid, "qemu-system-x86")
+
+
+def _descendants(pid: int, name: str) -> list[int]:
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                status = dict(line.split(":\t", 1) for line in (path / "status").read_text().splitlines())
+            except (OSError, ValueError):
+                continue
+            if int(status["PPid"]) == pid and name.startswith(status["Name"]):
+                found.append(int(path.name))
+    return found
+
+
+def _gone(pid: int) -> bool:
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], 30)[0])
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signals, code: int) -> None:
+    process, folder, qemus = _running(["-k", "body", "--mechanism", "duplicate", "--mechanism", "tail_call"])
+    assert qemus
+    process.send_signal(how)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    assert all(_gone(pid) for pid in qemus)
+    cells = RunStore.open(folder).cells()
+    assert cells
+    if how != signal.SIGKILL:
+        assert (folder / "report" / "index.html").is_file()

@@ -1,0 +1,148 @@
+"""Judging: each rule has a load that passes it and a twin that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.errors import GuestCrash, GuestHang, GuestTimeout
+from harness.jobs import judge
+from harness.jobs.spec import CellSpec, case_cells
+from harness.programs import cases
+from harness.programs.cases import Expectation
+from harness.programs.protocol import Hello, Loaded, MapDump, MapEntry, Probe, Program, Run
+from harness.results.model import Cell
+
+_CASE = "body/loop-tc+xdp"
+_OLD = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 7, True), "fd_name": Probe(False, 22, True)})
+
+
+def _spec(mechanism: Any = "tail_call", **changes: Any) -> CellSpec:
+    case = next(case for case in cases.all_cases() if case.name == _CASE)
+    return dataclasses.replace(case_cells([case], [mechanism])[0], **changes)
+
+
+def _map(name: str, values: list[int]) -> MapDump:
+    entries = [
+        MapEntry(n.to_bytes(4, "little").hex(), value.to_bytes(8, "little").hex())
+        for n, value in enumerate(values)
+    ]
+    return MapDump(name, "array", 4, 8, entries)
+
+
+def _loaded(**changes: Any) -> Loaded:
+    programs = [Program("on_tc", "tc", True, "accept"), Program("on_xdp", "xdp", True, "accept")]
+    maps = [_map("hits", [8, 8]), _map("results", [5, 6]), _map("buffers", [1])]
+    runs = [Run("on_tc", 5, 0, 10), Run("on_xdp", 10, 2, 10)]
+    loaded = Loaded(id=f"{_CASE}#tail_call", verdict="accept", programs=programs, maps=maps, runs=runs)
+    return msgspec.structs.replace(loaded, **changes)
+
+
+def _rejected(log: str) -> Loaded:
+    programs = [
+        Program("on_tc", "tc", True, "reject", errno=13, log=log),
+        Program("on_xdp", "xdp", True, "accept"),
+    ]
+    return _loaded(verdict="reject", programs=programs, maps=[], runs=[])
+
+
+def _judge(spec: CellSpec, loaded: Loaded, hello: Hello = _OLD, **rest: Any) -> Cell:
+    return judge.judge(spec, "baseline", rest.get("provides", ()), hello, loaded, rest.get("reference"))
+
+
+@pytest.fixture
+def reference() -> Cell:
+    cell = _judge(_spec("duplicate"), _loaded())
+    assert cell.outcome == "pass"
+    return cell
+
+
+def test_as_expected(reference: Cell) -> None:
+    cell = _judge(_spec(), _loaded(), reference=reference)
+    assert (cell.outcome, cell.verdict, cell.reason) == ("pass", "accept", "")
+    assert [root.name for root in cell.roots] == ["on_tc", "on_xdp"]
+    assert cell.reproduce == f"bpfroots run --kernel baseline --mechanism tail_call -k {_CASE}"
+
+
+def test_rejected_though_expected_accept() -> None:
+    cell = _judge(_spec(), _rejected("0: (79) r3 = *(u64 *)(r1 +0)\nR1 invalid mem access 'scalar'\n"))
+    assert (cell.outcome, cell.verdict) == ("fail", "reject")
+    assert "R1 invalid mem access 'scalar'" in cell.reason
+
+
+def test_accepted_though_expected_reject() -> None:
+    cell = _judge(_spec(expected=Expectation("reject", "invalid mem access")), _loaded())
+    assert cell.outcome == "fail"
+    assert cell.reason == "expected reject, got accept"
+
+
+def test_rejected_as_expected_and_with_another_message() -> None:
+    log = "R1 invalid mem access 'scalar'\n"
+    expected = Expectation("reject", "invalid mem access")
+    assert _judge(_spec(expected=expected), _rejected(log)).outcome == "pass"
+    cell = _judge(_spec(expected=Expectation("reject", "too large")), _rejected(log))
+    assert (cell.outcome, cell.reason) == ("fail", "rejected, but no log says 'too large'")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"maps": [_map("hits", [8, 8]), _map("results", [5, 7]), _map("buffers", [1])]},
+            "results[1]: 6 and 7",
+        ),
+        ({"runs": [Run("on_tc", 5, 2, 10), Run("on_xdp", 10, 2, 10)]}, "on_tc on udp4: returned 2, not 0"),
+        ({"runs": [Run("on_tc", 5, 0, 10), Run("on_xdp", 10, 2, 10, "ff")]}, "on_xdp on udp4"),
+    ],
+)
+def test_the_oracle_sees_a_wrong_result(reference: Cell, change: dict[str, Any], says: str) -> None:
+    cell = _judge(_spec(), _loaded(**change), reference=reference)
+    assert cell.outcome == "fail"
+    assert says in cell.reason
+    assert "differ from duplicate" in cell.reason
+
+
+def test_a_test_run_the_kernel_refused_fails() -> None:
+    cell = _judge(_spec(), _loaded(runs=[Run("on_tc", 5, 0, 0, errno=22)]))
+    assert (cell.outcome, cell.reason) == ("fail", "test run of on_tc on udp4: errno 22")
+
+
+def test_a_root_that_never_ran_fails() -> None:
+    cell = _judge(_spec(), _loaded(maps=[_map("hits", [8, 0])]))
+    assert (cell.outcome, cell.reason) == ("fail", "root on_xdp ran 0 times, expected 8")
+
+
+def test_a_failed_step_fails() -> None:
+    cell = _judge(_spec(), _loaded(error="step 1: attach on_xdp: EBUSY"))
+    assert (cell.outcome, cell.reason) == ("fail", "step 1: attach on_xdp: EBUSY")
+
+
+def test_unsupported_needs_a_clean_refusal() -> None:
+    loaded = _loaded(unsupported=True, verdict="reject", programs=[])
+    assert _judge(_spec("multi_root"), loaded).outcome == "unsupported"
+    unclean = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 14, False)})
+    assert _judge(_spec("multi_root"), loaded, unclean).outcome == "fail"
+    assert _judge(_spec("multi_root"), loaded, Hello(1, "1.5", "6.12", {})).outcome == "fail"
+
+
+def test_a_kernel_that_provides_it_must_have_it() -> None:
+    loaded = _loaded(unsupported=True, verdict="reject", programs=[])
+    cell = _judge(_spec("multi_root"), loaded, provides=["multi_root"])
+    assert cell.outcome == "fail"
+    assert "provides multi_root" in cell.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (GuestCrash("Kernel panic - not syncing"), "guest_crash"),
+        (GuestHang("the guest answers nothing"), "guest_hang"),
+        (GuestTimeout("no end after 30 s"), "timeout"),
+    ],
+)
+def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
+    cell = judge.lost(_spec(), "baseline", error)
+    assert (cell.outcome, cell.reason, cell.verdict) == (outcome, error.message, "")

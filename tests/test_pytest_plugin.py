@@ -1,0 +1,39 @@
+"""The plugin without a guest: hints, names, usage errors. With one: test_spine_guest.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from harness.settings import project_root
+
+
+def _pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *arguments],
+        cwd=project_root(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_without_a_kernel_cells_are_skipped_with_a_hint() -> None:
+    done = _pytest()
+    assert done.returncode == 0, done.stdout
+    assert "pytest --kernel=baseline" in done.stdout
+    assert "passed" not in done.stdout
+
+
+def test_names_of_cells() -> None:
+    done = _pytest("--kernel=baseline", "--collect-only", "-q", "-k", "loop-tc and tail_call")
+    names = [line for line in done.stdout.splitlines() if "::" in line]
+    assert names == ["testcases/test_body.py::test_body[loop-tc+xdp-tail_call-baseline]"]
+
+
+def test_an_unknown_kernel_is_a_usage_error() -> None:
+    done = _pytest("--kernel=nowhere")
+    assert done.returncode == 4
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
