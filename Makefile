@@ -29,7 +29,7 @@ clean:  ## remove environments and run folders; caches stay
 
 # Debian's python3 comes without ensurepip, and a venv made without it has no pip.
 $(TOX):
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get -q update && \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get -qq update && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3-venv ; }
 	@$(PYTHON) -m venv $(BOOT)
 	@$(BOOT)/bin/python -m pip install -q --disable-pip-version-check 'tox>=4.11'

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -69,7 +70,7 @@ def say(text: str) -> None:
 
 def for_ever() -> NoReturn:
     while True:
-        time.sleep(3600)
+        signal.pause()
 
 
 def main() -> None:

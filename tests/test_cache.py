@@ -171,13 +171,13 @@ def test_what_populate_raises_leaves_nothing(tmp_path: Path) -> None:
 
 
 _MAKER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from harness.cache import Cache
 def populate(directory):
     (directory / "half").write_text("half")
     print("half", flush=True)
-    time.sleep(600)
+    signal.pause()
 Cache(Path(sys.argv[1]), "kind").get(sys.argv[2], populate)
 """
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import pytest
 
 from harness.jobs.kit import Kit
 from harness.results.store import RunStore
+from tests.processes import gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -159,17 +158,6 @@ def _descendants(pid: int, name: str) -> list[int]:
     return found
 
 
-def _gone(pid: int) -> bool:
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([fd], [], [], 30)[0])
-    finally:
-        os.close(fd)
-
-
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signals, code: int) -> None:
     process, folder, qemus = _running(["-k", "body", "--mechanism", "duplicate", "--mechanism", "tail_call"])
@@ -178,7 +166,7 @@ def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signa
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in stderr
-    assert all(_gone(pid) for pid in qemus)
+    assert all(gone(pid) for pid in qemus)
     cells = RunStore.open(folder).cells()
     assert cells
     if how != signal.SIGKILL:

@@ -17,6 +17,7 @@ import pytest
 from harness.errors import BootError, GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
 from harness.machine import Deadlines, Machine, choose_accel
 from tests.conftest import GuestKit
+from tests.processes import gone
 
 pytestmark = pytest.mark.guest
 
@@ -37,27 +38,19 @@ def _boot(kit: GuestKit, folder: Path, *append: str, limits: Deadlines | None = 
     )
 
 
-def _gone(pid: int) -> bool:
-    """Is it dead? One that we did not start stays a zombie where PID 1 does not reap (containers)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 @pytest.fixture(scope="module")
 def guest(guest_kit: GuestKit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """One guest for all tests that leave it usable, and for the last that does not."""
     with _boot(guest_kit, tmp_path_factory.mktemp("guest")) as machine:
         yield machine
-    assert _gone(machine.pid)
+    assert gone(machine.pid)
 
 
 @pytest.fixture
 def own_guest(guest_kit: GuestKit, tmp_path: Path) -> Iterator[Machine]:
     with _boot(guest_kit, tmp_path) as machine:
         yield machine
-    assert _gone(machine.pid)
+    assert gone(machine.pid)
 
 
 def test_output_errors_and_status(guest: Machine) -> None:
@@ -299,5 +292,5 @@ def test_nothing_outlives_the_harness(guest_kit: GuestKit, tmp_path: Path, numbe
             assert poll.poll(10_000), "a process is left"
         harness.wait(10)
     assert harness.returncode == (130 if number == signal.SIGINT else -number)
-    assert _gone(int(qemu))
+    assert gone(int(qemu))
     assert not Path(directory).exists()

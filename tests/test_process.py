@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import pytest
 
 from harness import process
 from harness.errors import InfraError
+from tests.processes import gone
 
 _DEADLINE = 20.0
 
@@ -25,18 +24,6 @@ grandchild = child.stdout.readline().decode().strip()
 print(child.pid, grandchild, process.temporary_directory(), flush=True)
 sys.stdin.read()
 """
-
-
-def _gone(pid: int) -> bool:
-    """Wait for a process to end, by pidfd: no polling. True where it is (or already was) gone."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([fd], [], [], _DEADLINE)[0])
-    finally:
-        os.close(fd)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -52,8 +39,8 @@ def test_group_and_directory_go_with_the_parent(how: signal.Signals) -> None:
         assert Path(directory).is_dir()
         parent.send_signal(how)
         parent.wait(_DEADLINE)
-        assert _gone(int(child))
-        assert _gone(int(grandchild))
+        assert gone(int(child))
+        assert gone(int(grandchild))
     # The reaper removes the directory after the kills; its end is the event to wait for.
     subprocess.run(
         ["timeout", str(_DEADLINE), "sh", "-c", f"while [ -e {directory} ]; do :; done"], check=True
@@ -64,7 +51,7 @@ def test_kill_takes_the_whole_group() -> None:
     with process.spawn(["sh", "-c", "sleep 1000 & echo $!; wait"], stdout=subprocess.PIPE) as child:
         grandchild = int(child.stdout.readline())
         child.kill()
-        assert _gone(grandchild)
+        assert gone(grandchild)
 
 
 def test_run_captures() -> None:

@@ -128,5 +128,7 @@ class QemuProcess:
     def _wait(self) -> None:
         status = self._child.wait()
         self._reader.join(_DRAIN)
-        self.qmp.drain(_DRAIN)
-        self._post(QemuExited(status))
+        try:
+            self.qmp.drain(_DRAIN)
+        finally:
+            self._post(QemuExited(status))

@@ -59,11 +59,18 @@ class Qmp:
         self._sock = sock
         self._client = QMPClient(name)
         self._client.register_listener(_Forward(post))
+        # A failing connect() of qemu.qmp disconnects by itself, and two disconnects at once trip over
+        # its assertions: a QEMU that dies at its start must not be drained before that is over.
+        self._connecting = asyncio.Lock()
 
     def connect(self, timeout: float) -> None:
         """Wait for QEMU's greeting. Raises QmpFailure."""
         self._sock.setblocking(False)
-        self._await(self._client.connect(self._sock), timeout, "greeting")
+        self._await(self._connect(), timeout, "greeting")
+
+    async def _connect(self) -> None:
+        async with self._connecting:
+            await self._client.connect(self._sock)
 
     def execute(self, command: str, arguments: dict[str, object] | None = None, *, timeout: float) -> Any:
         """One command's return value. Raises QmpFailure, after ``timeout`` seconds at the latest."""
@@ -89,8 +96,9 @@ class Qmp:
     async def _end(self) -> None:
         while self._client.runstate == Runstate.RUNNING:
             await self._client.runstate_changed()
-        with contextlib.suppress(QMPError, OSError, EOFError):
-            await self._client.disconnect()
+        async with self._connecting:
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                await self._client.disconnect()
 
     def _await(self, work: Coroutine[Any, Any, _T], timeout: float, what: str) -> _T:
         future = asyncio.run_coroutine_threadsafe(work, self._event_loop)

@@ -16,17 +16,6 @@ from harness.report import case_page, junit, ktap, text, veristat
 from harness.results.model import BAD, Cell, Run
 
 _TEMPLATES = "templates"
-_COLUMNS = (
-    "roots",
-    "jit_images",
-    "jit_bytes",
-    "direct_calls",
-    "indirect_branches",
-    "retpoline_calls",
-    "processed_insns",
-    "total_states",
-    "insns_per_run",
-)
 
 
 def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
@@ -119,7 +108,7 @@ def _index(run: Run, cells: Sequence[Cell], comparison: Comparison, pages: dict[
         rows=[(row, _types(cell)) for row, cell in rows],
         pages=pages,
         outcomes=_outcomes(cells),
-        columns=[name for name in _COLUMNS if any(name in row.figures for row, _ in rows)],
+        columns=[name for name in text.COLUMNS if any(name in row.figures for row, _ in rows)],
         headline_columns=[name for name in text.HEADLINE if any(name in total.sums for total in totals)],
         kernels=list(dict.fromkeys(row.kernel for row, _ in rows)),
         mechanisms=list(dict.fromkeys(total.mechanism for total in totals)),

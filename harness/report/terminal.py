@@ -19,17 +19,6 @@ from harness.results.model import BAD
 # Wider than any table: without a terminal no name is folded or cut.
 _UNLIMITED = 10_000
 _SHOWN = 8
-_COLUMNS = (
-    "roots",
-    "jit_images",
-    "jit_bytes",
-    "direct_calls",
-    "indirect_branches",
-    "retpoline_calls",
-    "processed_insns",
-    "total_states",
-    "insns_per_run",
-)
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -127,7 +116,7 @@ def print_table(comparison: Comparison, out: Console) -> None:
     On a terminal a case is a heading and columns that do not fit are left out, by name; elsewhere every
     line is complete in itself.
     """
-    shown = [name for name in _COLUMNS if any(name in row.figures for row in comparison.rows)]
+    shown = [name for name in text.COLUMNS if any(name in row.figures for row in comparison.rows)]
     left_out: list[str] = []
     unlimited = out.options.update(max_width=_UNLIMITED)
     table = _cases(comparison, shown, headings=out.is_terminal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.compare import BASELINE, Total
+from harness.analysis.compare import BASELINE, FIGURES, Total
 
 #: Column heads of the figures.
 HEADS = {
@@ -17,6 +17,10 @@ HEADS = {
     "total_states": "states",
     "insns_per_run": "insns per run",
 }
+
+
+#: Figures of a table of cases; translated bytes are on a case's own page.
+COLUMNS = tuple(name for name in FIGURES if name != "xlated_bytes")
 
 
 def number(value: float) -> str:
