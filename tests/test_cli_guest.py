@@ -96,6 +96,16 @@ def test_load_of_a_rejected_program_ends_1(tmp_path: Path) -> None:
     assert found["cells"][0]["verdict"] == "reject"
 
 
+def test_c_that_does_not_compile_ends_2_in_one_line(tmp_path: Path) -> None:
+    source = tmp_path / "broken.bpf.c"
+    source.write_text('#include "vmlinux.h"\nint f(void) { return nothing; }\n')
+    code, found, stderr = _json("load", source)
+    assert (code, found) == (2, None)
+    errors = [line for line in stderr.splitlines() if line.startswith("bpfroots:")]
+    assert len(errors) == 1
+    assert "broken.bpf.c:2:22: use of undeclared identifier 'nothing'" in errors[0]
+
+
 def test_a_kernel_without_btf_ends_3(kit: Kit, tmp_path: Path) -> None:
     kernel = kit.kernels[0]
     boot = tmp_path / "arch/x86/boot"

@@ -45,6 +45,20 @@ class _Batch:
     empty: int = 0
 
 
+def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Path]:
+    """The object of every cell, by cell id. Raises UserError for C that does not compile."""
+    sources = {spec.source: spec for spec in specs if spec.source}
+
+    def one(spec: CellSpec) -> Path:
+        name, near = (spec.file.name, spec.file.parent) if spec.file else (spec.name, None)
+        return compiling.compile_source(kit.toolchain, kit.objects, spec.source, name, near)
+
+    with ThreadPoolExecutor(jobs()) as pool:
+        built = dict(zip(sources, pool.map(one, sources.values()), strict=True))
+    objects = {spec.id: built[spec.source] for spec in specs if spec.source}
+    return objects | {spec.id: spec.object for spec in specs if spec.object}
+
+
 class Engine:
     """Guests of this process. A context manager: leaving it leaves nothing running."""
 
@@ -57,27 +71,13 @@ class Engine:
         self._initrd = self._directory / "initrd"
         images.write_initrd(kit.image.path, images.overlay(self._keys), self._initrd)
 
-    def compile(self, specs: Sequence[CellSpec]) -> dict[str, Path]:
-        """The object of every cell, by cell id. Raises UserError for C that does not compile."""
-        sources = {spec.source: spec for spec in specs if spec.source}
-
-        def one(spec: CellSpec) -> Path:
-            return compiling.compile_source(
-                self._kit.toolchain, self._kit.objects, spec.source, spec.name, spec.near
-            )
-
-        with ThreadPoolExecutor(jobs()) as pool:
-            built = dict(zip(sources, pool.map(one, sources.values()), strict=True))
-        objects = {spec.id: built[spec.source] for spec in specs if spec.source}
-        return objects | {spec.id: spec.object for spec in specs if spec.object}
-
     def submit(self, kernel: Kernel, specs: Sequence[CellSpec]) -> Iterator[Cell]:
         """Run cells on a kernel, in order. Cells are in the run folder before they are yielded.
 
         Closing the iterator ends its guest. Raises UserError for a program that does not
         compile (before anything boots), BootError for a kernel that does not boot.
         """
-        objects = self.compile(specs)
+        objects = compile_cells(self._kit, specs)
         for spec in specs:
             if spec.skip:
                 yield self._keep(judge.blank(spec, kernel.name, "skip", spec.skip))

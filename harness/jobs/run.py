@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from harness import report
 from harness.errors import BpfrootsError, KernelError
-from harness.jobs.engine import Engine
+from harness.jobs.engine import Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
@@ -88,6 +88,7 @@ def run(
     """
     chosen = choose_accel(accel)
     kit = prepare(kernels, progress)
+    compile_cells(kit, specs)  # before a run folder is there to be left empty
     if accel == "auto" and chosen.reason:
         progress.say(f"guests    {chosen.reason}")
     result = Result(open_store(kit, chosen, label, command))

@@ -19,8 +19,8 @@ class CellSpec:
     """One case under one mechanism, on whichever kernel it is submitted for.
 
     ``source`` is C to compile, or ``object`` an ELF that exists. ``skip`` says why there is nothing
-    to load. ``case`` is the definition behind it, None for a user's own object. ``near`` is where
-    a user's source finds its own headers.
+    to load. ``case`` is the definition behind it, None for a user's own object. ``file`` is what a
+    user's source was read from: its errors are named for it, its headers are beside it.
     """
 
     name: str
@@ -30,7 +30,7 @@ class CellSpec:
     expected: Expectation = field(default_factory=Expectation)
     source: str = ""
     object: Path | None = None
-    near: Path | None = None
+    file: Path | None = None
     skip: str = ""
     case: Case | None = None
     reproduce: str = ""
@@ -98,7 +98,7 @@ def _object_cell(path: Path, mechanism: Mechanism, number: int) -> CellSpec:
     reproduce = shlex.join(argv)
     if path.suffix == ".c":
         source = _read(path)
-        return CellSpec(name, mechanism, [], source=source, near=path.parent, reproduce=reproduce)
+        return CellSpec(name, mechanism, [], source=source, file=path, reproduce=reproduce)
     elf.programs(path)
     return CellSpec(name, mechanism, [], object=path, reproduce=reproduce)
 

@@ -98,13 +98,14 @@ def _clang(tools: Toolchain, source: str, name: str, near: Path | None, out: Pat
     flags = [*_FLAGS, *(f"-I{path}" for path in includes), *places]
     done = process.run([tools.clang, *flags, "-c", file.name, "-o", out], cwd=file.parent, timeout=_TIMEOUT_S)
     if done.returncode:
-        text = done.stderr.decode(errors="replace")
-        raise UserError(*_first_error(name, text), detail=text.strip()[:2000])
+        raise UserError(_first_error(name, done.stderr.decode(errors="replace")))
 
 
-def _first_error(name: str, text: str) -> tuple[str]:
-    for line in text.splitlines():
-        if match := _ERROR.match(line):
-            where = match["where"].partition(":")[2]
-            return (f"{name}:{where}: {match['what']}",)
-    return (f"{name}: clang failed: {text.strip().splitlines()[-1] if text.strip() else 'no message'}",)
+def _first_error(name: str, text: str) -> str:
+    """clang's first error in one line, and how many more there are."""
+    found = [match for line in text.splitlines() if (match := _ERROR.match(line))]
+    if not found:
+        last = text.strip().splitlines()[-1:] or ["no message"]
+        return f"{name}: clang failed: {last[0]}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{name}:{found[0]['where'].partition(':')[2]}: {found[0]['what']}{more}"
