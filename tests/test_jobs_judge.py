@@ -13,7 +13,7 @@ from harness.jobs import judge
 from harness.jobs.spec import CellSpec, case_cells
 from harness.programs import cases
 from harness.programs.cases import Expectation
-from harness.programs.protocol import Hello, Loaded, MapDump, MapEntry, Probe, Program, Run
+from harness.programs.protocol import Hello, JitedFunction, Loaded, MapDump, MapEntry, Probe, Program, Run
 from harness.results.model import Cell
 
 _CASE = "body/loop-tc+xdp"
@@ -126,6 +126,34 @@ def test_unsupported_needs_a_clean_refusal() -> None:
     unclean = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 14, False)})
     assert _judge(_spec("multi_root"), loaded, unclean).outcome == "fail"
     assert _judge(_spec("multi_root"), loaded, Hello(1, "1.5", "6.12", {})).outcome == "fail"
+
+
+def _grouped(*addresses: str) -> Loaded:
+    """Two roots whose subprogram `body` is at these addresses; the runner's images, as of one load."""
+    programs = [
+        Program(
+            name,
+            "tc",
+            True,
+            "accept",
+            jited=[
+                JitedFunction(f"bpf_prog_0123456789abcdef_{name}", f"ffffffffa000{n}000", b"\xc3"),
+                JitedFunction("bpf_prog_fedcba9876543210_body", address, b"\x90\xc3"),
+            ],
+        )
+        for n, (name, address) in enumerate(zip(("on_tc", "on_xdp"), addresses, strict=True))
+    ]
+    return _loaded(programs=programs)
+
+
+def test_multi_root_means_one_image_of_the_body() -> None:
+    spec = _spec("multi_root")
+    shared = _grouped("ffffffffa0009000", "ffffffffa0009000")
+    assert _judge(spec, shared, provides=["multi_root"]).outcome == "pass"
+    cell = _judge(spec, _grouped("ffffffffa0009000", "ffffffffa0009100"), provides=["multi_root"])
+    assert (cell.outcome, cell.reason) == ("fail", "bpf_prog_body has 2 images, not one that all roots call")
+    nothing = _judge(spec, _loaded(), provides=["multi_root"])
+    assert (nothing.outcome, nothing.reason) == ("fail", "the roots share no image")
 
 
 def test_a_kernel_that_provides_it_must_have_it() -> None:

@@ -97,7 +97,26 @@ def _wrong(spec: CellSpec, cell: Cell, loaded: Loaded, reference: Cell | None) -
     for run in loaded.runs:
         if run.errno:
             return f"test run of {run.root} on {spec.inputs.get(run.step)}: errno {run.errno}"
+    if spec.mechanism == "multi_root" and (reason := _not_shared(cell.roots)):
+        return reason
     return _ran_wrong(spec, cell.results) or _differs(spec, cell, reference)
+
+
+def _not_shared(roots: list[Root]) -> str:
+    """Whether every shared subprogram is one image to all of its roots; why not, where it is not."""
+    addresses: dict[str, set[str]] = {}
+    callers: dict[str, set[str]] = {}
+    for root in roots:
+        # bpf_prog_info lists a program's own entry first, its subprograms after it.
+        for image in root.jit.images[1:]:
+            addresses.setdefault(image.symbol, set()).add(image.addr)
+            callers.setdefault(image.symbol, set()).add(root.name)
+    for symbol, found in addresses.items():
+        if len(found) > 1:
+            return f"{symbol} has {len(found)} images, not one that all roots call"
+    if len(roots) > 1 and not any(len(names) > 1 for names in callers.values()):
+        return "the roots share no image"
+    return ""
 
 
 def _verdict_reason(cell: Cell, expected: str) -> str:
