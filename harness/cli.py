@@ -125,6 +125,29 @@ def kernel_build(kernel_name: str, force: bool, as_json: bool) -> None:
         click.echo(f"{built.name}  {built.release}  {built.bzimage}")
 
 
+@kernel.command("check-series")
+@click.argument("kernel_name", metavar="K")
+@_JSON
+def kernel_check_series(kernel_name: str, as_json: bool) -> None:
+    """Does every patch of K's series apply without fuzz and pass checkpatch --strict?"""
+    from harness import kernels
+    from harness.kernels import check
+
+    request = kernels.resolve(kernel_name)
+    if isinstance(request, kernels.Prebuilt):
+        msg = f"{kernel_name} is built already; only a definition has a series"
+        raise UserError(msg, hint="bpfroots kernel list")
+    checked = check.check(request, Progress())
+    if as_json:
+        _print_json([{"patch": c.patch, "ok": c.ok, "complaints": c.complaints} for c in checked])
+    else:
+        for found in checked:
+            click.echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}")
+            if found.complaints:
+                click.echo("\n".join(f"       {line}" for line in found.complaints.splitlines()))
+    sys.exit(0 if all(found.ok for found in checked) else 3)
+
+
 def _builtin(struct: Any) -> dict[str, Any]:
     import msgspec
 

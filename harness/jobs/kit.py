@@ -30,8 +30,9 @@ class Kit:
 def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
     """Build, or take from the caches, all that ``--kernel ARGUMENT``... needs.
 
-    Programs are compiled against the types of `baseline` whatever they run on (CO-RE), and the
-    runner and bpftool are built from its source: one and the same runner asks every kernel.
+    Programs are compiled against the types of `baseline` whatever they run on (CO-RE). The runner
+    and bpftool are built from the source of `patched`, whose libbpf knows every mechanism (of
+    `baseline` where that is not defined): one and the same runner asks every kernel.
     Raises UserError, KernelError or InfraError.
     """
     compiling.find_clang()
@@ -44,7 +45,7 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
     built = [baseline if r.name == "baseline" else kernels.ensure(r, progress) for r in requests]
     for kernel in built:
         kernels.require_btf(kernel)
-    tools = _tools(baseline, progress)
+    tools = _tools(progress)
     image = _image(tools, progress)
     return Kit(
         built,
@@ -55,10 +56,10 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
     )
 
 
-def _tools(baseline: Kernel, progress: Progress) -> images.Tools:
-    source = baseline.source
-    assert source is not None  # noqa: S101  (a definition always has a source)
-    key = hashlib.sha256(baseline.source_id.encode())
+def _tools(progress: Progress) -> images.Tools:
+    defined = {definition.name: definition for definition in kernels.definitions()}
+    source, digest = kernels.tools_source(defined.get("patched", defined["baseline"]), progress)
+    key = hashlib.sha256(digest.encode())
     for file in images.runner_sources():
         key.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     cache = Cache(cache_root(), "tools", progress.say)

@@ -31,6 +31,7 @@ __all__ = [
     "is_built",
     "require_btf",
     "resolve",
+    "tools_source",
 ]
 
 
@@ -98,6 +99,21 @@ def ensure(request: Request, progress: Progress | None = None, force: bool = Fal
         append=request.cmdline,
         has_btf=record.has_btf,
     )
+
+
+def tools_source(request: Definition, progress: Progress) -> tuple[Path, str]:
+    """The tree to build libbpf, bpftool and the runner from, patches applied, and an id of it.
+
+    The id leaves out patches that touch nothing such programs are made of, so that work on the
+    verifier does not build them anew. Builds no kernel. Raises as `ensure` does.
+    """
+    wanted = build.plan(request, progress)
+    digest = hashlib.sha256(wanted.located.id.encode())
+    for patch in wanted.patches.patches if wanted.patches else ():
+        content = patch.read_bytes()
+        if any(part in content for part in (b"b/tools/", b"b/kernel/bpf/disasm")):
+            digest.update(content)
+    return build.source_tree(wanted, progress), digest.hexdigest()
 
 
 def is_built(request: Request, progress: Progress | None = None) -> bool:
