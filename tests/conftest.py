@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from harness import images
 from harness.jobs.kit import Kit, prepare
 from harness.machine import SshIdentity
 from harness.progress import Progress
+
+# A shell starts background jobs with SIGINT ignored, and children inherit that: the tests that
+# interrupt one would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
