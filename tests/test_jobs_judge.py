@@ -136,6 +136,7 @@ def _grouped(*addresses: str) -> Loaded:
             "tc",
             True,
             "accept",
+            verified_insns=70,
             jited=[
                 JitedFunction(f"bpf_prog_0123456789abcdef_{name}", f"ffffffffa000{n}000", b"\xc3"),
                 JitedFunction("bpf_prog_fedcba9876543210_body", address, b"\x90\xc3"),
@@ -149,7 +150,10 @@ def _grouped(*addresses: str) -> Loaded:
 def test_multi_root_means_one_image_of_the_body() -> None:
     spec = _spec("multi_root")
     shared = _grouped("ffffffffa0009000", "ffffffffa0009000")
-    assert _judge(spec, shared, provides=["multi_root"]).outcome == "pass"
+    cell = _judge(spec, shared, provides=["multi_root"])
+    assert (cell.outcome, cell.cost.jit_images, cell.cost.jit_bytes) == ("pass", 3, 4)
+    # Each root reports what the whole load took.
+    assert cell.cost.processed_insns == 70
     cell = _judge(spec, _grouped("ffffffffa0009000", "ffffffffa0009100"), provides=["multi_root"])
     assert (cell.outcome, cell.reason) == ("fail", "bpf_prog_body has 2 images, not one that all roots call")
     nothing = _judge(spec, _loaded(), provides=["multi_root"])

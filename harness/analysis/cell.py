@@ -77,9 +77,14 @@ def image_key(image: JitImage) -> str:
     return f"{image.addr}:{image.sha256}" if image.addr.strip("0") else ""
 
 
-def total_cost(roots: Sequence[Root], targets: Sequence[Root]) -> Cost:
-    """Totals over a cell. An image that several programs call is one image and counts once."""
+def total_cost(roots: Sequence[Root], targets: Sequence[Root], *, one_load: bool = False) -> Cost:
+    """Totals over a cell. An image that several programs call is one image and counts once.
+
+    ``one_load``: the roots were verified together, and each reports what the whole load took; that
+    counts once as well. Translated bytes are always a sum of what each program shows of itself.
+    """
     programs = [*roots, *targets]
+    verified = [*(roots[:1] if one_load else roots), *targets]
     images = {}
     for index, program in enumerate(programs):
         for position, image in enumerate(program.jit.images):
@@ -92,8 +97,8 @@ def total_cost(roots: Sequence[Root], targets: Sequence[Root]) -> Cost:
         indirect_branches=sum(image.indirect_branches for image in images.values()),
         retpoline_calls=sum(image.retpoline_calls for image in images.values()),
         xlated_bytes=sum(program.xlated_bytes for program in programs),
-        processed_insns=sum(program.verifier.processed_insns for program in programs),
-        total_states=sum(program.verifier.total_states for program in programs),
+        processed_insns=sum(program.verifier.processed_insns for program in verified),
+        total_states=sum(program.verifier.total_states for program in verified),
     )
 
 

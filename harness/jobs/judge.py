@@ -58,7 +58,8 @@ def judge(
     # Where no roots are named, every program is one.
     cell.roots = [root for program, root in programs if program.root or not spec.roots]
     cell.targets = [root for program, root in programs if spec.roots and not program.root]
-    cell.cost = analysis.total_cost(cell.roots, cell.targets)
+    one_load = spec.mechanism == "multi_root"
+    cell.cost = analysis.total_cost(cell.roots, cell.targets, one_load=one_load)
     cell.results = loaded.maps
     reason = _wrong(spec, cell, loaded, reference)
     if reason:

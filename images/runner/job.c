@@ -52,6 +52,7 @@ static int parse_load(json_t *json, struct load *load)
 		fprintf(stderr, "job: load %s: bad roots, steps or collect\n", load->id);
 		return -1;
 	}
+	load->multi_root = !strcmp(load->mechanism, "multi_root");
 	load->log_level = log_level;
 	return 0;
 }

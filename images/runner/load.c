@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * From an object file to verdicts. All programs are loaded together, so that they share maps and
- * global data. Where that fails, each is loaded alone, so that each has a verdict of its own.
+ * global data. Where that fails, each is loaded alone, so that each has a verdict of its own; but
+ * under multi_root the programs are one load, which has one verdict and one log.
  */
 #include "runner.h"
 
@@ -48,6 +49,40 @@ static char *attempt_log(const struct attempt *attempt, const struct bpf_program
 	return NULL;
 }
 
+/* Programs of one multi-root load have the same, all others have 0. */
+static __u32 group_id(const struct bpf_program *prog)
+{
+	struct bpf_prog_info info = {};
+#ifdef HAVE_MULTI_ROOT
+	__u32 len = sizeof(info);
+
+	if (bpf_program__fd(prog) >= 0 && !bpf_prog_get_info_by_fd(bpf_program__fd(prog), &info, &len))
+		return info.group_id;
+#else
+	(void)prog;
+	(void)info;
+#endif
+	return 0;
+}
+
+/*
+ * As attempt_log(), also for a program that was loaded with others: libbpf has the one log
+ * of a group written to the buffer of its first program.
+ */
+static const char *attempt_group_log(const struct attempt *attempt, const struct bpf_program *prog)
+{
+	const char *own = attempt_log(attempt, prog);
+	__u32 group = group_id(prog);
+	struct bpf_program *p;
+
+	if (own[0])
+		return own;
+	bpf_object__for_each_program(p, attempt->obj)
+		if (attempt_log(attempt, p)[0] && group_id(p) == group)
+			return attempt_log(attempt, p);
+	return own;
+}
+
 static bool in_set(json_t *set, const char *name)
 {
 	return !set || json_object_get(set, name);
@@ -86,6 +121,10 @@ static int attempt_once(const struct load *load, json_t *only, size_t log_size, 
 		bpf_program__set_log_buf(prog, attempt_log(attempt, prog), log_size);
 		bpf_program__set_log_level(prog, log_level);
 	}
+#ifdef HAVE_MULTI_ROOT
+	if (load->multi_root)
+		bpf_object__set_multi_root(attempt->obj, LIBBPF_MULTI_ROOT_REQUIRE);
+#endif
 	attempt->err = set_target_tgid(attempt->obj);
 	if (!attempt->err)
 		attempt->err = bpf_object__load(attempt->obj);
@@ -196,6 +235,25 @@ static void load_each(const struct load *load, struct result *result, json_t *na
 	result->accepted = accepted && !result->error[0];
 }
 
+/*
+ * All or nothing: whichever program the log complains of, none is loaded. libbpf calls a group
+ * by the names of its programs, "a+b+c".
+ */
+static void refuse_all(const struct load *load, struct result *result, const struct attempt *attempt,
+		       bool truncated)
+{
+	struct bpf_program *prog;
+	const char *log;
+
+	messages.refused[strcspn(messages.refused, "+")] = '\0';
+	prog = bpf_object__find_program_by_name(attempt->obj, messages.refused);
+	log = prog ? attempt_log(attempt, prog) : "";
+	bpf_object__for_each_program(prog, attempt->obj)
+		if (bpf_program__autoload(prog))
+			json_array_append_new(result->programs,
+					      collect_refused(load, prog, -attempt->err, log, truncated));
+}
+
 /* The programs to load, by name, in the object's order; complains of roots that are not there. */
 static json_t *program_names(const struct load *load, struct result *result, struct bpf_object *obj)
 {
@@ -242,8 +300,10 @@ void load_object(const struct load *load, struct result *result)
 			if (bpf_program__fd(prog) >= 0)
 				json_array_append_new(result->programs,
 						      collect_accepted(load, prog, bpf_program__fd(prog),
-								       attempt_log(&attempt, prog), truncated,
+								       attempt_group_log(&attempt, prog), truncated,
 								       result->symbols));
+	} else if (messages.refused[0] && load->multi_root) {
+		refuse_all(load, result, &attempt, truncated);
 	} else if (messages.refused[0]) {
 		prog = bpf_object__find_program_by_name(attempt.obj, messages.refused);
 		if (prog)

@@ -16,17 +16,20 @@ static void hello(json_t *probes)
 		       "libbpf", libbpf_version_string(), "kernel", uts.release, "probes", probes));
 }
 
-/* True where @load asks for a mechanism that needs a kernel (or a runner) that knows it. */
+/* True where @load asks for a mechanism that the kernel, or the runner's libbpf, does not know. */
 static bool refuse(const struct load *load, const struct probes *probes)
 {
-	bool multi_root = !strcmp(load->mechanism, "multi_root");
 	bool fd_name = !strcmp(load->mechanism, "fd_name");
 	char error[128] = "";
 	bool supported;
 
-	if (!multi_root && !fd_name)
+	if (!load->multi_root && !fd_name)
 		return false;
-	supported = multi_root ? probes->multi_root : probes->fd_name;
+	supported = load->multi_root ? probes->multi_root : probes->fd_name;
+#ifdef HAVE_MULTI_ROOT
+	if (load->multi_root && supported)
+		return false;
+#endif
 	if (supported)
 		snprintf(error, sizeof(error), "runner does not speak %s yet", load->mechanism);
 	emit(json_pack("{s:s, s:s, s:s, s:s, s:b}", "type", "load", "id", load->id, "verdict", "reject",

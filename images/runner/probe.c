@@ -28,19 +28,21 @@ struct prog_root {
 	__u32 rsvd[3];
 };
 
-struct roots_attr {
-	union {
-		union bpf_attr attr;
+union roots_attr {
+	union bpf_attr attr;
+	struct {
 		char old[168];
+		__aligned_u64 roots;
+		__u32 root_cnt;
+		__u32 root_rec_size;
 	};
-	__aligned_u64 roots;
-	__u32 root_cnt;
-	__u32 root_rec_size;
 };
 
+#define ROOTS_ATTR_SIZE (offsetof(union roots_attr, root_rec_size) + sizeof(__u32))
+
 _Static_assert(sizeof(struct prog_root) == 56, "struct bpf_prog_root");
-_Static_assert(offsetof(struct roots_attr, roots) == 168, "bpf_attr.roots");
-_Static_assert(sizeof(struct roots_attr) == 184, "bpf_attr");
+_Static_assert(offsetof(union roots_attr, roots) == 168, "bpf_attr.roots");
+_Static_assert(ROOTS_ATTR_SIZE == 184, "bpf_attr");
 
 static int sys_bpf(int cmd, void *attr, unsigned int size)
 {
@@ -96,11 +98,7 @@ static bool probe_multi_root(json_t *json)
 		{ .insn_off = 2, .prog_type = BPF_PROG_TYPE_XDP, .prog_name = "root_b", .fd = -1 },
 	};
 	struct bpf_func_info infos[] = { { .insn_off = 0 }, { .insn_off = 2 } };
-	struct roots_attr attr = {
-		.roots = (uintptr_t)roots,
-		.root_cnt = ARRAY_SIZE(roots),
-		.root_rec_size = sizeof(roots[0]),
-	};
+	union roots_attr attr;
 	__u32 ids[ARRAY_SIZE(names)] = {};
 	struct btf *btf = functions_btf(ids, names, ARRAY_SIZE(names));
 	int fds, got, err;
@@ -108,6 +106,10 @@ static bool probe_multi_root(json_t *json)
 
 	infos[0].type_id = ids[0];
 	infos[1].type_id = ids[1];
+	memset(&attr, 0, sizeof(attr));
+	attr.roots = (uintptr_t)roots;
+	attr.root_cnt = ARRAY_SIZE(roots);
+	attr.root_rec_size = sizeof(roots[0]);
 	attr.attr.insns = (uintptr_t)insns;
 	attr.attr.insn_cnt = ARRAY_SIZE(insns);
 	attr.attr.license = (uintptr_t)"GPL";
@@ -118,7 +120,7 @@ static bool probe_multi_root(json_t *json)
 		attr.attr.func_info_rec_size = sizeof(infos[0]);
 	}
 	fds = count_fds();
-	got = sys_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+	got = sys_bpf(BPF_PROG_LOAD, &attr, ROOTS_ATTR_SIZE);
 	err = errno;
 	/* Success is 0 and one fd per root, never an fd: an fd means the attribute was overlooked. */
 	supported = got == 0 && roots[0].fd >= 0 && roots[1].fd >= 0;

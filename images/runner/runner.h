@@ -27,6 +27,7 @@ enum {
 struct load {
 	const char *id;
 	const char *mechanism;
+	bool multi_root;	/* that is the mechanism */
 	const char *object;
 	json_t *roots;
 	json_t *steps;
