@@ -15,7 +15,7 @@ help:   ## this list
 compare: $(TOX) ## build, boot, run, print the comparison, write the report
 	@$(TOX) -q run -e dev,compare
 
-test: $(TOX) ## lint, the harness's own tests, every case on the baseline kernel
+test: $(TOX) ## lint, the harness's own tests, every case on both kernels
 	@$(TOX) -q run -e dev,lint,test
 
 lint: $(TOX) ## ruff and mypy --strict
