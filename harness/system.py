@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import process
-from harness.errors import InfraError
+from harness.errors import InfraError, UserError
+from harness.kernels import spec
 from harness.progress import Progress
 
 
@@ -58,17 +59,24 @@ NEEDS = (
     Need("dropbear-bin", "dropbear"),
 )
 
-#: The kernel source of kernels/baseline.toml: this version where the archive has it, else its newest.
-SOURCE_PACKAGE = "linux-source-6.12"
-SOURCE_VERSION = "6.12.117-1~deb12u1"
-_SOURCE_TARBALL = Path("/usr/src/linux-source-6.12.tar.xz")
+_BASELINE = "baseline"
+
+
+def _source() -> tuple[str, str]:
+    """Package and version of the kernel source that kernels/baseline.toml names."""
+    definition = spec.load(_BASELINE)
+    if not isinstance(definition.source, spec.DebianSource):
+        msg = f"kernels/{_BASELINE}.toml: its source is no Debian package; there is nothing to install for it"
+        raise UserError(msg)
+    return definition.source.package, definition.source.version
 
 
 def missing() -> list[str]:
     """Packages that are not installed, the kernel source included."""
     lacking = [need.package for need in NEEDS if not need.present]
-    if not _SOURCE_TARBALL.exists():
-        lacking.append(SOURCE_PACKAGE)
+    package, _ = _source()
+    if not Path(f"/usr/src/{package}.tar.xz").exists():
+        lacking.append(package)
     return lacking
 
 
@@ -106,14 +114,15 @@ def _agreed() -> bool:
 
 def _pinned(package: str, progress: Progress) -> str:
     """The package as apt-get is to be asked for it: the kernel source by version, where it still is."""
-    if package != SOURCE_PACKAGE:
+    source, version = _source()
+    if package != source:
         return package
     policy = process.run(["apt-cache", "madison", package], timeout=120).stdout.decode(errors="replace")
     versions = [line.split("|")[1].strip() for line in policy.splitlines() if line.count("|") >= 2]
-    if SOURCE_VERSION in versions:
-        return f"{package}={SOURCE_VERSION}"
+    if version in versions:
+        return f"{package}={version}"
     newest = versions[0] if versions else "the newest"
-    progress.say(f"{package} {SOURCE_VERSION} is gone from the archive; taking {newest}")
+    progress.say(f"{package} {version} is gone from the archive; taking {newest}")
     return package
 
 
