@@ -10,6 +10,7 @@ from harness.images.image import (
     write_initrd,
 )
 from harness.images.keys import Keys, make_keys, overlay
+from harness.images.static import build_static
 from harness.images.tools import Tools, build_tools, runner_sources
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Image",
     "Keys",
     "Tools",
+    "build_static",
     "build_tools",
     "image_inputs_digest",
     "make_keys",

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from harness import images, process
 from harness.analysis import cell as analysis
 from harness.errors import GuestError, GuestLost, KernelError
 from harness.jobs import judge
+from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
-from harness.machine import Accel, Machine, Shape, SshIdentity
+from harness.machine import Accel, Machine
 from harness.programs import bundle, protocol
 from harness.programs import compile as compiling
 from harness.results.model import Cell
@@ -66,10 +66,7 @@ class Engine:
         self._kit = kit
         self._store = store
         self._accel = accel
-        self._keys = images.make_keys()
-        self._directory = process.temporary_directory()
-        self._initrd = self._directory / "initrd"
-        images.write_initrd(kit.image.path, images.overlay(self._keys), self._initrd)
+        self._guests = Guests(kit, accel)
 
     def submit(self, kernel: Kernel, specs: Sequence[CellSpec]) -> Iterator[Cell]:
         """Run cells on a kernel, in order. Cells are in the run folder before they are yielded.
@@ -84,24 +81,10 @@ class Engine:
         runnable = {spec.id: spec for spec in specs if not spec.skip}
         batch = _Batch(kernel, runnable, objects)
         while batch.pending:
-            with self._boot(kernel) as machine:
+            with self._guests.boot(kernel, self._store.console(kernel.name)) as machine:
                 if kernel.has_btf is None:
                     _require_btf(machine, kernel)
                 yield from self._drain(machine, batch)
-
-    def _boot(self, kernel: Kernel) -> Machine:
-        identity = SshIdentity(self._keys.client_private, self._keys.host_public)
-        return Machine.boot(
-            kernel.bzimage,
-            self._initrd,
-            shape=Shape(cpus=kernel.cpus, memory_mib=kernel.memory_mib),
-            accel=self._accel,
-            console_log=self._store.console(kernel.name),
-            append=kernel.append,
-            ready_mark=images.READY_MARK,
-            name=kernel.name,
-            identity=identity,
-        )
 
     def _drain(self, machine: Machine, batch: _Batch) -> Iterator[Cell]:
         """Feed pending cells to one guest until none is left or the guest is no longer good."""

@@ -1,0 +1,79 @@
+"""The command line. Data goes to stdout, everything else to stderr; exit codes are docs/reference.md's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import click
+
+from harness import __version__
+from harness.cli import host, kernel, results, run
+from harness.errors import BpfrootsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bpfroots")
+def cli() -> None:
+    """Boots kernels in VMs and compares how BPF programs share code."""
+
+
+for _command in (
+    host.doctor,
+    host.setup,
+    kernel.kernel,
+    run.list_cases,
+    run.run,
+    run.load,
+    results.compare,
+    results.write_report,
+):
+    cli.add_command(_command)
+
+
+@contextlib.contextmanager
+def _errors_as_text() -> Iterator[None]:
+    """No traceback reaches the user; BPFROOTS_DEBUG=1 lets it through."""
+    try:
+        yield
+    except BpfrootsError as error:
+        if os.environ.get("BPFROOTS_DEBUG"):
+            raise
+        click.echo(f"bpfroots: {error.render()}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        _interrupted()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _interrupted()
+    except BrokenPipeError:
+        # The reader of our stdout has seen enough (head, less).
+        sys.stdout = None
+        sys.exit(141)
+    except OSError as error:
+        if os.environ.get("BPFROOTS_DEBUG"):
+            raise
+        click.echo(f"bpfroots: {error.filename or 'system'}: {error.strerror or error}", err=True)
+        sys.exit(4)
+
+
+def _interrupted() -> None:
+    click.echo("bpfroots: interrupted; finished cells are kept in the newest folder of results/", err=True)
+    sys.exit(130)
+
+
+def _on_term(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of `bpfroots` and `python -m harness`."""
+    # A terminated run unwinds like an interrupted one: guests end, cells stay.
+    signal.signal(signal.SIGTERM, _on_term)
+    with _errors_as_text():
+        cli.main(standalone_mode=False)

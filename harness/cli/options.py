@@ -1,0 +1,49 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+ACCEL = click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    default="auto",
+    show_default=True,
+    help="auto uses KVM only where it really runs a guest.",
+)
+KERNEL = click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="K",
+    help="A name in kernels/, a source tree, a build directory, a bzImage, or TREE@REV. Repeatable.",
+)
+MECHANISM = click.option(
+    "--mechanism", "mechanisms", multiple=True, metavar="M", help="Repeatable; default: all."
+)
+
+
+def print_json(data: Any) -> None:
+    import msgspec
+
+    sys.stdout.buffer.write(msgspec.json.encode(data) + b"\n")
+
+
+def builtin(struct: Any) -> dict[str, Any]:
+    import msgspec
+
+    result: dict[str, Any] = msgspec.to_builtins(struct, enc_hook=str)
+    return result
+
+
+def print_comparison(cells: Any) -> None:
+    from harness.analysis.compare import compare as comparison
+    from harness.report import terminal
+
+    compared, out = comparison(cells), terminal.console()
+    terminal.print_table(compared, out)
+    terminal.print_headline(compared, out)

@@ -1,0 +1,114 @@
+"""bpfroots cases, run, load: what there is to run, and running it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import ACCEL, JSON, KERNEL, MECHANISM, print_comparison, print_json
+from harness.progress import Progress
+
+
+@click.command("cases")
+@click.option("-k", "expression", metavar="EXPR", help="Words joined by and, or, not.")
+@JSON
+def list_cases(expression: str | None, as_json: bool) -> None:
+    """What there is to run, and what is expected of each."""
+    from harness.programs import cases
+    from harness.report import overview
+
+    chosen = [case.describe() for case in cases.select(expression)]
+    if as_json:
+        print_json(chosen)
+    else:
+        overview.print_cases(chosen)
+
+
+@click.command()
+@KERNEL
+@MECHANISM
+@click.option("-k", "expression", metavar="EXPR", help="Cases by name: words joined by and, or, not.")
+@click.option("--compare", "with_comparison", is_flag=True, help="Print the comparison at the end.")
+@ACCEL
+@JSON
+def run(
+    kernels: tuple[str, ...],
+    mechanisms: tuple[str, ...],
+    expression: str | None,
+    with_comparison: bool,
+    accel: str,
+    as_json: bool,
+) -> None:
+    """Run cases; results go to a folder under results/."""
+    from harness.jobs import run as job
+    from harness.jobs.spec import case_cells
+    from harness.programs import cases
+
+    specs = case_cells(cases.select(expression), cases.mechanisms(mechanisms))
+    label = "compare" if with_comparison else "run"
+    result = job.run(
+        kernels or ("baseline",),
+        specs,
+        accel=accel,
+        label=label,
+        command=["bpfroots", *sys.argv[1:]],
+        progress=Progress(),
+    )
+    _finish(result, as_json, with_comparison)
+
+
+@click.command()
+@click.argument("objects", nargs=-1, required=True, metavar="OBJ...")
+@KERNEL
+@click.option("--mechanism", default="duplicate", show_default=True, metavar="M")
+@ACCEL
+@JSON
+def load(
+    objects: tuple[str, ...], kernels: tuple[str, ...], mechanism: str, accel: str, as_json: bool
+) -> None:
+    """Load your own .bpf.o or .bpf.c: verdict, log, xlated, JIT for every program."""
+    from harness.jobs import run as job
+    from harness.jobs.spec import object_cells
+    from harness.programs import cases
+
+    specs = object_cells([Path(name) for name in objects], cases.mechanisms([mechanism])[0])
+    result = job.run(
+        kernels or ("baseline",),
+        specs,
+        accel=accel,
+        label="load",
+        command=["bpfroots", *sys.argv[1:]],
+        progress=Progress(),
+    )
+    if as_json:
+        names = ",".join(info.name for info in result.store.run.kernels)
+        print_json({"kernel": names, "mechanism": mechanism, "cells": result.cells})
+        _print_failed(result)
+        sys.exit(result.exit_code)
+    _finish(result, as_json=False, with_comparison=False)
+
+
+def _finish(result: Any, as_json: bool, with_comparison: bool) -> None:
+    """Print what a run found, and end with its exit code."""
+    from harness.report import overview
+
+    store = result.store
+    if as_json:
+        print_json(
+            {"run": store.run.run, "path": str(store.path), "counts": result.counts, "cells": result.cells}
+        )
+    else:
+        overview.print_run(result.cells, store.path)
+        if with_comparison:
+            print_comparison(result.cells)
+        click.echo(f"report  {store.path / 'report' / 'index.html'}")
+    _print_failed(result)
+    sys.exit(result.exit_code)
+
+
+def _print_failed(result: Any) -> None:
+    for error in result.failed:
+        click.echo(f"bpfroots: {error.render()}", err=True)
