@@ -46,6 +46,7 @@ class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     template: str = ""
     params: dict[str, Any] = {}
     constant_index: bool = False
+    linkage: Literal["static", "global"] = "static"
     not_as_tail_call: str = ""
     equal: tuple[str, ...] = ("results",)
     expect_hits: Literal["exact", "some"] = "exact"
@@ -92,6 +93,11 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def constant_index(self) -> bool:
         return self.definition.constant_index
+
+    @property
+    def linkage(self) -> str:
+        """Words before the shared function: a global one is verified by itself, from its BTF signature."""
+        return "static __noinline" if self.definition.linkage == "static" else "__noinline"
 
     @property
     def equal(self) -> tuple[str, ...]:
