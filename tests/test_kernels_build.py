@@ -168,6 +168,24 @@ def test_series_adds_renames_and_deletes_files(fake: Project) -> None:
     assert not (kernel.source / "Kbuild").exists()
 
 
+def test_a_series_on_top_of_the_series_of_the_base(fake: Project) -> None:
+    old, new = "return -13", "return -77"
+    fake.series("change", ("0001-first.patch", patch("kernel/verifier.c", old, new)))
+    fake.series(
+        "more", ("0001-second.patch", patch("kernel/verifier.c", old, "return -78").replace(old, new))
+    )
+    fake.define("patched", PATCHED)
+    fake.define("more", 'base = "patched"\nseries = "more"\n')
+    kernel = fake.ensure("more")
+    assert kernel.source is not None
+    text = (kernel.source / "kernel/verifier.c").read_text()
+    assert "return -78" in text
+    assert new not in text
+    fake.define("more", 'base = "baseline"\nseries = "more"\n')
+    with pytest.raises(KernelError, match=r"patch 1 of 1 does not apply: 0001-second\.patch"):
+        fake.ensure("more")
+
+
 def test_patch_that_does_not_apply(fake: Project) -> None:
     stale = patch("kernel/verifier.c", "return -13", "return -14").replace(
         "-\t\treturn -13", "-\t\treturn -99"

@@ -50,7 +50,7 @@ def test_derived_definition_adds_to_its_base(fake: Project) -> None:
     debug = resolve("debug")
     assert isinstance(debug, Definition)
     assert [path.stem for path in debug.config] == ["base", "kasan"]
-    assert debug.series == fake.root / "kernels/patches/change"
+    assert debug.series == (fake.root / "kernels/patches/change",)
     assert debug.provides == ("multi_root", "fd_name")
     assert (debug.machine.cpus, debug.machine.memory_mib, debug.machine.icount) == (4, 2048, False)
     assert [d.name for d in definitions()] == ["baseline", "debug", "patched"]

@@ -32,21 +32,21 @@ class Checked:
 
 
 def check(definition: Definition, progress: Progress) -> list[Checked]:
-    """Check the series of a kernel, patch by patch.
+    """Check the series of a kernel, patch by patch: its own, not that of its base, where both have one.
 
     Raises UserError for a kernel without a series, KernelError for the first patch that does not
     apply (git apply takes no fuzz) and for a source without checkpatch.
     """
-    if definition.series is None:
+    if not definition.series:
         msg = f"kernel {definition.name} has no series"
         raise UserError(msg, hint="give it one: series = NAME in its definition")
-    patches = series.read(definition.series)
+    patches = series.read(definition.series[-1:])
     tree = build.source_tree(build.plan(definition, progress), progress)
     script = tree / "scripts" / "checkpatch.pl"
     if not script.is_file():
         msg = f"{script}: not there"
         raise KernelError(msg, hint="the source is not a whole kernel tree")
-    ignored = _ignored(definition.series / IGNORED)
+    ignored = _ignored(definition.series[-1] / IGNORED)
     return [Checked(patch.name, _checkpatch(script, tree, patch, ignored)) for patch in patches.patches]
 
 

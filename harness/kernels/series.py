@@ -10,6 +10,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,27 @@ _HUNK = re.compile(r"(?:Hunk #\d+ applied|Rejected hunk #(\d+)\.$)")
 
 @dataclass(frozen=True)
 class Series:
-    """Patches in order. ``id`` is a hash of their names and contents."""
+    """Patches in order, of one directory or of several that build upon each other ("first+second").
+    ``id`` is a hash of the patches' names and contents."""
 
     name: str
     patches: tuple[Path, ...]
     id: str
 
 
-def read(directory: Path) -> Series:
-    """The series in ``directory``. Raises UserError for a list that does not fit its files."""
+def read(directories: Sequence[Path]) -> Series:
+    """The series in ``directories``, one after the other. Raises UserError for a list that does
+    not fit its files."""
+    patches = [patch for directory in directories for patch in _listed(directory)]
+    digest = hashlib.sha256()
+    for path in patches:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return Series("+".join(d.name for d in directories), tuple(patches), digest.hexdigest())
+
+
+def _listed(directory: Path) -> list[Path]:
     patches: list[Path] = []
     listing = directory / "series"
     try:
@@ -54,12 +67,7 @@ def read(directory: Path) -> Series:
             msg = f"{listing}:{number}: no patch {words[0]}"
             raise UserError(msg, hint="remove the line or add the file")
         patches.append(path)
-    digest = hashlib.sha256()
-    for path in patches:
-        content = path.read_bytes()
-        digest.update(f"{path.name} {len(content)}\n".encode())
-        digest.update(content)
-    return Series(directory.name, tuple(patches), digest.hexdigest())
+    return patches
 
 
 def apply(series: Series, source: Path, work: Path, source_id: str) -> set[str]:

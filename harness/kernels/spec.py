@@ -71,14 +71,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A kernel to build. With ``base`` the source is the base's, and fragments and command
-    line add to the base's; ``series`` is a directory of patches with a quilt ``series`` file."""
+    """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
+    series add to the base's; ``series`` are directories of patches with a quilt ``series`` file each,
+    in the order in which they apply."""
 
     name: str
     source: Source
     config: tuple[Path, ...]
     base: str | None = None
-    series: Path | None = None
+    series: tuple[Path, ...] = ()
     provides: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
     machine: Machine = Machine()
@@ -118,15 +119,12 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
             origin=path,
         )
     base = load(given.base, (*_seen, name))
-    if series is not None and base.series is not None:
-        msg = f"{where}: base {base.name} has a series already"
-        raise UserError(msg, hint="give one kernel one series; drop `series` here to use that of the base")
     return Definition(
         name=name,
         source=base.source,
         config=base.config + config,
         base=base.name,
-        series=series or base.series,
+        series=base.series + series,
         provides=tuple(dict.fromkeys(base.provides + given.provides)),
         cmdline=base.cmdline + given.cmdline,
         machine=given.machine or base.machine,
@@ -169,14 +167,14 @@ def _fragment(where: Path, name: str) -> Path:
     return path
 
 
-def _series(where: Path, name: str | None) -> Path | None:
+def _series(where: Path, name: str | None) -> tuple[Path, ...]:
     if name is None:
-        return None
+        return ()
     path = project_root() / "kernels" / "patches" / name
     if not (path / "series").is_file():
         msg = f"{where}: series {name}: no file kernels/patches/{name}/series"
         raise UserError(msg, hint="git format-patch -o there, then list the patches in the file `series`")
-    return path
+    return (path,)
 
 
 def _anchored(source: Source) -> Source:
