@@ -34,6 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="kernel to run the cases on: a name in kernels/, a tree, a build directory, a bzImage, TREE@REV",
     )
     group.addoption(
+        "--storm-seconds",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how long testcases/test_storm.py lasts; not at all without it",
+    )
+    group.addoption(
         "--accel", default="auto", choices=["auto", "kvm", "tcg"], help="accelerator of the guests"
     )
 

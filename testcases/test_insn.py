@@ -6,25 +6,17 @@ them says ok, that none got lost on the way, and that a wrong expectation would 
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import pytest
 
-from harness import images
 from harness.errors import BpfrootsError
 from harness.jobs.guests import Guests
 from harness.jobs.kit import prepare
-from harness.kernels import Definition, resolve, tools_source
-from harness.machine import Completed, choose_accel
+from harness.machine import choose_accel
 from harness.progress import Progress
+from testcases.insn_suite import PROGRAM, Said, build_program, multi_root_kernel, parse, send
 
 pytestmark = pytest.mark.guest
 
-_SOURCES = Path(__file__).parent / "insn"
-_PROGRAM = "/run/insn"
-_SEND = f"cat > {_PROGRAM} && chmod +x {_PROGRAM} && {_PROGRAM}"
 #: Checks of each group: one that is not reached is a loss.
 _GROUPS = {
     "example": 35,
@@ -48,58 +40,10 @@ _GROUPS = {
 }
 
 
-@dataclass
-class Said:
-    """What a run of the program printed: lines by group, and the number it ended with."""
-
-    groups: dict[str, list[str]] = field(default_factory=dict)
-    announced: int | None = None
-
-    @property
-    def checks(self) -> list[str]:
-        return [line for lines in self.groups.values() for line in lines]
-
-
-def parse(output: str) -> Said:
-    said = Said()
-    group = ""
-    for line in output.splitlines():
-        word, _, rest = line.partition(" ")
-        if word == "group":
-            group = rest
-            said.groups[group] = []
-        elif word == "done":
-            said.announced = int(rest)
-        elif re.match(r"(not )?ok ", line):
-            said.groups.setdefault(group, []).append(line)
-    return said
-
-
-def build_program(progress: Progress) -> Path:
-    """The program, against the headers of the patched kernel."""
-    definition = resolve("patched")
-    assert isinstance(definition, Definition)
-    tree, identity = tools_source(definition, progress)
-    return images.build_static("insn", sorted(_SOURCES.glob("*.[ch]")), tree, identity, progress)
-
-
-def _kernel(config: pytest.Config) -> str:
-    """The first kernel of --kernel that has multi-root loads; skips where there is none."""
-    for argument in config.getoption("--kernel"):
-        request = resolve(argument)
-        if isinstance(request, Definition) and "multi_root" in request.provides:
-            return str(argument)
-    pytest.skip("needs a kernel that provides multi_root: pytest --kernel=patched")
-
-
-def _said(done: Completed) -> Said:
-    return parse(done.stdout.decode(errors="replace"))
-
-
 @pytest.fixture(scope="module")
 def runs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Said]:
     """The suite and then its twin, in one guest."""
-    argument = _kernel(pytestconfig)
+    argument = multi_root_kernel(pytestconfig)
     manager = pytestconfig.pluginmanager.getplugin("capturemanager")
     assert manager is not None
     try:
@@ -109,8 +53,8 @@ def runs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
         guests = Guests(kit, choose_accel(pytestconfig.getoption("--accel")))
         console = tmp_path_factory.mktemp("insn") / "console.log"
         with guests.boot(kit.kernels[0], console) as machine:
-            suite = _said(machine.output(_SEND, stdin=program.read_bytes()))
-            twin = _said(machine.output(f"{_PROGRAM} --twin"))
+            suite = parse(b"\n".join(send(machine, program)).decode(errors="replace"))
+            twin = parse(machine.output(f"{PROGRAM} --twin").stdout.decode(errors="replace"))
     except BpfrootsError as error:
         pytest.fail(error.render(), pytrace=False)
     return suite, twin
