@@ -7,6 +7,7 @@ All are static: bpftool and the runner go into the image, and bpftool also runs 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -58,8 +59,8 @@ def build_tools(source: Path, out: Path, progress: Progress) -> Tools:
         _make_runner(source, build, out / "runner.log")
         tools = Tools.at(out)
         shutil.copytree(build / "libbpf/include", tools.include)
-        _strip(build / "bpftool", tools.bpftool)
-        _strip(build / "runner/bpfroots-runner", tools.runner)
+        strip(build / "bpftool", tools.bpftool)
+        strip(build / "runner/bpfroots-runner", tools.runner)
         shutil.rmtree(build)
     return tools
 
@@ -79,9 +80,9 @@ def _make_bpftool(source: Path, build: Path, log: Path) -> None:
         *(f"feature-{name}=0" for name in _BPFTOOL_FEATURES),
         f"{build}/bpftool",
     ]
-    if _make(argv, log):
-        msg = f"bpftool of {source} does not build: {_first_error(log)}"
-        raise KernelError(msg, detail=_tail(log))
+    if make(argv, log):
+        msg = f"bpftool of {source} does not build: {first_error(log)}"
+        raise KernelError(msg, detail=tail(log))
 
 
 def _make_runner(source: Path, build: Path, log: Path) -> None:
@@ -93,29 +94,33 @@ def _make_runner(source: Path, build: Path, log: Path) -> None:
         f"LIBBPF={build}/libbpf",
         f"OUT={build}/runner",
     ]
-    if _make(argv, log):
-        msg = f"the runner does not build: {_first_error(log)}"
-        raise InfraError(msg, detail=_tail(log), hint="bpfroots setup")
+    if make(argv, log):
+        msg = f"the runner does not build: {first_error(log)}"
+        raise InfraError(msg, detail=tail(log), hint="bpfroots setup")
 
 
-def _make(argv: list[str], log: Path) -> int:
-    with log.open("wb") as stream, process.spawn(argv, stdout=stream, stderr=stream) as child:
+def make(argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> int:
+    """Run a build command to its end, all it says into ``log``; its exit status."""
+    with log.open("wb") as stream, process.spawn(argv, env=env, stdout=stream, stderr=stream) as child:
         return child.wait()
 
 
-def _first_error(log: Path) -> str:
+def first_error(log: Path) -> str:
+    """The line of a build's log that says why it failed."""
     lines = log.read_text(errors="replace").splitlines()
     wanted = ("error:", "fatal error", "cannot find", "undefined reference", "No rule", "***")
     found = next((line for mark in wanted for line in lines if mark in line), "")
     return found.strip() or (lines[-1].strip() if lines else "no output")
 
 
-def _tail(log: Path) -> str:
+def tail(log: Path) -> str:
+    """The end of a build's log, for an error's detail."""
     # Not its path: where the build is one of a cache's, the directory goes with the failure.
     return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
 
 
-def _strip(built: Path, to: Path) -> None:
+def strip(built: Path, to: Path) -> None:
+    """``built`` without symbols, at ``to``."""
     done = process.run(["strip", "-o", to, built], timeout=60)
     if done.returncode:
         msg = f"strip {built}: {done.stderr.decode(errors='replace').strip()}"

@@ -13,6 +13,7 @@ from harness import settings
 from harness.errors import InfraError, UserError
 from harness.results.model import SCHEMA, Cell, Run
 
+_SELFTESTS = "selftests"
 _RUN_NAME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 
 
@@ -111,6 +112,15 @@ class RunStore:
         number = 1 + len(list(directory.glob(f"{kernel}-*.log")))
         return directory / f"{kernel}-{number}.log"
 
+    def selftest(self, kernel: str, name: str) -> Path:
+        """A path for what a selftest of the kernel tree leaves: selftests/KERNEL/NAME."""
+        directory = self.path / _SELFTESTS / kernel
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(directory, error) from None
+        return directory / name
+
     def artefact(self, cell: Cell, name: str, data: bytes) -> None:
         """Keep a file of a cell: cells/CASE/KERNEL/MECHANISM/NAME."""
         relative = Path("cells") / cell.case / cell.kernel / cell.mechanism / name
@@ -136,9 +146,10 @@ def run_folders() -> list[Path]:
 
 
 def find_run(name: str | None) -> Path:
-    """A run by path, name or unique prefix; the newest where ``name`` is None. Raises UserError."""
+    """A run by path, name or unique prefix; the newest of cells where ``name`` is None. Raises UserError."""
     folders = run_folders()
     if name is None:
+        folders = [folder for folder in folders if not (folder / _SELFTESTS).is_dir()]
         if not folders:
             msg = "no runs yet in results/"
             raise UserError(msg, hint="bpfroots run")

@@ -1,0 +1,143 @@
+"""What test_verifier prints: its tests and their verdicts, and where two outputs differ.
+
+Formats: do_test() and do_test_single() of tools/testing/selftests/bpf/test_verifier.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+Status = Literal["ok", "skip", "fail", "unknown"]
+
+_TEST = re.compile(r"^#(\d+)/([pu]) (.*)$")
+_SUMMARY = re.compile(r"^Summary: (\d+) PASSED, (\d+) SKIPPED, (\d+) FAILED$")
+# A verdict ends the test's first line, or stands at the start of a later one: after the log under -v,
+# or after a message that ended the first line.
+_NOTES = r"(?:Did not run the program \([a-z ]+\) )*(?:\d+ cases )?"
+_FIRST_LINE = re.compile(rf"^(.*?) ?{_NOTES}\b(OK|SKIP|FAIL)(?:$|[ :].*)")
+_LATER_LINE = re.compile(rf"^{_NOTES}(OK|SKIP|FAIL)(?:$|[ :])")
+# The only thing in the output that is another in each run of the same kernel.
+_TIME = re.compile(r"^verification time \d+ usec$")
+
+
+class Test(msgspec.Struct, frozen=True):
+    """One test as one kind of user: ``id`` is "123/p" (privileged) or "123/u" (unprivileged).
+
+    ``lines`` is all it printed, as it was. ``unknown``: the output ended before a verdict.
+    """
+
+    id: str
+    name: str
+    status: Status
+    lines: list[str]
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A whole output. ``other`` are the lines that belong to no test; the summary is one of them.
+
+    ``complaint`` says why the output is not whole; empty where the summary is there and right.
+    """
+
+    tests: list[Test]
+    other: list[str]
+    complaint: str
+
+    def count(self, status: Status) -> int:
+        return sum(test.status == status for test in self.tests)
+
+    @property
+    def totals(self) -> str:
+        """Counts in words."""
+        counts = f"{self.count('ok')} passed, {self.count('skip')} skipped, {self.count('fail')} failed"
+        return f"{counts}, 1 without a verdict" if self.count("unknown") else counts
+
+
+class Ran(msgspec.Struct):
+    """test_verifier on one kernel. ``log`` and ``results`` are paths within the run folder.
+
+    ``error`` is why ``output`` is not whole, empty where it is.
+    """
+
+    kernel: str
+    seconds: float
+    log: str
+    results: str
+    output: Output
+    error: str = ""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A test that did not print the same twice; ``test`` is "" for lines outside of all tests."""
+
+    test: str
+    name: str
+    first: list[str]
+    other: list[str]
+
+
+def parse(text: str) -> Output:
+    """The tests in an output, which may end anywhere. Never raises."""
+    other: list[str] = []
+    found: list[tuple[re.Match[str], list[str]]] = []
+    lines = other
+    summary: re.Match[str] | None = None
+    for line in text.splitlines():
+        if match := _TEST.match(line):
+            lines = []
+            found.append((match, lines))
+        elif match := _SUMMARY.match(line):
+            summary, lines = match, other
+        lines.append(line)
+    tests = [_test(match, lines) for match, lines in found]
+    return Output(tests, other, _complaint(tests, summary))
+
+
+def differences(first: Output, other: Output) -> list[Difference]:
+    """Where two outputs are not equal line by line, verification times left out, test by test."""
+    ours = {test.id: test for test in first.tests}
+    theirs = {test.id: test for test in other.tests}
+    found = [_difference("", "", first.other, other.other)]
+    for id_ in dict.fromkeys([*ours, *theirs]):
+        a, b = ours.get(id_), theirs.get(id_)
+        known = a or b
+        assert known is not None  # noqa: S101
+        found.append(_difference(id_, known.name, a.lines if a else [], b.lines if b else []))
+    return [difference for difference in found if difference is not None]
+
+
+def _test(match: re.Match[str], lines: list[str]) -> Test:
+    number, user, rest = match.groups()
+    id_ = f"{number}/{user}"
+    if verdict := _FIRST_LINE.match(rest):
+        return Test(id_, verdict[1], _status(verdict[2]), lines)
+    name = rest.removesuffix(", verifier log:").rstrip()
+    later = [verdict[1] for line in lines[1:] if (verdict := _LATER_LINE.match(line))]
+    return Test(id_, name, _status(later[-1]) if later else "unknown", lines)
+
+
+def _status(word: str) -> Status:
+    return {"OK": "ok", "SKIP": "skip", "FAIL": "fail"}[word]  # type: ignore[return-value]
+
+
+def _complaint(tests: Sequence[Test], summary: re.Match[str] | None) -> str:
+    if summary is None:
+        last = f" after #{tests[-1].id} {tests[-1].name}" if tests else " before its first test"
+        return f"the output ends{last}, without a summary"
+    counted = [sum(test.status == status for test in tests) for status in ("ok", "skip", "fail")]
+    if counted != [int(number) for number in summary.groups()]:
+        return f"{summary[0]!r}, but its lines say {'/'.join(map(str, counted))}"
+    return ""
+
+
+def _difference(id_: str, name: str, first: list[str], other: list[str]) -> Difference | None:
+    if _without_times(first) == _without_times(other):
+        return None
+    return Difference(id_, name, first, other)
+
+
+def _without_times(lines: Sequence[str]) -> list[str]:
+    return [_TIME.sub("verification time", line) for line in lines]
