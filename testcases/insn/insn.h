@@ -136,6 +136,7 @@ int readint(const char *p);
 int writestr(const char *p, const char *s);
 int attach_kprobe(int prog, const char *sym);
 int attach_tp(int prog, const char *cat_name);
+void enter_cgroup(void);
 int cgroup_attach(int prog, int type, int detach);
 void lo_up(void);
 int udp_ping(int n);

@@ -32,6 +32,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	counter_map = map_create(BPF_MAP_TYPE_ARRAY, 4, 128, 1, 0);
 	array_map = map_create(BPF_MAP_TYPE_ARRAY, 4, 64, 4, 0);
+	enter_cgroup();
 	lo_up();
 	if (argc > 1 && !strcmp(argv[1], "--twin")) {
 		printf("group twin\n");
