@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
-from harness.cli.options import JSON, builtin, print_json
+from harness.cli.options import ACCEL, JSON, builtin, print_json
 from harness.errors import UserError
 from harness.progress import Progress
+
+if TYPE_CHECKING:
+    from harness.kernels import Definition
+    from harness.kernels.rebase import Rebased
 
 
 @click.group()
@@ -65,22 +72,84 @@ def kernel_build(kernel_name: str, force: bool, as_json: bool) -> None:
 
 @kernel.command("check-series")
 @click.argument("kernel_name", metavar="K")
+@click.option("--build", is_flag=True, help="Build and boot the kernel after every patch; takes an hour.")
+@ACCEL
 @JSON
-def kernel_check_series(kernel_name: str, as_json: bool) -> None:
-    """Does every patch of K's series apply without fuzz and pass checkpatch --strict?"""
-    from harness import kernels
+def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool) -> None:
+    """Does every patch of K's series apply without fuzz and pass checkpatch --strict?
+
+    With --build also: does every patch build, without new warnings of gcc (W=1) in the files it touches,
+    and does the kernel then boot?
+    """
+    from harness.jobs import check_series
     from harness.kernels import check
 
-    request = kernels.resolve(kernel_name)
-    if isinstance(request, kernels.Prebuilt):
-        msg = f"{kernel_name} is built already; only a definition has a series"
-        raise UserError(msg, hint="bpfroots kernel list")
-    checked = check.check(request, Progress())
+    definition = _definition(kernel_name)
+    if build:
+        checked = check_series.check_series(definition, accel, Progress())
+    else:
+        checked = check.check(definition, Progress())
     if as_json:
-        print_json([{"patch": c.patch, "ok": c.ok, "complaints": c.complaints} for c in checked])
+        print_json([{"patch": c.patch, "ok": c.ok, **msgspec.to_builtins(c)} for c in checked])
     else:
         for found in checked:
-            click.echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}")
-            if found.complaints:
-                click.echo("\n".join(f"       {line}" for line in found.complaints.splitlines()))
+            seconds = f"  builds, boots in {found.boot_seconds:.1f} s" if found.boot_seconds else ""
+            click.echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}{seconds}")
+            for line in [*found.complaints.splitlines(), *found.broken.splitlines(), *found.warnings]:
+                click.echo(f"       {line}")
     sys.exit(0 if all(found.ok for found in checked) else 3)
+
+
+@kernel.command("rebase-series")
+@click.argument("kernel_name", metavar="K")
+@click.option("--tree", type=click.Path(path_type=Path), help="Where to work.  [default: in the cache]")
+@click.option("--finish", is_flag=True, help="Write the commits there as K's series.")
+@JSON
+def kernel_rebase_series(kernel_name: str, tree: Path | None, finish: bool, as_json: bool) -> None:
+    """Bring K's series to its source, in a git tree where conflicts can be mended.
+
+    Each patch becomes a commit, by git am or by GNU patch with fuzz. Where one does not apply the tree
+    is left in the middle of git am.
+    """
+    from harness.kernels import rebase
+    from harness.settings import cache_root
+
+    definition = _definition(kernel_name)
+    where = (tree or cache_root() / "rebase" / kernel_name).absolute()
+    again = f"bpfroots kernel rebase-series {kernel_name}{f' --tree {tree}' if tree else ''} --finish"
+    if finish:
+        written = [path.name for path in rebase.finish(definition, where)]
+        if as_json:
+            print_json({"tree": str(where), "written": written})
+        else:
+            click.echo(f"{len(written)} files written to {definition.series[-1]}")
+        return
+    done = rebase.start(definition, where, Progress())
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    else:
+        _print_rebased(done, again)
+    sys.exit(3 if done.conflict else 0)
+
+
+def _print_rebased(done: Rebased, again: str) -> None:
+    click.echo(f"{done.applied} of {done.patches} patches are commits in {done.tree}")
+    for patch, words in done.fuzzy.items():
+        click.echo(f"  with fuzz, look at it: {patch}: {words}")
+    if done.conflict:
+        click.echo(f"  does not apply: {done.conflict}")
+        for reject in done.rejects:
+            click.echo(f"    see {reject}")
+        click.echo(f"  mend, git add, git -C {done.tree} am --continue; at the end: {again}")
+    else:
+        click.echo(f"  to write them into the series: {again}")
+
+
+def _definition(name: str) -> Definition:
+    from harness import kernels
+
+    request = kernels.resolve(name)
+    if isinstance(request, kernels.Prebuilt):
+        msg = f"{name} is built already; only a definition has a series"
+        raise UserError(msg, hint="bpfroots kernel list")
+    return request

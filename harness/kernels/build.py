@@ -12,10 +12,12 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,6 +35,7 @@ _RECIPE = 1
 _OBJECT = re.compile(rb"^  (?:CC|AS) (?:\[M\])? +\S+\.o$")
 _DRY_OBJECT = re.compile(rb" -c -o \S+\.o ")
 _COMPILER_ERROR = re.compile(r"^(?:\.\./)*(\S+?:\d+)(?::\d+)?: (?:fatal error|error|Error): (.*)$")
+_WARNING = re.compile(r"^(?:\.\./)*(\S+?):\d+:(?:\d+:)? warning: (.*)$")
 _LINK_ERROR = re.compile(r"^(?:.*/)?ld(?:\.bfd)?: (.*)$")
 _MAKE_ERROR = re.compile(r"^(?:make(?:\[\d+\])?: )?\*\*\* (.*)$")
 
@@ -46,6 +49,13 @@ class Record(msgspec.Struct, frozen=True):
     config_hash: str
     compiler: str
     has_btf: bool
+
+
+class Warned(NamedTuple):
+    """A warning of the compiler: the file it is in, and its text without a place."""
+
+    file: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -73,11 +83,12 @@ class Plan:
 
     @property
     def place(self) -> str:
-        """Name of the kept directory. Revisions of one repository share one."""
+        """Name of the kept directory. Revisions of one repository share one, so do parts of a series."""
         match self.definition.source:
             case Directory(path) | GitRevision(path):
                 return f"{Path(path).name}-{_digest(str(Path(path).resolve()), self.series_id)[:8]}"
-        return self.definition.name
+        name = self.definition.name
+        return name if self.definition.patches is None else f"{name.rpartition('@')[0]}@"
 
 
 def plan(definition: Definition, progress: Progress) -> Plan:
@@ -90,7 +101,7 @@ def plan(definition: Definition, progress: Progress) -> Plan:
     return Plan(
         definition=definition,
         located=source.locate(definition, progress),
-        patches=series.read(definition.series) if definition.series else None,
+        patches=series.read(definition.series, definition.patches) if definition.series else None,
         config=text,
         wishes=wishes,
         compiler=toolchain.fingerprint(),
@@ -114,6 +125,29 @@ def built(wanted: Plan, progress: Progress, *, force: bool = False) -> Path:
 def is_built(wanted: Plan) -> bool:
     """Whether the cache holds ``wanted``, whole."""
     return cache.Cache(cache_root(), "kernel").peek(wanted.key) is not None
+
+
+def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[Warned]:
+    """What the compiler says of those C ``files`` with W=1 that are part of this kernel, once each.
+
+    Objects stay as they are. Raises KernelError for a file that does not compile.
+    """
+    with _place(wanted.place, progress) as directory:
+        linux = _prepare_tree(wanted, directory, progress)
+        output = _output(wanted, directory)
+        output.mkdir(exist_ok=True)
+        _configure(wanted, linux, output)
+        # make FILE.s (scripts/Makefile.build) compiles with all the flags and leaves FILE.o alone.
+        targets = [f"{name[:-2]}.s" for name in files if (output / f"{name[:-2]}.o").exists()]
+        for target in targets:
+            (output / target).unlink(missing_ok=True)
+        answer = run(toolchain.make(linux, output, "W=1", *targets), env=toolchain.environment())
+        text = (answer.stdout + answer.stderr).decode(errors="replace")
+        if answer.returncode != 0:
+            failure = _failure(f"{wanted.definition.name} does not compile with W=1", text, output)
+            raise failure
+    found = [Warned(match[1], match[2]) for match in map(_WARNING.match, text.splitlines()) if match]
+    return list(dict.fromkeys(found))
 
 
 def source_tree(wanted: Plan, progress: Progress) -> Path:
@@ -173,7 +207,7 @@ def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
     work.mkdir()
     touched: set[str] = set()
     if wanted.patches is not None:
-        touched = series.apply(wanted.patches, origin, work, wanted.located.what)
+        touched = series.apply(wanted.patches, origin, work, wanted.located.what, progress.say)
     (directory / "tree-id").unlink(missing_ok=True)
     base = wanted.definition.base
     # With another configuration hardly an object could be used again.

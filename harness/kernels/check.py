@@ -1,14 +1,18 @@
-"""Is a series fit to be sent? Each patch applies without fuzz and passes the source's own checkpatch."""
+"""Is a series fit to be sent? Each patch applies without fuzz and passes the source's own checkpatch.
+
+harness/jobs/check_series.py goes on where that ends: it builds and boots.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import process
 from harness.errors import KernelError, UserError
-from harness.kernels import build, series
+from harness.kernels import build, series, source
 from harness.kernels.spec import Definition
 from harness.progress import Progress
 
@@ -19,16 +23,24 @@ _TYPE = re.compile(r"^[A-Z][A-Z0-9_]*$")
 _SUMMARY = re.compile(rb"total: \d+ errors?, \d+ warnings?(?:, \d+ checks?)?, \d+ lines checked")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checked:
-    """One patch. ``complaints`` are checkpatch's, empty where it has none."""
+    """One patch. ``complaints`` are checkpatch's, ``broken`` is why it does not build or boot, ``warnings``
+    are new ones of gcc (W=1) in the files it touches: all empty where there is nothing to say.
+
+    ``built`` and ``boot_seconds`` say how far it was tried.
+    """
 
     patch: str
     complaints: str
+    built: bool = False
+    boot_seconds: float | None = None
+    broken: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return not self.complaints
+        return not (self.complaints or self.broken or self.warnings)
 
 
 def check(definition: Definition, progress: Progress) -> list[Checked]:
@@ -37,17 +49,32 @@ def check(definition: Definition, progress: Progress) -> list[Checked]:
     Raises UserError for a kernel without a series, KernelError for the first patch that does not
     apply (git apply takes no fuzz) and for a source without checkpatch.
     """
-    if not definition.series:
-        msg = f"kernel {definition.name} has no series"
-        raise UserError(msg, hint="give it one: series = NAME in its definition")
-    patches = series.read(definition.series[-1:])
-    tree = build.source_tree(build.plan(definition, progress), progress)
+    patches = own(definition)
+    wanted = build.plan(definition, progress)
+    _apply_exactly(wanted, progress)
+    tree = build.source_tree(wanted, progress)
     script = tree / "scripts" / "checkpatch.pl"
     if not script.is_file():
         msg = f"{script}: not there"
         raise KernelError(msg, hint="the source is not a whole kernel tree")
     ignored = _ignored(definition.series[-1] / IGNORED)
     return [Checked(patch.name, _checkpatch(script, tree, patch, ignored)) for patch in patches.patches]
+
+
+def own(definition: Definition) -> series.Series:
+    """The series that a kernel adds to its base's. Raises UserError for a kernel without one."""
+    if not definition.series:
+        msg = f"kernel {definition.name} has no series"
+        raise UserError(msg, hint="give it one: series = NAME in its definition")
+    return series.read(definition.series[-1:])
+
+
+def _apply_exactly(wanted: build.Plan, progress: Progress) -> None:
+    """A tree may have been prepared with fuzz; a series that is sent may not need any."""
+    assert wanted.patches is not None  # noqa: S101
+    origin = source.unpacked(wanted.located, progress)
+    with tempfile.TemporaryDirectory(dir=process.temporary_directory()) as work:
+        series.apply(wanted.patches, origin, Path(work), wanted.located.what)
 
 
 def _ignored(path: Path) -> list[str]:

@@ -1,4 +1,5 @@
-"""What ``--kernel`` may name: a definition, a source tree, a build directory, a bzImage, TREE@REV."""
+"""What ``--kernel`` may name: a definition, some patches of its series (``patched@5``), a source tree,
+a build directory, a bzImage, TREE@REV."""
 
 from __future__ import annotations
 
@@ -37,6 +38,8 @@ def resolve(argument: str) -> Request:
     if path.exists():
         return _path(path.resolve(), argument)
     tree, at, revision = argument.rpartition("@")
+    if tree in spec.names() and revision.isdecimal():
+        return spec.prefix(tree, int(revision))
     if at and Path(tree).expanduser().is_dir():
         if not revision:
             msg = f"--kernel {argument}: no revision after @"

@@ -10,17 +10,19 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import KernelError, UserError
-from harness.kernels.git import git
+from harness.kernels.git import environment, git
+from harness.process import run
 
 _TOUCHED = re.compile(rb"^(?:--- a/|\+\+\+ b/|rename (?:from|to) |copy (?:from|to) )([^\t\n]+)", re.MULTILINE)
 _DIFF_LINE = re.compile(rb"^diff --git a/(\S+) b/(\S+)$", re.MULTILINE)
 _FAILED = re.compile(r"error: patch failed: (.+):(\d+)$")
 _APPLYING = re.compile(r"Applying patch (.+) with \d+ rejects?\.\.\.$")
+_PATCHING = re.compile(r"(?:checking|patching) file (.+)$")
 _HUNK = re.compile(r"(?:Hunk #\d+ applied|Rejected hunk #(\d+)\.$)")
 
 
@@ -34,10 +36,17 @@ class Series:
     id: str
 
 
-def read(directories: Sequence[Path]) -> Series:
-    """The series in ``directories``, one after the other. Raises UserError for a list that does
-    not fit its files."""
-    patches = [patch for directory in directories for patch in _listed(directory)]
+def read(directories: Sequence[Path], last: int | None = None) -> Series:
+    """The series in ``directories``, one after the other; of the last one the first ``last`` patches.
+
+    Raises UserError for a list that does not fit its files, and for one shorter than ``last``.
+    """
+    listed = [_listed(directory) for directory in directories]
+    if last is not None and last > len(listed[-1]):
+        msg = f"series {directories[-1].name} has {len(listed[-1])} patches, not {last}"
+        raise UserError(msg)
+    listed[-1] = listed[-1][:last]
+    patches = [patch for one in listed for patch in one]
     digest = hashlib.sha256()
     for path in patches:
         content = path.read_bytes()
@@ -70,20 +79,28 @@ def _listed(directory: Path) -> list[Path]:
     return patches
 
 
-def apply(series: Series, source: Path, work: Path, source_id: str) -> set[str]:
+def touched(patches: Iterable[Path]) -> set[str]:
+    """Every path that one of ``patches`` names."""
+    return {name for patch in patches for name in _paths(patch.read_bytes())}
+
+
+def apply(
+    series: Series, source: Path, work: Path, source_id: str, say: Callable[[str], None] | None = None
+) -> set[str]:
     """Apply all patches below ``work`` (empty), to copies of what they touch in ``source``.
 
-    Returns the touched paths: one that exists below ``work`` has that content now, one that
-    does not is deleted. Raises KernelError for the first patch that does not apply; its
+    With ``say`` GNU patch may apply with fuzz what git would not, and ``say`` is told which patch
+    that was. Returns the touched paths: one that exists below ``work`` has that content now, one
+    that does not is deleted. Raises KernelError for the first patch that does not apply; its
     rejected hunks are kept below ``work``, in ``rejects/``.
     """
     tree = work / "tree"
     tree.mkdir()
-    touched: set[str] = set()
+    found: set[str] = set()
     for number, patch in enumerate(series.patches, 1):
         content = patch.read_bytes()
-        for name in _paths(content) - touched:
-            touched.add(name)
+        for name in _paths(content) - found:
+            found.add(name)
             original = source / name
             if original.is_file():
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +108,30 @@ def apply(series: Series, source: Path, work: Path, source_id: str) -> set[str]:
                 if not original.is_symlink():
                     shutil.copymode(original, tree / name)
         if _git_apply(tree, patch).returncode != 0:
-            raise _rejected(series, number, patch, tree, source_id)
-    return touched
+            fuzzy = apply_with_fuzz(tree, patch) if say else None
+            if say is None or fuzzy is None:
+                raise _rejected(series, number, patch, tree, source_id)
+            say(f"patch {number} of {len(series.patches)} needs fuzz: {patch.name}: {fuzzy}")
+    return found
+
+
+def apply_with_fuzz(tree: Path, patch: Path) -> str | None:
+    """Apply ``patch`` by GNU patch, which puts up with other context; None where it changes nothing.
+
+    Returns what did not fit, in patch's words: "kernel/bpf/core.c: Hunk #2 succeeded at 41 with fuzz 1".
+    """
+    command: list[str | Path] = ["patch", "-p1", "--force", "--no-backup-if-mismatch", "--fuzz=3"]
+    command += ["--reject-file=-", "-d", tree, "-i", patch.resolve()]
+    if run([*command, "--dry-run"], env=environment()).returncode != 0:
+        return None
+    said = run(command, env=environment()).stdout.decode(errors="replace")
+    found, file = [], ""
+    for line in said.splitlines():
+        if match := _PATCHING.match(line):
+            file = match[1]
+        elif "fuzz" in line or "offset" in line:
+            found.append(f"{file}: {line.rstrip('.')}")
+    return "; ".join(found)
 
 
 def _paths(patch: bytes) -> set[str]:

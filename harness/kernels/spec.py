@@ -73,7 +73,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Definition(msgspec.Struct, frozen=True):
     """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
     series add to the base's; ``series`` are directories of patches with a quilt ``series`` file each,
-    in the order in which they apply."""
+    in the order in which they apply; of the last one only the first ``patches``, where that is given."""
 
     name: str
     source: Source
@@ -84,6 +84,7 @@ class Definition(msgspec.Struct, frozen=True):
     cmdline: tuple[str, ...] = ()
     machine: Machine = Machine()
     origin: Path | None = None
+    patches: int | None = None
 
 
 def names() -> list[str]:
@@ -130,6 +131,21 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
         machine=given.machine or base.machine,
         origin=path,
     )
+
+
+def prefix(name: str, patches: int) -> Definition:
+    """The kernel ``name`` with only the first ``patches`` patches of its own series: ``NAME@PATCHES``.
+
+    Mechanisms that the definition provides come with the whole series. Raises UserError where there
+    is no series; whether it is long enough is seen where it is read.
+    """
+    whole = load(name)
+    own = whole.base is None or len(whole.series) > len(load(whole.base).series)
+    if not whole.series or not own:
+        msg = f"{name}@{patches}: kernel {name} has no series of its own"
+        raise UserError(msg, hint="NAME@N is NAME with the first N patches of its series")
+    provides = load(whole.base).provides if whole.base else ()
+    return msgspec.structs.replace(whole, name=f"{name}@{patches}", provides=provides, patches=patches)
 
 
 def unknown(argument: str) -> UserError:
