@@ -148,7 +148,7 @@ void skip(const char *name, const char *why);
 int shared_ksym(struct prog_view *a, struct prog_view *b, uint64_t *addr);
 
 #define ARRAY_LEN(f) (sizeof(f) / sizeof((f)[0]))
-#define REFUSE(name, f, err, msg) do { check(name, f, ARRAY_LEN(f), err, msg); close_all(&loaded); } while (0)
+#define REFUSE(name, f, err, msg) check(name, f, ARRAY_LEN(f), err, msg)
 #define ACCEPT(name, f) check(name, f, ARRAY_LEN(f), 0, NULL)
 #define ACCEPT_CLOSE(name, f) do { check(name, f, ARRAY_LEN(f), 0, NULL); close_all(&loaded); } while (0)
 #define DIFFERENT_CONTEXTS "same insn cannot be used with different contexts"

@@ -365,6 +365,9 @@ int check(const char *name, struct func *f, int n, int err, const char *msg)
 	ok = loaded.err == err && (!msg || strstr(log_text, msg));
 	result(name, ok, "errno %d (%s), expected %d %s; log: %s", loaded.err,
 	       loaded.err ? strerror(loaded.err) : "accepted", err, msg ? msg : "", tail_of(log_text));
+	/* what should have been refused must not count among the programs of later checks */
+	if (err)
+		close_all(&loaded);
 	return ok;
 }
 
