@@ -32,6 +32,12 @@ def list_cases(expression: str | None, as_json: bool) -> None:
 @MECHANISM
 @click.option("-k", "expression", metavar="EXPR", help="Cases by name: words joined by and, or, not.")
 @click.option("--compare", "with_comparison", is_flag=True, help="Print the comparison at the end.")
+@click.option(
+    "--cost/--no-cost",
+    "with_cost",
+    default=None,
+    help="Measure instructions per run in machines that count them; default: with --compare.",
+)
 @ACCEL
 @JSON
 def run(
@@ -39,6 +45,7 @@ def run(
     mechanisms: tuple[str, ...],
     expression: str | None,
     with_comparison: bool,
+    with_cost: bool | None,
     accel: str,
     as_json: bool,
 ) -> None:
@@ -56,6 +63,7 @@ def run(
         label=label,
         command=["bpfroots", *sys.argv[1:]],
         progress=Progress(),
+        with_cost=with_comparison if with_cost is None else with_cost,
     )
     _finish(result, as_json, with_comparison)
 

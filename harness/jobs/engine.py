@@ -6,24 +6,22 @@ outcome, and the rest go on in a fresh guest.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import msgspec
 
 from harness.analysis import cell as analysis
 from harness.errors import GuestError, GuestLost, KernelError
 from harness.jobs import judge
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
+from harness.jobs.runner import RunnerDied, stream
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine
-from harness.programs import bundle, protocol
 from harness.programs import compile as compiling
+from harness.programs import protocol
 from harness.results.model import Cell
 from harness.results.store import RunStore
 from harness.settings import jobs
@@ -94,33 +92,20 @@ class Engine:
                 yield from self._stream(machine, batch)
             except GuestError as error:
                 yield from self._lose(batch, error)
-                if not isinstance(error, _RunnerDied):
+                if not isinstance(error, RunnerDied):
                     return
 
     def _stream(self, machine: Machine, batch: _Batch) -> Iterator[Cell]:
         """One runner over all pending cells. Raises GuestError where it did not finish."""
         loads = {spec.id: spec.load(self._accel.slowdown) for spec in batch.pending.values()}
         files = {load.object: batch.objects[id_] for id_, load in loads.items()}
-        payload = bundle.bundle(list(loads.values()), files)
-        done = False
-        # A load that exceeds its own deadline is reported by the runner; longer silence is the guest's.
-        silence = loads[next(iter(loads))].timeout_s * 1.5
-        command = machine.run(
-            bundle.COMMAND, stdin=payload, no_output=silence, deadline=silence * (1 + len(loads))
-        )
-        with contextlib.closing(command):
-            for raw in command:
-                line = _parse(raw)
-                if isinstance(line, protocol.Hello):
-                    batch.hello = line
-                elif isinstance(line, protocol.Start):
-                    batch.current = batch.pending[line.id]
-                elif isinstance(line, protocol.Loaded):
-                    yield self._loaded(batch, line)
-                else:
-                    done = True
-        if not done:
-            raise _RunnerDied(command.status, command.stderr.decode(errors="replace"))
+        for line in stream(machine, list(loads.values()), files):
+            if isinstance(line, protocol.Hello):
+                batch.hello = line
+            elif isinstance(line, protocol.Start):
+                batch.current = batch.pending[line.id]
+            else:
+                yield self._loaded(batch, line)
         if batch.pending:
             msg = f"the runner finished without {len(batch.pending)} of its loads"
             raise GuestLost(msg)
@@ -167,22 +152,3 @@ def _require_btf(machine: Machine, kernel: Kernel) -> None:
     if machine.output("test -r /sys/kernel/btf/vmlinux").status:
         msg = f"kernel {kernel.name} has no BTF: no /sys/kernel/btf/vmlinux in its guest"
         raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")
-
-
-class _RunnerDied(GuestLost):
-    """The runner ended without its end mark; the guest may be fine."""
-
-    def __init__(self, status: int | None, stderr: str) -> None:
-        # The guest's shell says 128+N for a runner that signal N ended.
-        how = f"signal {status - 128}" if status and status > 128 else f"status {status}"
-        last = stderr.strip().splitlines()[-1:] or ["no message"]
-        super().__init__(f"the runner died with {how}: {last[0]}")
-
-
-def _parse(raw: bytes) -> protocol.Line:
-    try:
-        return protocol.parse(raw)
-    except msgspec.DecodeError:
-        shown = raw[:120].decode(errors="replace")
-        msg = f"not a line of the runner: {shown!r}"
-        raise GuestLost(msg) from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from harness import report
 from harness.errors import BpfrootsError, KernelError
+from harness.jobs import cost
 from harness.jobs.engine import Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.spec import CellSpec
@@ -79,8 +80,9 @@ def run(
     command: list[str],
     progress: Progress,
     on_cell: Callable[[Cell], None] | None = None,
+    with_cost: bool = False,
 ) -> Result:
-    """Run every cell on every kernel and write the reports.
+    """Run every cell on every kernel and write the reports. ``with_cost``: then measure what is accepted.
 
     A kernel that does not boot ends up in ``Result.failed``; the others still run. What was finished
     is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
@@ -88,7 +90,7 @@ def run(
     """
     chosen = choose_accel(accel)
     kit = prepare(kernels, progress)
-    compile_cells(kit, specs)  # before a run folder is there to be left empty
+    objects = compile_cells(kit, specs)  # before a run folder is there to be left empty
     if accel == "auto" and chosen.reason:
         progress.say(f"guests    {chosen.reason}")
     result = Result(open_store(kit, chosen, label, command))
@@ -99,8 +101,13 @@ def run(
             title = f"guests    {kernel.name} ({kernel.release}, {chosen.name}): {len(specs)} cells"
             with progress.task(title, "cells") as task:
                 _run_kernel(engine, kernel, specs, result, task, on_cell)
+            if with_cost:
+                with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
+                    figures = cost.measure(kit, result.store, kernel, specs, result.cells, objects, task)
+                    task.summary = f"{len(figures)} figures"
     finally:
         result.store.finish()
+        result.cells = result.store.cells()
         report.write_reports(result.store.path, result.store.run, result.cells)
     return result
 

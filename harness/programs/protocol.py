@@ -63,7 +63,29 @@ class ReadMaps(msgspec.Struct, tag="read_maps", tag_field="op", frozen=True, for
     maps: list[str] = []
 
 
-Step = Attach | Detach | Trigger | TestRun | ReadMaps
+class MeasureRuns(
+    msgspec.Struct, tag="measure_runs", tag_field="op", frozen=True, forbid_unknown_fields=True
+):
+    """What a run of a root costs on ``data`` (hex): ``samples`` test runs of ``repeat`` runs each."""
+
+    root: str
+    data: str = ""
+    repeat: int = 100
+    samples: int = 5
+
+
+class MeasureEvents(
+    msgspec.Struct, tag="measure_events", tag_field="op", frozen=True, forbid_unknown_fields=True
+):
+    """What a run of every attached root costs: ``samples`` times ``count`` events of a Trigger."""
+
+    kind: str
+    count: int = 100
+    size: int = 16
+    samples: int = 5
+
+
+Step = Attach | Detach | Trigger | TestRun | ReadMaps | MeasureRuns | MeasureEvents
 
 
 class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,6 +188,14 @@ class MapDump(msgspec.Struct, frozen=True):
     step: int = 0
 
 
+class Samples(msgspec.Struct, frozen=True):
+    """What a Measure step gave for one root: (nanoseconds, runs they are for), sample by sample."""
+
+    root: str
+    step: int
+    samples: list[tuple[int, int]]
+
+
 class Loaded(msgspec.Struct, tag="load", tag_field="type", frozen=True):
     """The result of one Load.
 
@@ -180,6 +210,7 @@ class Loaded(msgspec.Struct, tag="load", tag_field="type", frozen=True):
     programs: list[Program] = []
     runs: list[Run] = []
     maps: list[MapDump] = []
+    costs: list[Samples] = []
     symbols: dict[str, str] = {}
     error: str = ""
     unsupported: bool = False

@@ -52,12 +52,17 @@ class Jit(msgspec.Struct):
 
 
 class RunResult(msgspec.Struct, omit_defaults=True):
-    """One input. ``insns_per_run`` only where a machine with -icount measured it."""
+    """One input: a packet of a test run, or a kind of event (then nobody sees what a run returns).
+
+    Instructions per run only where a machine with -icount measured them: with the mitigations this
+    CPU asks for (retpolines), and without (spectre_v2=off).
+    """
 
     input: str
-    retval: int
+    retval: int | None = None
     data_out: str = ""
     insns_per_run: float | None = None
+    insns_per_run_no_retpolines: float | None = None
 
 
 class Root(msgspec.Struct):
@@ -121,6 +126,18 @@ class Cell(msgspec.Struct):
     def id(self) -> str:
         """``case-mechanism-kernel``, as pytest names it."""
         return f"{self.case}-{self.mechanism}-{self.kernel}"
+
+
+class CostFigure(msgspec.Struct):
+    """A line of costs.jsonl: instructions per run of one root on one input."""
+
+    case: str
+    kernel: str
+    mechanism: Mechanism
+    root: str
+    input: str
+    retpolines: bool
+    insns: float
 
 
 class KernelInfo(msgspec.Struct, omit_defaults=True):

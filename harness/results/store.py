@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from harness import settings
 from harness.errors import InfraError, UserError
-from harness.results.model import SCHEMA, Cell, Run
+from harness.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
+
+_Line = TypeVar("_Line", Cell, CostFigure)
 
 _SELFTESTS = "selftests"
 _RUN_NAME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
@@ -59,52 +63,75 @@ class RunStore:
 
     def save(self) -> None:
         """Write run.json; a reader sees the old one or the new one."""
-        target = self.path / "run.json"
+        self._replace("run.json", msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n")
+
+    def _replace(self, name: str, content: bytes) -> None:
+        target = self.path / name
         temporary = target.with_suffix(".tmp")
         try:
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n")
+            temporary.write_bytes(content)
             temporary.replace(target)
         except OSError as error:
             raise _cannot_write(target, error) from None
 
     def finish(self) -> None:
+        """The run is over: measured costs go into cells.jsonl, whoever reads it alone."""
+        if (self.path / "costs.jsonl").is_file():
+            self._replace("cells.jsonl", b"".join(msgspec.json.encode(cell) + b"\n" for cell in self.cells()))
         self.run.finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.save()
 
     def add(self, cell: Cell) -> None:
         """Append a finished cell: one write, so a reader or a crash never leaves half a line between."""
-        line = msgspec.json.encode(cell) + b"\n"
-        path = self.path / "cells.jsonl"
+        self._append("cells.jsonl", msgspec.json.encode(cell) + b"\n")
+
+    def add_costs(self, figures: Sequence[CostFigure]) -> None:
+        """Append measured costs; `cells` and `finish` put them where they belong."""
+        if figures:
+            self._append("costs.jsonl", b"".join(msgspec.json.encode(figure) + b"\n" for figure in figures))
+
+    def _append(self, name: str, lines: bytes) -> None:
+        path = self.path / name
         try:
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                written = os.write(fd, line)
+                written = os.write(fd, lines)
             finally:
                 os.close(fd)
         except OSError as error:
             raise _cannot_write(path, error) from None
-        if written != len(line):
+        if written != len(lines):
             msg = f"{path}: disk full"
             raise InfraError(msg, hint="free some space; bpfroots run again")
 
     def cells(self) -> list[Cell]:
         """All finished cells. A torn last line (killed while writing) is not a finished cell."""
-        path = self.path / "cells.jsonl"
+        cells = self._read("cells.jsonl", Cell)
+        costs: dict[tuple[str, str, str], list[CostFigure]] = {}
+        for figure in self._read("costs.jsonl", CostFigure):
+            costs.setdefault((figure.case, figure.kernel, figure.mechanism), []).append(figure)
+        for cell in cells:
+            add_costs(cell, costs.get((cell.case, cell.kernel, cell.mechanism), []))
+        return cells
+
+    def _read(self, name: str, type_: type[_Line]) -> list[_Line]:
+        """The lines of a file that is appended to, but for a torn last one."""
+        path = self.path / name
         if not path.is_file():
             return []
-        cells = []
+        found = []
         lines = path.read_bytes().split(b"\n")
         for number, line in enumerate(lines, 1):
             if not line:
                 continue
             try:
-                cells.append(msgspec.json.decode(line, type=Cell))
+                found.append(msgspec.json.decode(line, type=type_))
             except msgspec.MsgspecError as error:
                 if number == len(lines):
                     break
                 msg = f"{path}:{number}: {error}"
                 raise UserError(msg) from None
-        return cells
+        return found
 
     def console(self, kernel: str) -> Path:
         """A path for the next console log of this kernel: console/KERNEL-N.log."""
@@ -131,6 +158,21 @@ class RunStore:
         except OSError as error:
             raise _cannot_write(path, error) from None
         cell.artefacts[name] = str(relative)
+
+
+def add_costs(cell: Cell, figures: Iterable[CostFigure]) -> None:
+    """Put measured costs into a cell; doing it twice does no harm."""
+    roots = {root.name: root for root in cell.roots}
+    for figure in figures:
+        root = roots[figure.root]
+        run = next((run for run in root.runs if run.input == figure.input), None)
+        if run is None:
+            run = RunResult(figure.input)
+            root.runs.append(run)
+        if figure.retpolines:
+            run.insns_per_run = figure.insns
+        else:
+            run.insns_per_run_no_retpolines = figure.insns
 
 
 def _cannot_write(path: Path, error: OSError) -> InfraError:

@@ -32,15 +32,16 @@ static void child(const struct load *load)
 		.programs = json_array(),
 		.runs = json_array(),
 		.maps = json_array(),
+		.costs = json_array(),
 		.symbols = json_object(),
 	};
 
 	if (cgroup_join())
 		fail(&result, "cannot join the test cgroup: %s", errno_name(errno));
 	load_object(load, &result);
-	emit(json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I}", "type", "load", "id", load->id,
+	emit(json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "type", "load", "id", load->id,
 		       "verdict", result.accepted ? "accept" : "reject", "programs", result.programs,
-		       "runs", result.runs, "maps", result.maps, "symbols", result.symbols,
+		       "runs", result.runs, "maps", result.maps, "costs", result.costs, "symbols", result.symbols,
 		       "error", json_text(result.error, strlen(result.error)),
 		       "duration_us", (json_int_t)(now_us() - start)));
 }

@@ -47,6 +47,7 @@ struct result {
 	json_t *programs;
 	json_t *runs;
 	json_t *maps;
+	json_t *costs;
 	json_t *symbols;
 	bool accepted;
 	char error[512];
@@ -136,6 +137,18 @@ void detach(struct attachment *attachment);
 
 /* trigger.c */
 int trigger(const char *kind, unsigned int count, unsigned int size);
+
+/* cost.c */
+struct events {
+	const char *kind;
+	int count;
+	int size;
+	int samples;
+};
+int measure_runs(const struct bpf_program *prog, struct bpf_test_run_opts *opts, int samples, int step,
+		 struct result *result);
+int measure_events(struct bpf_program *const *progs, size_t nr_progs, const struct events *events, int step,
+		   struct result *result);
 
 /* maps.c */
 int dump_map(const struct bpf_map *map, int step, json_t *dumps);

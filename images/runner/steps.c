@@ -97,47 +97,102 @@ static int step_trigger(struct context *ctx, json_t *json)
  */
 #define DATA_OUT_ROOM 4096
 
-static int step_test_run(struct context *ctx, json_t *json)
+/* What BPF_PROG_TEST_RUN takes: data and context in, room for data out. */
+static int test_run_input(struct bpf_test_run_opts *opts, const char *data_hex, const char *ctx_hex, int repeat)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	const char *root, *data_hex = "", *ctx_hex = "", *op;
-	void *data = NULL, *data_out = NULL, *context = NULL;
+	void *data = NULL, *context = NULL;
 	size_t data_len, context_len;
-	struct bpf_program *prog;
-	int repeat = 1, err;
 
-	if (json_unpack(json, "{s:s, s:s, s?s, s?s, s?i !}", "op", &op, "root", &root, "data", &data_hex,
-			"ctx", &ctx_hex, "repeat", &repeat) ||
-	    json_unhex(data_hex, &data, &data_len) || json_unhex(ctx_hex, &context, &context_len)) {
+	if (json_unhex(data_hex, &data, &data_len) || json_unhex(ctx_hex, &context, &context_len)) {
 		free(data);
 		return -1;
 	}
-	prog = find_root(ctx, root);
-	if (!prog)
-		goto out;
 	if (data_len) {
-		opts.data_in = data;
-		opts.data_size_in = data_len;
-		opts.data_size_out = data_len + DATA_OUT_ROOM;
-		opts.data_out = data_out = malloc(opts.data_size_out);
+		opts->data_in = data;
+		opts->data_size_in = data_len;
+		opts->data_size_out = data_len + DATA_OUT_ROOM;
+		opts->data_out = malloc(opts->data_size_out);
+	} else {
+		free(data);
 	}
 	if (context_len) {
-		opts.ctx_in = context;
-		opts.ctx_size_in = context_len;
+		opts->ctx_in = context;
+		opts->ctx_size_in = context_len;
+	} else {
+		free(context);
 	}
 	/* 0 is one run as well, and all that types without repeat allow (raw_tp, syscall). */
-	opts.repeat = repeat > 1 ? repeat : 0;
-	err = bpf_prog_test_run_opts(bpf_program__fd(prog), &opts) ? errno : 0;
-	json_array_append_new(ctx->result->runs,
-			      json_pack("{s:s, s:i, s:I, s:I, s:o, s:i}", "root", root, "step", ctx->step,
-					"retval", (json_int_t)opts.retval, "duration_ns",
-					(json_int_t)opts.duration, "data_out",
-					err || !data_out ? json_string("") : json_hex(data_out, opts.data_size_out),
-					"errno", err));
-out:
-	free(data);
-	free(data_out);
-	free(context);
+	opts->repeat = repeat > 1 ? repeat : 0;
+	return 0;
+}
+
+static void test_run_free(struct bpf_test_run_opts *opts)
+{
+	free((void *)opts->data_in);
+	free((void *)opts->ctx_in);
+	free(opts->data_out);
+}
+
+static int step_test_run(struct context *ctx, json_t *json)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	const char *root, *data = "", *context = "", *op;
+	struct bpf_program *prog;
+	int repeat = 1, err;
+
+	if (json_unpack(json, "{s:s, s:s, s?s, s?s, s?i !}", "op", &op, "root", &root, "data", &data, "ctx", &context,
+			"repeat", &repeat) ||
+	    test_run_input(&opts, data, context, repeat))
+		return -1;
+	prog = find_root(ctx, root);
+	if (prog) {
+		err = bpf_prog_test_run_opts(bpf_program__fd(prog), &opts) ? errno : 0;
+		json_array_append_new(
+			ctx->result->runs,
+			json_pack("{s:s, s:i, s:I, s:I, s:o, s:i}", "root", root, "step", ctx->step, "retval",
+				  (json_int_t)opts.retval, "duration_ns", (json_int_t)opts.duration, "data_out",
+				  err || !opts.data_out ? json_string("") :
+							  json_hex(opts.data_out, opts.data_size_out),
+				  "errno", err));
+	}
+	test_run_free(&opts);
+	return 0;
+}
+
+static int step_measure_runs(struct context *ctx, json_t *json)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	const char *root, *data = "", *op;
+	int repeat = 100, samples = 5, err;
+	struct bpf_program *prog;
+
+	if (json_unpack(json, "{s:s, s:s, s?s, s?i, s?i !}", "op", &op, "root", &root, "data", &data, "repeat", &repeat,
+			"samples", &samples) ||
+	    test_run_input(&opts, data, "", repeat))
+		return -1;
+	prog = find_root(ctx, root);
+	err = prog ? measure_runs(prog, &opts, samples, ctx->step, ctx->result) : 0;
+	if (err)
+		fail(ctx->result, "step %d: measure %s: %s", ctx->step, root, errno_name(err));
+	test_run_free(&opts);
+	return 0;
+}
+
+static int step_measure_events(struct context *ctx, json_t *json)
+{
+	struct events events = { .count = 100, .size = 16, .samples = 5 };
+	struct bpf_program *progs[64];
+	const struct attached *attached;
+	size_t nr_progs = 0;
+	const char *op;
+
+	if (json_unpack(json, "{s:s, s:s, s?i, s?i, s?i !}", "op", &op, "kind", &events.kind, "count", &events.count,
+			"size", &events.size, "samples", &events.samples))
+		return -1;
+	for (attached = ctx->attached; attached && nr_progs < ARRAY_SIZE(progs); attached = attached->next)
+		progs[nr_progs++] = find_root(ctx, attached->root);
+	if (measure_events(progs, nr_progs, &events, ctx->step, ctx->result))
+		fail(ctx->result, "step %d: measure %s: %s", ctx->step, events.kind, errno_name(errno));
 	return 0;
 }
 
@@ -176,8 +231,13 @@ static int run_step(struct context *ctx, json_t *json)
 		const char *op;
 		int (*run)(struct context *ctx, json_t *json);
 	} ops[] = {
-		{ "attach", step_attach },     { "detach", step_detach },       { "trigger", step_trigger },
-		{ "test_run", step_test_run }, { "read_maps", step_read_maps },
+		{ "attach", step_attach },
+		{ "detach", step_detach },
+		{ "trigger", step_trigger },
+		{ "test_run", step_test_run },
+		{ "read_maps", step_read_maps },
+		{ "measure_runs", step_measure_runs },
+		{ "measure_events", step_measure_events },
 	};
 	const char *op = json_string_value(json_object_get(json, "op"));
 	size_t i;
