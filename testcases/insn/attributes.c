@@ -203,6 +203,7 @@ void attributes_cases(void)
 			else
 				result(nm, loaded.err == EOPNOTSUPP && strstr(log_text, m),
 				       "errno %d, \"%s\"", loaded.err, tail_of(log_text));
+			close_all(&loaded);
 		}
 	}
 	tweak_attach_type = 0;

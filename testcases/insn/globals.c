@@ -43,6 +43,25 @@ void globals_cases(void)
 		close_all(&loaded);
 	}
 	{
+		/*
+		 * States of XDP's walk through g() look like those of the kprobe's: were they still there,
+		 * nobody would see that a kprobe may not call what comes behind them.
+		 */
+		struct func f[] = { ROOT("xd", XDP, MOV_IMM(R1, 1), CALL_EXIT(2)),
+				    ROOT("kp", KPROBE, MOV_IMM(R1, 1), CALL_EXIT(2)),
+				    { .name = "g",
+				      .global = 1,
+				      .proto = PROTO_INT,
+				      INSNS(MOV_REG(R6, R1), BPF_JMP_IMM(BPF_JEQ, R6, 1, 1), MOV_IMM(R7, 1),
+					    BPF_JMP_IMM(BPF_JEQ, R6, 2, 1), MOV_IMM(R7, 1),
+					    BPF_JMP_IMM(BPF_JEQ, R6, 3, 1), MOV_IMM(R7, 1),
+					    BPF_JMP_IMM(BPF_JEQ, R6, 4, 1), MOV_IMM(R7, 1),
+					    BPF_JMP_IMM(BPF_JEQ, R6, 5, 1), MOV_IMM(R7, 1),
+					    BPF_JMP_IMM(BPF_JEQ, R6, 6, 1), MOV_IMM(R7, 1), MOV_IMM(R1, 0),
+					    MOV_IMM(R2, 0), HELPER(redirect), MOV_IMM(R0, 0), EXIT) } };
+		REFUSE("T22 X,K helper behind states of X", f, EINVAL, "cannot use helper bpf_redirect#23");
+	}
+	{
 		struct func f[] = {
 			ROOT("kp", KPROBE, CALL_EXIT(2)),
 			ROOT("tp", TRACEPOINT, CALL_EXIT(2)),

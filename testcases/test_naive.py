@@ -1,0 +1,89 @@
+"""Which check stops which attack: the cases of testcases/insn on a kernel that has dropped one.
+
+`pytest --kernel=naive` boots one guest for each check that kernels/patches/naive can drop, and
+expects the cases that naive.toml names to fail there, and all others to pass.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.errors import BpfrootsError, GuestError
+from harness.jobs.guests import Guests
+from harness.jobs.kit import Kit, prepare
+from harness.machine import choose_accel
+from harness.progress import Progress
+from testcases.insn_suite import build_program, parse, send
+
+pytestmark = pytest.mark.guest
+
+# They count programs and descriptors: what was accepted wrongly, and attached, is one more.
+_COUNTING = frozenset(
+    {
+        "T52 baseline",
+        "T52a EFAULT on copy out",
+        "T52d log ENOSPC after JIT",
+        "T56 pin root1, close all, get",
+        "A3 race",
+    }
+)
+
+
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One bit of bpf_naive=: the function that checks, and the attacks that get through without it.
+
+    ``crashes``: the kernel itself notices too late, and the guest ends there.
+    """
+
+    name: str
+    bit: int
+    where: str
+    why: str
+    fail: tuple[str, ...] = ()
+    crashes: bool = False
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    check: list[Check]
+
+
+CHECKS = msgspec.toml.decode((Path(__file__).parent / "naive.toml").read_bytes(), type=_Table).check
+
+
+@pytest.fixture(scope="module")
+def kit(pytestconfig: pytest.Config) -> tuple[Kit, Path]:
+    if "naive" not in pytestconfig.getoption("--kernel"):
+        pytest.skip("needs the kernel with checks to drop: pytest --kernel=naive")
+    manager = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert manager is not None
+    try:
+        with manager.global_and_fixture_disabled():
+            return prepare(["naive"], Progress()), build_program(Progress())
+    except BpfrootsError as error:
+        pytest.fail(error.render(), pytrace=False)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_without(check: Check, kit: tuple[Kit, Path], pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    guests = Guests(kit[0], choose_accel(pytestconfig.getoption("--accel")))
+    append = (f"bpf_naive={1 << check.bit:#x}",)
+    crashed = ""
+    lines: list[str] = []
+    try:
+        with guests.boot(kit[0].kernels[0], tmp_path / "console.log", append=append) as machine:
+            for line in send(machine, kit[1]):
+                lines.append(line.decode(errors="replace"))
+    except GuestError as error:
+        crashed = error.message
+    assert bool(crashed) == check.crashes, crashed or "the kernel did not notice"
+    failed = {
+        line.removeprefix("not ok ").split(": ")[0]
+        for line in parse("\n".join(lines)).checks
+        if not line.startswith("ok ")
+    }
+    assert set(check.fail) <= failed
+    if not crashed:
+        assert failed - set(check.fail) <= _COUNTING
