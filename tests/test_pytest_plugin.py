@@ -27,7 +27,7 @@ def test_without_a_kernel_cells_are_skipped_with_a_hint() -> None:
 
 
 def test_names_of_cells() -> None:
-    done = _pytest("--kernel=baseline", "--collect-only", "-q", "-k", "loop-tc and tail_call")
+    done = _pytest("--kernel=baseline", "--collect-only", "-q", "-k", "test_body and loop-tc and tail_call")
     names = [line for line in done.stdout.splitlines() if "::" in line]
     assert names == ["testcases/test_body.py::test_body[loop-tc+xdp-tail_call-baseline]"]
 

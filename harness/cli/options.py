@@ -25,6 +25,7 @@ KERNEL = click.option(
 MECHANISM = click.option(
     "--mechanism", "mechanisms", multiple=True, metavar="M", help="Repeatable; default: all."
 )
+FULL = click.option("--full", is_flag=True, help="Every combination of testcases/matrix.toml: use -k.")
 
 
 def print_json(data: Any) -> None:

@@ -8,19 +8,20 @@ from typing import Any
 
 import click
 
-from harness.cli.options import ACCEL, JSON, KERNEL, MECHANISM, print_comparison, print_json
+from harness.cli.options import ACCEL, FULL, JSON, KERNEL, MECHANISM, print_comparison, print_json
 from harness.progress import Progress
 
 
 @click.command("cases")
 @click.option("-k", "expression", metavar="EXPR", help="Words joined by and, or, not.")
+@FULL
 @JSON
-def list_cases(expression: str | None, as_json: bool) -> None:
+def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
     """What there is to run, and what is expected of each."""
     from harness.programs import cases
     from harness.report import overview
 
-    chosen = [case.describe() for case in cases.select(expression)]
+    chosen = [case.describe() for case in cases.select(expression, full=full)]
     if as_json:
         print_json(chosen)
     else:
@@ -31,6 +32,7 @@ def list_cases(expression: str | None, as_json: bool) -> None:
 @KERNEL
 @MECHANISM
 @click.option("-k", "expression", metavar="EXPR", help="Cases by name: words joined by and, or, not.")
+@FULL
 @click.option("--compare", "with_comparison", is_flag=True, help="Print the comparison at the end.")
 @click.option(
     "--cost/--no-cost",
@@ -44,6 +46,7 @@ def run(
     kernels: tuple[str, ...],
     mechanisms: tuple[str, ...],
     expression: str | None,
+    full: bool,
     with_comparison: bool,
     with_cost: bool | None,
     accel: str,
@@ -54,7 +57,7 @@ def run(
     from harness.jobs.spec import case_cells
     from harness.programs import cases
 
-    specs = case_cells(cases.select(expression), cases.mechanisms(mechanisms))
+    specs = case_cells(cases.select(expression, full=full), cases.mechanisms(mechanisms))
     label = "compare" if with_comparison else "run"
     result = job.run(
         kernels or ("baseline",),

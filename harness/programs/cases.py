@@ -15,7 +15,7 @@ import msgspec
 
 from harness import settings
 from harness.errors import UserError
-from harness.programs import packets
+from harness.programs import matrix, packets
 from harness.programs.protocol import (
     MECHANISMS,
     Attach,
@@ -29,6 +29,9 @@ from harness.programs.protocol import (
 from harness.programs.roots import KINDS, RootKind
 
 Form = Literal["subprog", "tail"]
+
+#: The family whose cases are generated, and their template.
+GENERATED = "gen"
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,9 +133,10 @@ class Case(msgspec.Struct, frozen=True):
     def steps(self) -> list[Step]:
         """Attach every root, make every event happen, detach; then test runs; then read the maps."""
         pairs = list(zip(self.root_names, self.kinds, strict=True))
-        attach: list[Step] = [Attach(root=name) for name, _ in pairs]
+        attached = [name for index, (name, _) in enumerate(pairs) if self._is_attached(index)]
+        attach: list[Step] = [Attach(root=name) for name in attached]
         triggers = {kind.trigger.kind: kind.trigger for _, kind in pairs}
-        detach: list[Step] = [Detach(root=name) for name, _ in pairs]
+        detach: list[Step] = [Detach(root=name) for name in attached]
         runs: list[Step] = [
             TestRun(root=name, data=data.hex())
             for name, kind in pairs
@@ -141,10 +145,16 @@ class Case(msgspec.Struct, frozen=True):
         ]
         return [*attach, *triggers.values(), *detach, *runs, ReadMaps()]
 
+    def _is_attached(self, index: int) -> bool:
+        """Whether root ``index`` is attached; it has test runs alone where its kind is taken already."""
+        kind = self.kinds[index]
+        return not (kind.once and kind in self.kinds[:index])
+
     def hits_wrong(self, hits: list[int]) -> str:
         """Whether every root ran as often as it was triggered; a sentence where one did not."""
         for index, (name, kind) in enumerate(zip(self.root_names, self.kinds, strict=True)):
-            expected = kind.trigger.count + (len(packets.PACKETS) if kind.test_run else 0)
+            expected = kind.trigger.count if self._is_attached(index) else 0
+            expected += len(packets.PACKETS) if kind.test_run else 0
             exact = kind.exact and self.definition.expect_hits == "exact"
             if hits[index] != expected if exact else hits[index] == 0:
                 wanted = str(expected) if exact else "some"
@@ -176,9 +186,28 @@ def template_directory() -> Path:
     return settings.project_root() / "testcases" / "templates"
 
 
+def _generated(*, full: bool) -> list[Case]:
+    """The family `gen`: what testcases/matrix.toml varies."""
+    cases = []
+    for found in matrix.combinations(full=full):
+        refused = {m: Expectation("reject", text) for m, text in found.rejected.items()}
+        definition = _Definition(
+            name=found.name,
+            roots=list(found.kinds),
+            params=msgspec.to_builtins(found),
+            not_as_tail_call=found.not_as_tail_call,
+            # What a root has summed up that ran some number of times is some number.
+            equal=("results",) if all(KINDS[kind].exact for kind in found.kinds) else (),
+            expect=refused,
+        )
+        cases.append(Case(GENERATED, definition, GENERATED))
+    return cases
+
+
 @functools.cache
-def all_cases() -> tuple[Case, ...]:
-    """Every case under testcases/cases/, sorted by family. Raises UserError for a bad definition."""
+def all_cases(*, full: bool = False) -> tuple[Case, ...]:
+    """Every case under testcases/cases/, sorted by family, then those that are generated; ``full``: of
+    those every combination. Raises UserError for a bad definition."""
     files = sorted((settings.project_root() / "testcases" / "cases").glob("*.toml"))
     cases = tuple(case for path in files for case in _load_family(path))
     names = [case.name for case in cases]
@@ -186,15 +215,15 @@ def all_cases() -> tuple[Case, ...]:
         if names.count(name) > 1:
             msg = f"case {name} is defined twice"
             raise UserError(msg)
-    return cases
+    return cases + tuple(_generated(full=full))
 
 
-def select(expression: str | None) -> list[Case]:
+def select(expression: str | None, *, full: bool = False) -> list[Case]:
     """Cases whose name matches a ``-k`` expression (pytest's words: and, or, not, parentheses)."""
     if not expression:
-        return list(all_cases())
+        return list(all_cases(full=full))
     matches = _matcher(expression)
-    chosen = [case for case in all_cases() if matches(case.name)]
+    chosen = [case for case in all_cases(full=full) if matches(case.name)]
     if not chosen:
         msg = f"-k {expression!r} matches no case"
         raise UserError(msg, hint="bpfroots cases")

@@ -38,10 +38,11 @@ class Trigger(msgspec.Struct, tag="trigger", tag_field="op", frozen=True, forbid
 
     comm: prctl(PR_SET_NAME) -> __set_task_comm. getpgid, getppid: that system call.
     yield: usleep -> sched_switch. udp: a datagram of ``size`` bytes of payload over
-    lo from inside the runner's test cgroup, received by the runner (cgroup_skb, tc, XDP).
+    lo from inside the runner's test cgroup, received by the runner (cgroup_skb, tc, XDP). unix: a
+    datagram through a pair of UNIX sockets of every attached socket filter.
     """
 
-    kind: Literal["comm", "getpgid", "getppid", "yield", "udp"]
+    kind: Literal["comm", "getpgid", "getppid", "yield", "udp", "unix"]
     count: int = 1
     size: int = 16
 

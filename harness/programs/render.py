@@ -23,6 +23,7 @@ class _Root:
     ctx: str
     ret: int
     tracing: bool
+    probe: str
     slot: int
 
     @property
@@ -59,7 +60,9 @@ def _roots(case: Case) -> list[_Root]:
     roots: list[_Root] = []
     for index, (name, kind) in enumerate(zip(case.root_names, case.kinds, strict=True)):
         slot = sum(root.type == kind.type for root in roots)
-        roots.append(_Root(index, name, kind.type, kind.section, kind.ctx, kind.ret, kind.tracing, slot))
+        roots.append(
+            _Root(index, name, kind.type, kind.section, kind.ctx, kind.ret, kind.tracing, kind.probe, slot)
+        )
     return roots
 
 

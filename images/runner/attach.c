@@ -6,8 +6,11 @@
 #include "runner.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
 #include <net/if.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* <linux/if_link.h>, which does not go together with <net/if.h> */
@@ -43,6 +46,40 @@ static struct bpf_link *attach_cgroup(const struct bpf_program *prog)
 	return link;
 }
 
+static struct bpf_link *attach_netns(const struct bpf_program *prog)
+{
+	struct bpf_link *link;
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return NULL;
+	link = bpf_program__attach_netns(prog, fd);
+	err = errno;
+	close(fd);
+	errno = err;
+	return link;
+}
+
+/* Every context switch of this process. The link owns the event. */
+static struct bpf_link *attach_perf_event(const struct bpf_program *prog)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr),
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_CONTEXT_SWITCHES,
+		.sample_period = 1,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	struct bpf_link *link;
+
+	if (fd < 0)
+		return NULL;
+	link = bpf_program__attach_perf_event(prog, fd);
+	if (!link)
+		close(fd);
+	return link;
+}
+
 /*
  * By hand: libbpf's attach_xdp() takes no flags and would use a driver's own mode, which differs
  * between devices, and its attach_tcx() refuses SEC("tc"), which has no attach type.
@@ -72,6 +109,12 @@ int attach(const struct bpf_program *prog, const char *target, struct attachment
 		attachment->fd = attach_device(prog, target);
 	else if (is_cgroup_type(type))
 		attachment->link = attach_cgroup(prog);
+	else if (type == BPF_PROG_TYPE_SOCKET_FILTER)
+		attachment->fd = socket_attach(prog);
+	else if (type == BPF_PROG_TYPE_SK_LOOKUP)
+		attachment->link = attach_netns(prog);
+	else if (type == BPF_PROG_TYPE_PERF_EVENT)
+		attachment->link = attach_perf_event(prog);
 	else
 		attachment->link = bpf_program__attach(prog);
 	return attachment->link || attachment->fd >= 0 ? 0 : -1;

@@ -135,6 +135,10 @@ struct attachment {
 int attach(const struct bpf_program *prog, const char *target, struct attachment *attachment);
 void detach(struct attachment *attachment);
 
+/* socket.c */
+int socket_attach(const struct bpf_program *prog);
+int socket_send(unsigned int count, unsigned int size);
+
 /* trigger.c */
 int trigger(const char *kind, unsigned int count, unsigned int size);
 

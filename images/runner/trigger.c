@@ -22,9 +22,10 @@ static int comm(void)
 	return prctl(PR_SET_NAME, "bpfroots-comm");
 }
 
+/* By its number: security modules are not asked about 0. */
 static int getpgid_call(void)
 {
-	return syscall(SYS_getpgid, 0) < 0 ? -1 : 0;
+	return syscall(SYS_getpgid, getpid()) < 0 ? -1 : 0;
 }
 
 static int getppid_call(void)
@@ -34,7 +35,8 @@ static int getppid_call(void)
 
 static int yield(void)
 {
-	return usleep(1);
+	/* long enough that the timer does not fire before there was a switch */
+	return usleep(100);
 }
 
 static int udp_socket(unsigned short port, struct sockaddr_in *addr)
@@ -111,6 +113,8 @@ int trigger(const char *kind, unsigned int count, unsigned int size)
 
 	if (!strcmp(kind, "udp"))
 		return udp(count, size);
+	if (!strcmp(kind, "unix"))
+		return socket_send(count, size);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (strcmp(kind, kinds[i].kind))
 			continue;

@@ -1,0 +1,7 @@
+from collections.abc import Callable
+
+from harness.results.model import Cell
+
+
+def test_gen(cell: Cell, check: Callable[[Cell], None]) -> None:
+    check(cell)
