@@ -25,7 +25,7 @@ _GROUPS = {
     "context": 31,
     "helpers": 16,
     "memory": 6,
-    "globals": 8,
+    "globals": 9,
     "kfuncs": 11,
     "maps": 12,
     "returns": 10,
