@@ -63,7 +63,7 @@ def multi_root_kernel(config: pytest.Config) -> str:
     pytest.skip("needs a kernel that provides multi_root: pytest --kernel=patched")
 
 
-def send(machine: Machine, program: Path) -> Iterator[bytes]:
-    """Lines of the whole suite, as they come."""
+def send(machine: Machine, program: Path, option: str = "") -> Iterator[bytes]:
+    """Lines of the whole suite, or of what ``option`` asks for, as they come."""
     machine.output(f"cat > {PROGRAM} && chmod +x {PROGRAM}", stdin=program.read_bytes())
-    return iter(machine.run(PROGRAM))
+    return iter(machine.run(f"{PROGRAM} {option}"))

@@ -178,3 +178,10 @@ def test_a_kernel_that_provides_it_must_have_it() -> None:
 def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
     cell = judge.lost(_spec(), "baseline", error)
     assert (cell.outcome, cell.reason, cell.verdict) == (outcome, error.message, "")
+
+
+def test_kernels_have_to_agree_as_well(reference: Cell) -> None:
+    loaded = _loaded(maps=[_map("hits", [8, 8]), _map("results", [5, 7]), _map("buffers", [1])])
+    cell = judge.judge(_spec("duplicate"), "patched", (), _OLD, loaded, reference)
+    assert cell.outcome == "fail"
+    assert "differ from duplicate on baseline" in cell.reason

@@ -65,6 +65,8 @@ class Engine:
         self._store = store
         self._accel = accel
         self._guests = Guests(kit, accel)
+        # What each case gave first, on the first kernel: kernels have to agree as well.
+        self._references: dict[str, Cell] = {}
 
     def submit(self, kernel: Kernel, specs: Sequence[CellSpec]) -> Iterator[Cell]:
         """Run cells on a kernel, in order. Cells are in the run folder before they are yielded.
@@ -117,10 +119,11 @@ class Engine:
         if batch.hello is None:
             msg = "the runner sent a load before its hello"
             raise GuestLost(msg)
-        reference = batch.references.get(spec.name)
+        reference = batch.references.get(spec.name) or self._references.get(spec.name)
         kernel = batch.kernel
         cell = judge.judge(spec, kernel.name, kernel.provides, batch.hello, loaded, reference)
         batch.references.setdefault(spec.name, cell)
+        self._references.setdefault(spec.name, cell)
         self._save_artefacts(cell, loaded, spec.source)
         return self._keep(cell)
 

@@ -148,7 +148,8 @@ def _differs(spec: CellSpec, cell: Cell, reference: Cell | None) -> str:
         differences += analysis.equal_results(reference.results, cell.results, spec.case.equal)
     if not differences:
         return ""
-    return f"results differ from {reference.mechanism}: {differences[0]}"
+    where = "" if reference.kernel == cell.kernel else f" on {reference.kernel}"
+    return f"results differ from {reference.mechanism}{where}: {differences[0]}"
 
 
 def _runs_differ(reference: list[Root], roots: list[Root]) -> list[str]:

@@ -38,6 +38,8 @@
 
 #define MAX_INSNS 80000
 #define LOG_SIZE (1 << 20)
+/* length of union bpf_attr for BPF_PROG_LOAD before there were roots */
+#define SINGLE_ATTR_SIZE 144
 
 #define KPROBE BPF_PROG_TYPE_KPROBE
 #define TRACEPOINT BPF_PROG_TYPE_TRACEPOINT
@@ -109,6 +111,8 @@ extern struct prog_view view0, view1, view2;
 /* counters: array of 1 x 128 bytes; plain array of 4 x 64 */
 extern int counter_map, array_map;
 extern int passed, failed;
+/* nothing but the roots of accepted loads, each by itself: for kernels without roots */
+extern bool opt_alone;
 #define BTF_FUNC0 8
 
 int bpf(int cmd, union bpf_attr *a, unsigned int sz);
@@ -122,6 +126,7 @@ int load_do(struct load *l);
 void close_all(struct load *l);
 char *tail_of(char *log);
 int check(const char *name, struct func *f, int n, int err, const char *msg);
+void check_alone(const char *name, struct func *f, int n);
 int view_get(int fd, struct prog_view *p);
 void counters_zero(void);
 void counters_read(uint64_t *v);

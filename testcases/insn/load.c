@@ -4,9 +4,6 @@
 /* The loader: functions of a case become one load, and what comes back is judged. */
 
 #define MAX_CHECKS 1024
-/* length of union bpf_attr for BPF_PROG_LOAD before there were roots */
-#define SINGLE_ATTR_SIZE 144
-
 char log_text[LOG_SIZE];
 int opt_log_level = 2;
 int opt_prog_flags;
@@ -308,6 +305,8 @@ void result(const char *name, bool ok, const char *fmt, ...)
 	va_list ap;
 	int i, again = 1;
 
+	if (opt_alone && !strstr(name, "/alone "))
+		return;
 	for (i = 0; i < passed + failed; i++)
 		again += !strcmp(names[i], name);
 	if (i == MAX_CHECKS)
@@ -356,6 +355,15 @@ char *tail_of(char *log)
 int check(const char *name, struct func *f, int n, int err, const char *msg)
 {
 	bool ok;
+
+	if (opt_alone) {
+		tweak = NULL;
+		loaded.nroots = 0;
+		memset(loaded.fds, -1, sizeof(loaded.fds));
+		if (!err)
+			check_alone(name, f, n);
+		return false;
+	}
 	load_prepare(&loaded, f, n);
 	if (tweak) {
 		tweak(&loaded);

@@ -34,6 +34,7 @@ int main(int argc, char **argv)
 	array_map = map_create(BPF_MAP_TYPE_ARRAY, 4, 64, 4, 0);
 	enter_cgroup();
 	lo_up();
+	opt_alone = argc > 1 && !strcmp(argv[1], "--alone");
 	if (argc > 1 && !strcmp(argv[1], "--twin")) {
 		printf("group twin\n");
 		twin();
