@@ -46,7 +46,7 @@ def _build(progress: Progress) -> Path:
     tree, identity = tools_source(definition, progress)
     sources = [
         *sorted((_DIRECTORY / "storm").glob("*.[ch]")),
-        *(_DIRECTORY / "insn" / name for name in ("insn.h", "load.c", "guest.c")),
+        *(_DIRECTORY / "insn" / name for name in ("insn.h", "load.c", "alone.c", "guest.c")),
     ]
     return images.build_static("storm", sources, tree, identity, progress)
 
