@@ -40,6 +40,12 @@ def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
     default=None,
     help="Measure instructions per run in machines that count them; default: with --compare.",
 )
+@click.option(
+    "--reuse/--no-reuse",
+    "with_reuse",
+    default=None,
+    help="Take cells from earlier runs where nothing has changed since; default: with --compare.",
+)
 @ACCEL
 @JSON
 def run(
@@ -49,6 +55,7 @@ def run(
     full: bool,
     with_comparison: bool,
     with_cost: bool | None,
+    with_reuse: bool | None,
     accel: str,
     as_json: bool,
 ) -> None:
@@ -67,6 +74,7 @@ def run(
         command=["bpfroots", *sys.argv[1:]],
         progress=Progress(),
         with_cost=with_comparison if with_cost is None else with_cost,
+        with_reuse=with_comparison if with_reuse is None else with_reuse,
     )
     _finish(result, as_json, with_comparison)
 

@@ -14,6 +14,7 @@ from harness.analysis import cost as analysis
 from harness.errors import GuestError, InfraError
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
+from harness.jobs.reuse import Reuse
 from harness.jobs.runner import RunnerDied, stream
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
@@ -47,17 +48,35 @@ def measure(
     cells: Iterable[Cell],
     objects: dict[str, Path],
     task: Task,
+    reuse: Reuse | None = None,
 ) -> list[CostFigure]:
     """Measure the accepted cells of a kernel, with retpolines and without. Figures are in the run
-    folder before the next cell is measured; a cell whose guest dies has none."""
+    folder before the next cell is measured; a cell whose guest dies has none. ``reuse``: figures
+    of cells that were measured before come from there."""
     accepted = {cell.id for cell in cells if cell.verdict == "accept" and cell.kernel == kernel.name}
-    wanted = [s for s in specs if s.case and f"{s.name}-{s.mechanism}-{kernel.name}" in accepted]
-    guests = Guests(kit, choose_accel("tcg"))
+    wanted = [s for s in specs if f"{s.name}-{s.mechanism}-{kernel.name}" in accepted and _measurable(s)]
     found: list[CostFigure] = []
+    if reuse:
+        known = {s.id: reuse.costs(kernel, s, objects[s.id]) for s in wanted}
+        found = [figure for figures in known.values() if figures is not None for figure in figures]
+        store.add_costs(found)
+        wanted = [s for s in wanted if known[s.id] is None]
+    if not wanted:
+        return found
+    guests = Guests(kit, choose_accel("tcg"))
+    new: dict[str, list[CostFigure]] = {}
     for retpolines in _MITIGATIONS:
-        found += _measure(guests, kit, store, kernel, wanted, objects, retpolines, task)
-        task.update(len(found), None)
-    return found
+        for figure in _measure(guests, kit, store, kernel, wanted, objects, retpolines, task):
+            new.setdefault(f"{figure.case}#{figure.mechanism}", []).append(figure)
+    for spec in wanted:
+        figures = new.get(spec.id, [])
+        if reuse and {figure.retpolines for figure in figures} == set(_MITIGATIONS):
+            reuse.keep_costs(kernel, spec, objects[spec.id], figures)
+    return found + [figure for figures in new.values() for figure in figures]
+
+
+def _measurable(spec: CellSpec) -> bool:
+    return spec.case is not None and bool(cost.steps(spec.roots, spec.case.kinds))
 
 
 def _measure(

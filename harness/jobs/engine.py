@@ -16,6 +16,7 @@ from harness.errors import GuestError, GuestLost, KernelError
 from harness.jobs import judge
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
+from harness.jobs.reuse import Reuse
 from harness.jobs.runner import RunnerDied, stream
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
@@ -60,8 +61,10 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Path]:
 class Engine:
     """Guests of this process. A context manager: leaving it leaves nothing running."""
 
-    def __init__(self, kit: Kit, store: RunStore, accel: Accel) -> None:
+    def __init__(self, kit: Kit, store: RunStore, accel: Accel, reuse: Reuse | None = None) -> None:
+        """``reuse``: take cells that are finished from there, and leave new ones there."""
         self._kit = kit
+        self._reuse = reuse
         self._store = store
         self._accel = accel
         self._guests = Guests(kit, accel)
@@ -80,6 +83,8 @@ class Engine:
                 yield self._keep(judge.blank(spec, kernel.name, "skip", spec.skip))
         runnable = {spec.id: spec for spec in specs if not spec.skip}
         batch = _Batch(kernel, runnable, objects)
+        for cell in self._reused(batch):
+            yield self._keep(cell)
         while batch.pending:
             with self._guests.boot(kernel, self._store.console(kernel.name)) as machine:
                 if kernel.has_btf is None:
@@ -119,13 +124,37 @@ class Engine:
         if batch.hello is None:
             msg = "the runner sent a load before its hello"
             raise GuestLost(msg)
-        reference = batch.references.get(spec.name) or self._references.get(spec.name)
         kernel = batch.kernel
+        reference = self._reference(batch, spec)
         cell = judge.judge(spec, kernel.name, kernel.provides, batch.hello, loaded, reference)
+        self._save_artefacts(cell, loaded, spec.source)
+        self._refer_to(batch, spec, cell)
+        if self._reuse:
+            self._reuse.keep(kernel, spec, batch.objects[spec.id], self._store, cell)
+        return self._keep(cell)
+
+    def _reused(self, batch: _Batch) -> Iterator[Cell]:
+        """Cells that need not run. All of a case whose first cell has to run, its reference, run."""
+        if self._reuse is None:
+            return
+        run: set[str] = set()
+        for spec in list(batch.pending.values()):
+            if spec.name in run:
+                continue
+            cell = self._reuse.find(batch.kernel, spec, batch.objects[spec.id], self._store)
+            if cell is None or judge.differs(spec, cell, self._reference(batch, spec)):
+                run.add(spec.name)
+                continue
+            del batch.pending[spec.id]
+            self._refer_to(batch, spec, cell)
+            yield cell
+
+    def _reference(self, batch: _Batch, spec: CellSpec) -> Cell | None:
+        return batch.references.get(spec.name) or self._references.get(spec.name)
+
+    def _refer_to(self, batch: _Batch, spec: CellSpec, cell: Cell) -> None:
         batch.references.setdefault(spec.name, cell)
         self._references.setdefault(spec.name, cell)
-        self._save_artefacts(cell, loaded, spec.source)
-        return self._keep(cell)
 
     def _save_artefacts(self, cell: Cell, loaded: protocol.Loaded, source: str) -> None:
         if source:

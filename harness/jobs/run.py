@@ -12,6 +12,7 @@ from harness.errors import BpfrootsError, KernelError
 from harness.jobs import cost
 from harness.jobs.engine import Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
+from harness.jobs.reuse import Reuse
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
 from harness.machine import Accel, choose_accel
@@ -81,8 +82,10 @@ def run(
     progress: Progress,
     on_cell: Callable[[Cell], None] | None = None,
     with_cost: bool = False,
+    with_reuse: bool = False,
 ) -> Result:
     """Run every cell on every kernel and write the reports. ``with_cost``: then measure what is accepted.
+    ``with_reuse``: only what is not known from an earlier run.
 
     A kernel that does not boot ends up in ``Result.failed``; the others still run. What was finished
     is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
@@ -96,15 +99,20 @@ def run(
     result = Result(open_store(kit, chosen, label, command))
     progress.say(f"results   {result.store.path}")
     try:
-        engine = Engine(kit, result.store, chosen)
+        reuse = Reuse(kit, chosen) if with_reuse else None
+        engine = Engine(kit, result.store, chosen, reuse)
         for kernel in kit.kernels:
             title = f"guests    {kernel.name} ({kernel.release}, {chosen.name}): {len(specs)} cells"
             with progress.task(title, "cells") as task:
                 _run_kernel(engine, kernel, specs, result, task, on_cell)
             if with_cost:
                 with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
-                    figures = cost.measure(kit, result.store, kernel, specs, result.cells, objects, task)
+                    figures = cost.measure(
+                        kit, result.store, kernel, specs, result.cells, objects, task, reuse
+                    )
                     task.summary = f"{len(figures)} figures"
+        if reuse:
+            reuse.prune()
     finally:
         result.store.finish()
         result.cells = result.store.cells()
@@ -132,4 +140,6 @@ def _run_kernel(
     except KernelError as error:
         result.failed.append(error)
     counts = Counter(cell.outcome for cell in result.cells if cell.kernel == kernel.name)
-    task.summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    reused = sum(1 for cell in result.cells if cell.kernel == kernel.name and cell.reused)
+    known = f"; {reused} of them known" if reused else ""
+    task.summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + known

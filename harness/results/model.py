@@ -104,7 +104,8 @@ class Cell(msgspec.Struct):
 
     ``reason`` says in one line why the outcome is what it is, where it is not a plain pass.
     ``artefacts`` maps names to paths relative to the run folder. ``results`` are the maps after
-    the steps, by name, for the oracle. ``verdict`` is empty where nothing was loaded.
+    the steps, by name, for the oracle. ``verdict`` is empty where nothing was loaded. ``reused`` is the
+    run it comes from, where nothing that could make a difference has changed since.
     """
 
     case: str
@@ -121,6 +122,7 @@ class Cell(msgspec.Struct):
     reason: str = ""
     results: list[MapDump] = []
     duration_s: float = 0.0
+    reused: str = ""
 
     @property
     def id(self) -> str:

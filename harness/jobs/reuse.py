@@ -1,0 +1,130 @@
+"""Cells that need not run again: same kernel, image, machine, program, steps and judge.
+
+What is kept is in the cache under a key of all that could make a difference; only what was as expected
+is kept, so that a cell that went wrong is always tried again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+import harness
+from harness.cache import Cache
+from harness.jobs.kit import Kit
+from harness.jobs.spec import CellSpec
+from harness.kernels import Kernel
+from harness.machine import Accel
+from harness.machine.accel import qemu_version
+from harness.results.model import Cell, CostFigure
+from harness.results.store import RunStore
+from harness.settings import cache_root
+
+_KEPT_DAYS = 30
+_CELL = "cell.json"
+_COSTS = "costs.json"
+# What decides what a cell says of a guest's answer; a change there makes all cells new.
+_JUDGES = ("analysis", "machine", "programs", "results", "jobs/judge.py", "jobs/cost.py")
+
+
+class Reuse:
+    """Finished cells by content. ``keep`` and ``find`` are for one run's kit and accelerator."""
+
+    def __init__(self, kit: Kit, accel: Accel) -> None:
+        self._cells = Cache(cache_root(), "cells")
+        self._costs = Cache(cache_root(), "costs")
+        self._common = (kit.image.digest, kit.runner_sha256, accel.name, qemu_version(), _judges_digest())
+
+    def find(self, kernel: Kernel, spec: CellSpec, object_: Path, store: RunStore) -> Cell | None:
+        """The cell as it was, its artefacts in ``store``; None where it has to run."""
+        entry = self._cells.peek(self._key(kernel, spec, object_))
+        if entry is None:
+            return None
+        cell = msgspec.json.decode((entry / _CELL).read_bytes(), type=Cell)
+        for name, relative in cell.artefacts.items():
+            target = store.path / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(entry / name, target)
+        os.utime(entry)
+        return cell
+
+    def keep(self, kernel: Kernel, spec: CellSpec, object_: Path, store: RunStore, cell: Cell) -> None:
+        """Remember a finished cell that is as expected."""
+        if cell.outcome not in ("pass", "unsupported"):
+            return
+
+        def populate(out: Path) -> None:
+            for name, relative in cell.artefacts.items():
+                _link(store.path / relative, out / name)
+            kept = msgspec.structs.replace(cell, reused=store.run.run)
+            (out / _CELL).write_bytes(msgspec.json.encode(kept))
+
+        self._cells.get(self._key(kernel, spec, object_), populate)
+
+    def costs(self, kernel: Kernel, spec: CellSpec, object_: Path) -> list[CostFigure] | None:
+        """What `keep_costs` was given for this cell; None where it has to be measured."""
+        entry = self._costs.peek(self._key(kernel, spec, object_))
+        if entry is None:
+            return None
+        os.utime(entry)
+        return msgspec.json.decode((entry / _COSTS).read_bytes(), type=list[CostFigure])
+
+    def keep_costs(self, kernel: Kernel, spec: CellSpec, object_: Path, figures: list[CostFigure]) -> None:
+        """Remember all figures of a cell, none where nothing of it can be measured."""
+
+        def populate(out: Path) -> None:
+            (out / _COSTS).write_bytes(msgspec.json.encode(figures))
+
+        self._costs.get(self._key(kernel, spec, object_), populate)
+
+    def prune(self) -> None:
+        """Forget what nobody has used for a month."""
+        before = time.time() - _KEPT_DAYS * 86400
+        for cache in (self._cells, self._costs):
+            for entry in cache.directory.iterdir():
+                if not entry.name.startswith(".") and entry.stat().st_mtime < before:
+                    cache.discard(entry.name)
+
+    def _key(self, kernel: Kernel, spec: CellSpec, object_: Path) -> str:
+        parts = (
+            *self._common,
+            # The name is in the cell, and two names may be one kernel.
+            kernel.name,
+            kernel.key,
+            f"{kernel.cpus} {kernel.memory_mib} {' '.join(kernel.append)} {sorted(kernel.provides)}",
+            _digest(object_),
+            spec.source,
+            msgspec.json.encode(spec.load(1.0)).decode(),
+            msgspec.json.encode(spec.expected).decode(),
+            " ".join(spec.case.equal) if spec.case else "",
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another file system, or one that has no links
+        shutil.copy2(source, target)
+
+
+@functools.cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@functools.cache
+def _judges_digest() -> str:
+    root = Path(harness.__file__).parent
+    key = hashlib.sha256()
+    for name in _JUDGES:
+        found = sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]
+        for file in found:
+            key.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return key.hexdigest()
