@@ -94,7 +94,8 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``roots`` are program names; every other program of the object is loaded as well (a tail
     call's target) and reported with ``root`` false. ``steps`` run in order, only when every
-    program was accepted. ``collect`` leaves out what costs transfer.
+    program was accepted. ``collect`` leaves out what costs transfer. ``prefer_groups``: libbpf may load
+    roots that share functions together, and falls back to copies where the kernel refuses that.
     """
 
     id: str
@@ -105,6 +106,7 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     collect: tuple[Literal["log", "xlated", "jited"], ...] = ("log", "xlated", "jited")
     log_level: int = 6
     timeout_s: float = 30.0
+    prefer_groups: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

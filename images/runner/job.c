@@ -37,13 +37,14 @@ static int parse_load(json_t *json, struct load *load)
 {
 	json_t *collect = NULL;
 	json_error_t error;
-	int log_level = 6;
+	int log_level = 6, prefer_groups = 0;
 
 	load->timeout_s = 30;
-	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s?o, s?i, s?F}",
+	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s?o, s?i, s?F, s?b}",
 			   "id", &load->id, "mechanism", &load->mechanism, "object", &load->object,
 			   "roots", &load->roots, "steps", &load->steps, "collect", &collect,
-			   "log_level", &log_level, "timeout_s", &load->timeout_s)) {
+			   "log_level", &log_level, "timeout_s", &load->timeout_s,
+			   "prefer_groups", &prefer_groups)) {
 		fprintf(stderr, "job: load: %s\n", error.text);
 		return -1;
 	}
@@ -53,6 +54,7 @@ static int parse_load(json_t *json, struct load *load)
 		return -1;
 	}
 	load->multi_root = !strcmp(load->mechanism, "multi_root");
+	load->prefer_groups = prefer_groups;
 	load->log_level = log_level;
 	return 0;
 }

@@ -124,6 +124,8 @@ static int attempt_once(const struct load *load, json_t *only, size_t log_size, 
 #ifdef HAVE_MULTI_ROOT
 	if (load->multi_root)
 		bpf_object__set_multi_root(attempt->obj, LIBBPF_MULTI_ROOT_REQUIRE);
+	else if (load->prefer_groups)
+		bpf_object__set_multi_root(attempt->obj, LIBBPF_MULTI_ROOT_PREFER);
 #endif
 	attempt->err = set_target_tgid(attempt->obj);
 	if (!attempt->err)

@@ -28,6 +28,7 @@ struct load {
 	const char *id;
 	const char *mechanism;
 	bool multi_root;	/* that is the mechanism */
+	bool prefer_groups;	/* duplicate, unless the kernel can do better */
 	const char *object;
 	json_t *roots;
 	json_t *steps;
