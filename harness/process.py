@@ -73,6 +73,11 @@ class Child:
         self.pid = popen.pid
 
     @property
+    def stdin(self) -> IO[bytes]:
+        assert self.popen.stdin is not None  # noqa: S101
+        return self.popen.stdin
+
+    @property
     def stdout(self) -> IO[bytes]:
         assert self.popen.stdout is not None  # noqa: S101
         return self.popen.stdout

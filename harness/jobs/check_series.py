@@ -43,7 +43,7 @@ def boot_in(accel: str, progress: Progress) -> Boot:
 
     def boot(kernel: Kernel) -> float:
         start = time.monotonic()
-        with progress.task(f"guest   {kernel.name}"), guests.boot(kernel, consoles / f"{kernel.name}.log"):
+        with progress.task(f"guest   {kernel.name}"), guests.cold(kernel, consoles / f"{kernel.name}.log"):
             return time.monotonic() - start
 
     return boot

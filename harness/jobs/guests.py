@@ -1,24 +1,29 @@
-"""Guests of one run: the same image, keys and accelerator for all of them."""
+"""Guests of one run: the same image and accelerator for all of them, cloned where that is possible."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from harness import images, process
+from harness.jobs import templates
 from harness.jobs.kit import Kit
 from harness.kernels import Kernel
-from harness.machine import Accel, Machine, Shape, SshIdentity
+from harness.machine import Accel, Machine, Shape, Snapshot, SnapshotFailure, SshIdentity
+from harness.progress import Progress
 
 
 class Guests:
-    """Boots kernels of a kit into its image."""
+    """Guests of a kit's kernels: clones of a template per kernel, shape and command line, which is booted
+    the first time that it is asked for and then kept in the cache."""
 
-    def __init__(self, kit: Kit, accel: Accel) -> None:
+    def __init__(self, kit: Kit, accel: Accel, say: Callable[[str], None] | None = None) -> None:
+        self._kit = kit
         self._accel = accel
-        keys = images.make_keys()
-        self._identity = SshIdentity(keys.client_private, keys.host_public)
-        self._initrd = process.temporary_directory() / "initrd"
-        images.write_initrd(kit.image.path, images.overlay(keys), self._initrd)
+        self._say = say or Progress().say
+        self._templates = templates.Templates(self._say)
+        #: Why guests are booted one by one, once that is known.
+        self.no_clones = ""
 
     def boot(
         self,
@@ -28,18 +33,70 @@ class Guests:
         shape: Shape | None = None,
         append: tuple[str, ...] = (),
     ) -> Machine:
-        """A guest that answers over SSH; ``shape`` is the kernel's own where none is given.
+        """A fresh guest that answers over SSH; ``shape`` is the kernel's own where none is given.
 
         Raises BootError for a kernel that does not boot, InfraError.
         """
-        return Machine.boot(
-            kernel.bzimage,
-            self._initrd,
-            shape=shape or Shape(cpus=kernel.cpus, memory_mib=kernel.memory_mib),
-            accel=self._accel,
-            console_log=console_log,
-            append=(*kernel.append, *append),
-            ready_mark=images.READY_MARK,
-            name=kernel.name,
-            identity=self._identity,
-        )
+        shape = shape or templates.shape_of(kernel)
+        if not self.no_clones:
+            try:
+                return self._clone(kernel, console_log, shape, append)
+            except SnapshotFailure as failure:
+                self.no_clones = failure.message
+                self._say(f"guests    {failure.message}; each guest is booted")
+        return self.cold(kernel, console_log, shape=shape, append=append)
+
+    def cold(
+        self,
+        kernel: Kernel,
+        console_log: Path,
+        *,
+        shape: Shape | None = None,
+        append: tuple[str, ...] = (),
+        memory: Path | None = None,
+    ) -> Machine:
+        """As `boot`, but booted for this call. ``memory``: see `Machine.boot`."""
+        keys = images.make_keys()
+        directory = process.temporary_directory()
+        initrd = directory / "initrd"
+        images.write_initrd(self._kit.image.path, images.overlay(keys), initrd)
+        try:
+            return Machine.boot(
+                kernel.bzimage,
+                initrd,
+                shape=shape or templates.shape_of(kernel),
+                accel=self._accel,
+                console_log=console_log,
+                append=(*kernel.append, *append),
+                ready_mark=images.READY_MARK,
+                name=kernel.name,
+                identity=SshIdentity(keys.client_private, keys.host_public),
+                memory=memory,
+            )
+        finally:
+            initrd.unlink()
+            directory.rmdir()
+
+    def _clone(self, kernel: Kernel, console_log: Path, shape: Shape, append: tuple[str, ...]) -> Machine:
+        words = (*kernel.append, *append)
+        key = templates.key(kernel, self._kit.image.digest, shape, self._accel, words)
+
+        def make(template: Snapshot) -> None:
+            machine = self.cold(kernel, console_log, shape=shape, append=append, memory=template.memory)
+            with machine:
+                machine.save(template)
+
+        template = self._templates.get(key, make)
+        try:
+            return Machine.clone(
+                template,
+                kernel.bzimage,
+                shape=shape,
+                accel=self._accel,
+                console_log=console_log,
+                append=words,
+                name=kernel.name,
+            )
+        except SnapshotFailure:
+            self._templates.discard(key)
+            raise

@@ -21,6 +21,8 @@ class Deadlines:
     boot: float = 40.0
     #: From the ready mark to a logged-in SSH connection, and opening a channel later.
     ssh: float = 15.0
+    #: From a clone's start to its first answer on the console; to write a template's state.
+    wake: float = 10.0
     #: Does a silent guest still answer? A fresh connection and one command.
     probe: float = 4.0
     #: A command without a byte of output.

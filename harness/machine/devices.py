@@ -89,11 +89,32 @@ class Processor(_Part):
 
 
 @dataclass(frozen=True)
+class Backing:
+    """Guest memory in a file: a template's is the file, a clone's is a copy of it, page by page on write.
+
+    A clone waits for the rest of its template's state (`snapshot.restore`).
+    """
+
+    file: Path
+    clone: bool
+
+    def args(self, mib: int) -> Sequence[str]:
+        share = "off" if self.clone else "on"
+        path = str(self.file).replace(",", ",,")
+        return (
+            *("-object", f"memory-backend-file,id=ram,size={mib}M,mem-path={path},share={share}"),
+            *("-machine", "memory-backend=ram"),
+            *(("-incoming", "defer") if self.clone else ()),
+        )
+
+
+@dataclass(frozen=True)
 class Memory(_Part):
     mib: int
+    backing: Backing | None = None
 
     def args(self) -> Sequence[str]:
-        return ("-m", f"{self.mib}M")
+        return ("-m", f"{self.mib}M", *(self.backing.args(self.mib) if self.backing else ()))
 
     def kernel_args(self) -> Sequence[str]:
         # A guest short of memory dies with words instead of losing processes one by one.
@@ -102,7 +123,7 @@ class Memory(_Part):
 
 @dataclass(frozen=True)
 class Console(_Part):
-    """The first serial port on QEMU's standard output, a pipe of ours.
+    """The first serial port on QEMU's standard input and output, pipes of ours.
 
     Not a socket: each of the UART's one-byte writes costs a socket buffer of some 700 bytes, 300
     characters fill it, and after four retries hw/char/serial.c drops what does not fit.
@@ -181,22 +202,25 @@ class Boot(_Part):
     """
 
     kernel: Path
-    initrd: Path
+    #: None for a clone, whose memory has it.
+    initrd: Path | None
     append: tuple[str, ...] = ()
 
     def args(self) -> Sequence[str]:
-        return ("-kernel", str(self.kernel), "-initrd", str(self.initrd))
+        return ("-kernel", str(self.kernel), *(("-initrd", str(self.initrd)) if self.initrd else ()))
 
     def kernel_args(self) -> Sequence[str]:
         return ("spectre_v2=retpoline", "nokaslr", "no5lvl", "net.ifnames=0", *self.append)
 
 
-def machine_parts(shape: Shape, accel: Accel, boot: Boot, *, qmp_fd: int) -> list[Device]:
+def machine_parts(
+    shape: Shape, accel: Accel, boot: Boot, *, qmp_fd: int, backing: Backing | None = None
+) -> list[Device]:
     """Everything a guest of this project has."""
     return [
         Board(),
         Processor(accel, shape),
-        Memory(shape.memory_mib),
+        Memory(shape.memory_mib, backing),
         Console(),
         Monitor(qmp_fd),
         Random(),

@@ -6,10 +6,10 @@ import fcntl
 import itertools
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,14 +18,16 @@ from typing import Self
 import paramiko
 
 from harness.errors import BootError, GuestError, GuestLost, InfraError
-from harness.machine import devices, ssh
+from harness.machine import devices, snapshot, ssh
 from harness.machine.accel import QEMU, Accel
+from harness.machine.command import Command, Completed
 from harness.machine.console import ConsoleLog
 from harness.machine.deadlines import Deadlines
 from harness.machine.devices import Shape
-from harness.machine.events import Chunk, EventQueue, Marked, SessionEnded
+from harness.machine.events import EventQueue, Marked
 from harness.machine.qemu import QemuProcess
 from harness.machine.qmp import QmpFailure
+from harness.machine.snapshot import Snapshot, SnapshotFailure
 from harness.machine.splats import Splat
 from harness.machine.ssh import SshFailure, SshIdentity
 from harness.machine.watch import Watch
@@ -36,7 +38,6 @@ from harness.settings import cache_root, jobs
 INIT_FAILED = "bpfroots: init failed:"
 # dropbear listens before the ready mark, so this is for kernels that are slow to answer.
 _SSH_RETRY = 0.2
-_STDERR_KEPT = 1 << 16
 _boots = itertools.count(os.getpid())
 
 
@@ -53,87 +54,6 @@ def _boot_slot(accel: Accel) -> Iterator[None]:
     with (cache_root() / f"boot-{slot}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A command's end. ``status`` -1: killed by a signal. ``stderr``: its last 64 KiB."""
-
-    status: int
-    stdout: bytes
-    stderr: bytes
-
-
-class Command:
-    """A command in a guest: iterate over its lines of output, then look at ``status``.
-
-    Lines come without their newline, as the guest writes them. Raises GuestCrash, GuestHang,
-    GuestTimeout or GuestLost. Stopping early hangs up; the command itself may live on.
-    """
-
-    def __init__(self, machine: Machine, session: ssh.Session, deadline: float, no_output: float) -> None:
-        self._machine = machine
-        self._session = session
-        self._deadline = deadline
-        self._no_output = no_output
-        self._stderr = bytearray()
-        #: Exit status; -1 where a signal killed it, None while it runs.
-        self.status: int | None = None
-        self._lines = self._stream()
-
-    @property
-    def stderr(self) -> bytes:
-        """The last 64 KiB of its errors."""
-        return bytes(self._stderr)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._lines
-
-    def close(self) -> None:
-        self._session.close()
-
-    def _stream(self) -> Iterator[bytes]:
-        try:
-            yield from self._watch()
-        finally:
-            self.close()
-
-    def _watch(self) -> Iterator[bytes]:
-        watch = self._machine._watch
-        end = time.monotonic() + self._deadline
-        quiet = time.monotonic() + self._no_output
-        partial_line = bytearray()
-        while True:
-            event = watch.next(min(end, quiet))
-            match event:
-                case None:
-                    over = "not finished" if end <= quiet else "not a byte of output"
-                    seconds = self._deadline if end <= quiet else self._no_output
-                    what = f"{over} within {seconds:g} s"
-                    raise self._machine.silence(what)
-                case Chunk(session=self._session.number, stream=stream, data=data):
-                    quiet = time.monotonic() + self._no_output
-                    if stream == "stderr":
-                        self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
-                        continue
-                    *lines, rest = data.split(b"\n")
-                    for line in lines:
-                        yield bytes(partial_line + line)
-                        partial_line.clear()
-                    partial_line += rest
-                case SessionEnded(session=self._session.number, status=status, why=why):
-                    if status is None:
-                        watch.grace()
-                    if why:
-                        what = f"the command did not start ({why})"
-                        raise self._machine.silence(what)
-                    watch.settled()
-                    if partial_line:
-                        yield bytes(partial_line)
-                    self.status = -1 if status is None else status
-                    return
-                case _:
-                    pass  # left over from a command that was given up
 
 
 class Machine:
@@ -155,7 +75,7 @@ class Machine:
         self._watch = Watch(queue, console, qemu, limits)
         #: Host port of the guest's SSH server, on 127.0.0.1.
         self.port = 0
-        #: Seconds from QEMU's start to a logged-in connection.
+        #: Seconds from QEMU's start to a logged-in connection; of a clone, from its own start.
         self.boot_seconds = 0.0
 
     @classmethod
@@ -173,19 +93,22 @@ class Machine:
         append: Sequence[str] = (),
         name: str = "guest",
         qemu: str = QEMU,
+        memory: Path | None = None,
     ) -> Self:
         """Boot ``kernel`` with ``initrd`` and log in.
 
         ``append`` are further words for the kernel. ``deadlines`` are taken as they are; by default
-        they are scaled by the accelerator. Raises BootError (the kernel or its image), InfraError (QEMU).
+        they are scaled by the accelerator. ``memory`` is a file to be the guest's, for `save`.
+        Raises BootError (the kernel or its image), InfraError (QEMU).
         """
         limits = deadlines or Deadlines().scaled(accel.slowdown)
         boot = devices.Boot(kernel, initrd, tuple(append))
-        parts = partial(devices.machine_parts, shape, accel, boot)
+        backing = devices.Backing(memory, clone=False) if memory else None
+        parts = partial(devices.machine_parts, shape, accel, boot, backing=backing)
         queue = EventQueue()
         with _boot_slot(accel):
             start = time.monotonic()
-            console = ConsoleLog(console_log, (ready_mark, INIT_FAILED))
+            console = ConsoleLog(console_log, (ready_mark, INIT_FAILED, snapshot.AWAKE_MARK))
             process = QemuProcess(
                 lambda **fds: devices.command_line(qemu, name, parts(**fds)), console, name, queue.put
             )
@@ -202,6 +125,75 @@ class Machine:
             raise
         machine.boot_seconds = time.monotonic() - start
         return machine
+
+    @classmethod
+    def clone(
+        cls,
+        template: Snapshot,
+        kernel: Path,
+        *,
+        accel: Accel,
+        console_log: Path,
+        shape: Shape = Shape(),  # noqa: B008  (frozen)
+        deadlines: Deadlines | None = None,
+        append: Sequence[str] = (),
+        name: str = "guest",
+        qemu: str = QEMU,
+    ) -> Self:
+        """A guest that goes on where ``template`` was saved, with a clock, random pool and memory of its own.
+
+        All arguments are those the template was booted with. Its console begins with the template's.
+        Raises SnapshotFailure where no clone comes of it.
+        """
+        limits = deadlines or Deadlines().scaled(accel.slowdown)
+        boot = devices.Boot(kernel, None, tuple(append))
+        backing = devices.Backing(template.memory, clone=True)
+        parts = partial(devices.machine_parts, shape, accel, boot, backing=backing)
+        queue = EventQueue()
+        start = time.monotonic()
+        console = ConsoleLog(console_log, (snapshot.AWAKE_MARK,))
+        console.feed(template.console.read_bytes())
+        process = QemuProcess(
+            lambda **fds: devices.command_line(qemu, name, parts(**fds)), console, name, queue.put
+        )
+        machine = cls(process, console, queue, limits)
+        try:
+            machine._restore(template, start + limits.wake)
+            machine._wake(start + limits.wake)
+            machine._log_in(template.identity)
+        except SnapshotFailure:
+            machine.close()
+            raise
+        except (GuestError, BootError, InfraError) as error:
+            machine.close()
+            msg = f"the clone did not come to life: {error.message}"
+            raise SnapshotFailure(msg, detail=error.detail) from None
+        except BaseException:
+            machine.close()
+            raise
+        machine.boot_seconds = time.monotonic() - start
+        return machine
+
+    def save(self, template: Snapshot) -> None:
+        """Keep this guest in ``template.directory``, where its ``memory`` has to be already, and end it.
+
+        Raises SnapshotFailure.
+        """
+        assert self._identity is not None  # noqa: S101
+        until = time.monotonic() + self.limits.wake
+        try:
+            self._wake(until)
+            if self._transport is not None:
+                ssh.hang_up(self._transport, self.limits.ssh)
+                self._transport = None
+            snapshot.save(self._qemu.qmp, self._watch, template.state, until, self.limits.qmp)
+        except GuestError as error:
+            msg = f"the template died: {error.message}"
+            raise SnapshotFailure(msg, detail=error.detail) from None
+        finally:
+            self.close()
+        shutil.copyfile(self._console.path, template.console)
+        template.keep(self._identity)
 
     @property
     def qemu_command(self) -> list[str]:
@@ -242,7 +234,8 @@ class Machine:
             self._transport, next(self._sessions), command, stdin, self._queue.put, self.limits.ssh
         )
         return Command(
-            self,
+            self._watch,
+            self.silence,
             session,
             self.limits.command if deadline is None else deadline,
             self.limits.no_output if no_output is None else no_output,
@@ -318,6 +311,24 @@ class Machine:
         words = "" if self._console.lines else "; not a line on its console"
         what = f"the kernel never reached user space within {self.limits.boot:g} s{words}"
         raise self._boot_error(what)
+
+    def _restore(self, template: Snapshot, until: float) -> None:
+        try:
+            self._qemu.qmp.connect(self.limits.qmp)
+            self.port = self._qemu.qmp.ssh_port(self.limits.qmp)
+        except QmpFailure as failure:
+            raise self._no_start(failure) from None
+        snapshot.restore(self._qemu.qmp, self._watch, template.state, until, self.limits.qmp)
+
+    def _wake(self, until: float) -> None:
+        """Give the guest time and randomness, by its console. Raises SnapshotFailure, GuestError."""
+        line, answer = snapshot.wake_line()
+        self._qemu.type(line)
+        while (event := self._watch.next(until)) is not None:
+            if isinstance(event, Marked) and event.line.endswith(answer):
+                return
+        msg = "nothing in the guest takes its clock and randomness from the console"
+        raise SnapshotFailure(msg)
 
     def _log_in(self, identity: SshIdentity) -> None:
         self._identity = identity

@@ -50,7 +50,13 @@ class QemuProcess:
             fd = qmp_end.fileno()
             self.command = list(command(qmp_fd=fd))
             try:
-                self._child = spawn(self.command, stdout=subprocess.PIPE, stderr=self._stderr, pass_fds=(fd,))
+                self._child = spawn(
+                    self.command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._stderr,
+                    pass_fds=(fd,),
+                )
             except BaseException:
                 qmp_socket.close()
                 self._stderr.close()
@@ -67,6 +73,11 @@ class QemuProcess:
         self._waiter = threading.Thread(target=self._wait, name=f"bpfroots-exit-{name}", daemon=True)
         self._reader.start()
         self._waiter.start()
+
+    def type(self, line: str) -> None:
+        """Write a line to the guest's console, as its keyboard. Lost where QEMU is gone."""
+        with contextlib.suppress(OSError):
+            os.write(self._child.stdin.fileno(), line.encode() + b"\n")
 
     def stopped(self) -> bool:
         """Is the process stopped by a signal (state T in proc(5))?"""
@@ -96,6 +107,7 @@ class QemuProcess:
         """Kill it and wait until nothing of it is left. Safe to call twice."""
         self._child.kill()
         self._waiter.join(2 * _DRAIN)
+        self._child.stdin.close()
         if not self._reader.is_alive():
             self._child.stdout.close()
         self._stderr.close()

@@ -77,16 +77,21 @@ class Qmp:
         return self._await(self._client.execute(command, arguments), timeout, command)
 
     def ssh_port(self, timeout: float) -> int:
-        """The host port that QEMU bound for the forward to the guest's port 22.
-
-        "info usernet" is the only place that has it (net/slirp.c; QEMU 7.2 has no QMP command).
-        """
-        text = self.execute("human-monitor-command", {"command-line": "info usernet"}, timeout=timeout)
-        match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\b", str(text))
+        """The host port that QEMU bound for the forward to the guest's port 22."""
+        text = self.usernet(timeout)
+        match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\b", text)
         if match is None:
             msg = f"no forwarded port in its answer to 'info usernet': {text!r}"
             raise QmpFailure(msg)
         return int(match.group(1))
+
+    def usernet(self, timeout: float) -> str:
+        """Forwards and connections of user-mode networking, as "info usernet" prints them.
+
+        The only place that has them (net/slirp.c; QEMU 7.2 has no QMP command).
+        """
+        words: dict[str, object] = {"command-line": "info usernet"}
+        return str(self.execute("human-monitor-command", words, timeout=timeout))
 
     def drain(self, timeout: float) -> None:
         """Wait until everything a QEMU that ended had sent is read, and let go of the socket."""

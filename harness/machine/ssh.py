@@ -74,6 +74,18 @@ def connect(port: int, identity: SshIdentity, timeout: float) -> paramiko.Transp
     return transport
 
 
+def hang_up(transport: paramiko.Transport, timeout: float) -> None:
+    """End a connection from the guest's side.
+
+    Whoever closes a TCP connection first remembers it for a while: QEMU's user-mode networking for 10 s,
+    during which no snapshot can be made.
+    """
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        transport.open_session(timeout=timeout).exec_command("kill $PPID")
+        transport.join(timeout)
+    transport.close()
+
+
 def _public_text(key: paramiko.PKey) -> str:
     return f"{key.get_name()} {key.get_base64()}"
 

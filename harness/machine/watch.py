@@ -43,6 +43,7 @@ class Watch:
         self._shutdown = ""
         self._lost = ""
         self._booting = True
+        self._stopping = False
         self._accepted = 0
         self.exit: int | None = None
         self.dead: GuestError | None = None
@@ -51,6 +52,10 @@ class Watch:
         """The boot is over: what the kernel complained of is no reason to give it up, what follows is."""
         self._accepted = len(self._console.splats())
         self._booting = False
+
+    def expect_stop(self) -> None:
+        """The machine is about to be stopped, for good, by us."""
+        self._stopping = True
 
     def next(self, until: float) -> Event | None:
         """The next event that is the caller's business, None at ``until``. Raises GuestError."""
@@ -68,6 +73,8 @@ class Watch:
                 case SplatSeen():
                     if not self._booting:
                         self._trouble(self._limits.splat_end)
+                case QmpEvent(name="MIGRATION"):
+                    return event
                 case QmpEvent():
                     self._qmp_event(event)
                 case SessionEnded(status=None, connected=False, why=why):
@@ -121,8 +128,8 @@ class Watch:
             self._trouble(self._limits.splat_end)
         elif event.name == "SHUTDOWN":
             self._shutdown = str(event.data.get("reason", ""))
-        elif event.name == "STOP" and not self._panicked:
-            # Nobody here stops a machine: QEMU does on an internal error of KVM.
+        elif event.name == "STOP" and not self._panicked and not self._stopping:
+            # We stop only what becomes a template: QEMU does on an internal error of KVM.
             raise self._final(GuestLost("QEMU stopped the machine by itself", detail=self._stderr()))
 
     def _trouble(self, grace: float) -> None:

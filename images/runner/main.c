@@ -43,6 +43,8 @@ int main(int argc, char **argv)
 	struct job job;
 	size_t i;
 
+	if (argc == 2 && !strcmp(argv[1], "awake"))
+		return awake();
 	if (argc != 2) {
 		fprintf(stderr, "usage: bpfroots-runner JOB.json\n");
 		return 2;

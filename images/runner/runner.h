@@ -87,6 +87,7 @@ void probe_mechanisms(struct probes *probes);
 
 /* features.c */
 void features_probe(void);
+int awake(void);
 
 /* symbols.c */
 void symbols_load(void);
