@@ -12,6 +12,9 @@ from harness.kernels import Kernel
 from harness.machine import Accel, Machine, Shape, Snapshot, SnapshotFailure, SshIdentity
 from harness.progress import Progress
 
+# What every runner would do first, done once: images/runner/main.c.
+_WARM_UP = "bpfroots-runner warm-up"
+
 
 class Guests:
     """Guests of a kit's kernels: clones of a template per kernel, shape and command line, which is booted
@@ -84,6 +87,8 @@ class Guests:
         def make(template: Snapshot) -> None:
             machine = self.cold(kernel, console_log, shape=shape, append=append, memory=template.memory)
             with machine:
+                # One that fails is no worse a template: loads in its clones take longer.
+                machine.output(_WARM_UP)
                 machine.save(template)
 
         template = self._templates.get(key, make)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InfraError, UserError
+from harness.kernels.facts import remember
 from harness.process import run, spawn, temporary_directory
 from harness.settings import cache_root
 
@@ -192,8 +194,13 @@ def _remember(store: Path, key: list[object], result: KvmProbe) -> None:
 
 def qemu_version() -> str:
     """First line of ``qemu-system-x86_64 --version``. Raises InfraError where it is missing."""
-    done = run([QEMU, "--version"], timeout=10)
-    return done.stdout.decode(errors="replace").partition("\n")[0]
+
+    def ask() -> str:
+        done = run([QEMU, "--version"], timeout=10)
+        return done.stdout.decode(errors="replace").partition("\n")[0]
+
+    found = shutil.which(QEMU)
+    return remember("version", Path(found), ask) if found else ask()
 
 
 def choose_accel(requested: str = "auto") -> Accel:

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness import process
 from harness.cache import Cache
 from harness.errors import InfraError, UserError
+from harness.kernels.facts import remember
 
 # Newest first: libbpf's __array() maps and cpu v3 need clang 12, .maps BTF of globals 13.
 _CLANGS = ("clang-19", "clang-20", "clang-18", "clang-17", "clang-16", "clang-15", "clang")
@@ -49,8 +50,13 @@ def find_clang() -> Path:
 
 @functools.cache
 def clang_version(clang: Path) -> str:
-    done = process.run([clang, "--version"], timeout=_TIMEOUT_S)
-    return done.stdout.decode(errors="replace").partition("\n")[0].strip()
+    """The first line of its --version."""
+
+    def ask() -> str:
+        done = process.run([clang, "--version"], timeout=_TIMEOUT_S)
+        return done.stdout.decode(errors="replace").partition("\n")[0].strip()
+
+    return remember("version", clang, ask)
 
 
 def toolchain(include: Path, vmlinux_h: Path, digest: str) -> Toolchain:

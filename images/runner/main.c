@@ -37,6 +37,17 @@ static bool refuse(const struct load *load, const struct probes *probes)
 	return true;
 }
 
+/* For a template: what the kernel does once, at its first load, and what is the same for every job. */
+static int warm_up(void)
+{
+	struct probes probes;
+
+	features_probe();
+	probe_mechanisms(&probes);
+	json_decref(probes.json);
+	return symbols_keep() ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct probes probes;
@@ -45,6 +56,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], "awake"))
 		return awake();
+	if (argc == 2 && !strcmp(argv[1], "warm-up"))
+		return warm_up();
 	if (argc != 2) {
 		fprintf(stderr, "usage: bpfroots-runner JOB.json\n");
 		return 2;

@@ -91,6 +91,7 @@ int awake(void);
 
 /* symbols.c */
 void symbols_load(void);
+int symbols_keep(void);
 const char *symbols_find(uint64_t addr);
 uint64_t symbols_call_base(void);
 void symbols_add(uint64_t addr, const char *name);

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Names of addresses: /proc/kallsyms, read once for all loads (it takes half a second in an emulated
- * guest), and the functions of the programs loaded since, which collect.c adds.
+ * Names of addresses: /proc/kallsyms, read once for all loads, and the functions of the programs loaded
+ * since, which collect.c adds. Reading it takes half a second in an emulated guest: a template does it
+ * once (symbols_keep), and its clones take what it found.
  */
 #include "runner.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* As true as the boot it is from, and gone with it. */
+#define KEPT "/run/bpfroots-symbols"
 
 struct symbol {
 	uint64_t addr;
@@ -17,6 +25,16 @@ struct symbol {
 struct table {
 	struct symbol *symbols;
 	size_t count, size;
+};
+
+/* The kept file: this, then @count of kept_symbol, then the names they lead to. */
+struct kept {
+	uint64_t call_base;
+	uint64_t count;
+	struct kept_symbol {
+		uint64_t addr;
+		uint64_t name;
+	} symbols[];
 };
 
 static struct table kernel, programs;
@@ -48,6 +66,60 @@ static int compare(const void *a, const void *b)
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
+/* Symbols from the kept file; false where there is none. */
+static bool load_kept(void)
+{
+	const struct kept *kept = MAP_FAILED;
+	int fd = open(KEPT, O_RDONLY);
+	const char *names;
+	struct stat st;
+	size_t i;
+
+	if (fd < 0)
+		return false;
+	if (!fstat(fd, &st))
+		kept = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (kept == MAP_FAILED)
+		return false;
+	kernel.symbols = calloc(kept->count, sizeof(*kernel.symbols));
+	if (!kernel.symbols)
+		return false;
+	names = (const char *)&kept->symbols[kept->count];
+	for (i = 0; i < kept->count; i++)
+		kernel.symbols[i] = (struct symbol){ kept->symbols[i].addr, names + kept->symbols[i].name };
+	kernel.count = kept->count;
+	call_base = kept->call_base;
+	return true;
+}
+
+int symbols_keep(void)
+{
+	struct kept head = {};
+	uint64_t name = 0;
+	FILE *file;
+	size_t i;
+
+	symbols_load();
+	file = fopen(KEPT ".tmp", "w");
+	if (!file || !kernel.count)
+		return -1;
+	head.call_base = call_base;
+	head.count = kernel.count;
+	fwrite(&head, sizeof(head), 1, file);
+	for (i = 0; i < kernel.count; i++) {
+		struct kept_symbol symbol = { kernel.symbols[i].addr, name };
+
+		fwrite(&symbol, sizeof(symbol), 1, file);
+		name += strlen(kernel.symbols[i].name) + 1;
+	}
+	for (i = 0; i < kernel.count; i++)
+		fwrite(kernel.symbols[i].name, strlen(kernel.symbols[i].name) + 1, 1, file);
+	if (fclose(file))
+		return -1;
+	return rename(KEPT ".tmp", KEPT);
+}
+
 void symbols_load(void)
 {
 	char line[1024], *name, *end;
@@ -57,6 +129,8 @@ void symbols_load(void)
 	if (loaded)
 		return;
 	loaded = true;
+	if (load_kept())
+		return;
 	file = fopen("/proc/kallsyms", "r");
 	if (!file) {
 		perror("/proc/kallsyms");
