@@ -60,6 +60,8 @@ class GuestError(BpfrootsError):
 
     exit_code = 1
     outcome = "infra_error"
+    #: The load that was running when the kernel complained, else the last one; "" where there was none.
+    during = ""
 
 
 class GuestCrash(GuestError):

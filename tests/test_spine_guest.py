@@ -168,10 +168,10 @@ def _is_our_qemu(path: Path) -> bool:
     return f"PPid:\t{os.getpid()}\n" in status and command.startswith("qemu")
 
 
-def test_a_killed_qemu_costs_one_cell_and_figures_repeat(
+def test_a_killed_qemu_costs_no_cell_and_figures_repeat(
     kit: Kit, engine: Engine, cells: dict[str, Cell]
 ) -> None:
-    """QEMU dies under the runner: its cell says so, every other comes back from a fresh guest, unchanged."""
+    """QEMU dies under the runner, once: no cell's fault. All come back from fresh guests, unchanged."""
     specs = case_cells([c for c in cases.all_cases() if c.family == "data"], ("duplicate", "tail_call"))
     specs += _specs("body/packet_parser-tc+xdp", ("duplicate",))
     found: list[Cell] = []
@@ -184,8 +184,7 @@ def test_a_killed_qemu_costs_one_cell_and_figures_repeat(
         "data/map-kprobe+tracepoint#duplicate"
     ) == 1
     assert sorted(f"{cell.case}#{cell.mechanism}" for cell in found) == sorted(spec.id for spec in specs)
-    lost = [cell for cell in found if cell.outcome != "pass"]
-    assert [cell.outcome for cell in lost] == ["infra_error"]
+    assert {cell.outcome for cell in found} == {"pass"}
     again = next(cell for cell in found if cell.case == "body/packet_parser-tc+xdp")
     assert _figures(again) == _figures(cells["body/packet_parser-tc+xdp#duplicate"])
     assert not _qemu_children()

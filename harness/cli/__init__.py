@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from harness import __version__
-from harness.cli import host, kernel, results, run, selftest
+from harness.cli import host, kernel, results, run, selftest, shell
 from harness.errors import BpfrootsError
 
 
@@ -28,6 +28,7 @@ for _command in (
     run.list_cases,
     run.run,
     run.load,
+    shell.shell,
     selftest.selftest,
     results.compare,
     results.write_report,

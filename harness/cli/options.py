@@ -25,6 +25,13 @@ KERNEL = click.option(
 MECHANISM = click.option(
     "--mechanism", "mechanisms", multiple=True, metavar="M", help="Repeatable; default: all."
 )
+JOBS = click.option(
+    "-j",
+    "guests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Guests at once; default: what the host carries.",
+)
 FULL = click.option("--full", is_flag=True, help="Every combination of testcases/matrix.toml: use -k.")
 
 

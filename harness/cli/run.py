@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from harness.cli.options import ACCEL, FULL, JSON, KERNEL, MECHANISM, print_comparison, print_json
+from harness.cli.options import ACCEL, FULL, JOBS, JSON, KERNEL, MECHANISM, print_comparison, print_json
+from harness.errors import UserError
 from harness.progress import Progress
 
 
@@ -46,37 +48,62 @@ def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
     default=None,
     help="Take cells from earlier runs where nothing has changed since; default: with --compare.",
 )
+@JOBS
+@click.option("--resume", metavar="RUN", help="Go on with a run that was broken off, as it was asked for.")
+@click.option("--keep-guest", is_flag=True, help="At the end, keep the guest for you to log in.")
 @ACCEL
 @JSON
-def run(
-    kernels: tuple[str, ...],
-    mechanisms: tuple[str, ...],
-    expression: str | None,
-    full: bool,
-    with_comparison: bool,
-    with_cost: bool | None,
-    with_reuse: bool | None,
-    accel: str,
-    as_json: bool,
-) -> None:
+def run(resume: str | None, guests: int | None, keep_guest: bool, as_json: bool, **chosen: Any) -> None:
     """Run cases; results go to a folder under results/."""
     from harness.jobs import run as job
     from harness.jobs.spec import case_cells
     from harness.programs import cases
 
-    specs = case_cells(cases.select(expression, full=full), cases.mechanisms(mechanisms))
-    label = "compare" if with_comparison else "run"
+    store = None
+    if resume:
+        store, chosen = _recorded(resume, chosen)
+    with_comparison, with_cost, with_reuse = (chosen[f"with_{n}"] for n in ("comparison", "cost", "reuse"))
     result = job.run(
-        kernels or ("baseline",),
-        specs,
-        accel=accel,
-        label=label,
+        chosen["kernels"] or ("baseline",),
+        case_cells(
+            cases.select(chosen["expression"], full=chosen["full"]), cases.mechanisms(chosen["mechanisms"])
+        ),
+        accel=chosen["accel"],
+        label="compare" if with_comparison else "run",
         command=["bpfroots", *sys.argv[1:]],
         progress=Progress(),
         with_cost=with_comparison if with_cost is None else with_cost,
         with_reuse=with_comparison if with_reuse is None else with_reuse,
+        guests=1 if keep_guest else guests,
+        keep=_keep if keep_guest else None,
+        resume=store,
     )
     _finish(result, as_json, with_comparison)
+
+
+def _recorded(name: str, chosen: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The folder of a run, and what it was asked for. Raises UserError where that was no `run`."""
+    from harness.results import store
+
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    if more := [key for key in chosen if context.get_parameter_source(key) is given]:
+        msg = f"--resume goes on as it was asked for; without {', '.join(more)}"
+        raise UserError(msg, hint=f"bpfroots run --resume {name}")
+    opened = store.RunStore.open(store.find_run(name))
+    words = opened.run.command[1:]
+    if words[:1] != ["run"]:
+        msg = f"{opened.run.run} is no run of cases, but: {' '.join(opened.run.command)}"
+        raise UserError(msg)
+    recorded = run.make_context("run", words[1:], resilient_parsing=True).params
+    return opened, {key: recorded[key] for key in chosen}
+
+
+def _keep(machine: Any) -> None:
+    """Leave a guest to whoever started this until they have seen enough."""
+    click.echo(f"guest     {shlex.join(machine.shell_command())}", err=True)
+    click.echo("          ends with Enter, or Ctrl-D", err=True)
+    sys.stdin.readline()
 
 
 @click.command()

@@ -6,19 +6,21 @@ outcome, and the rest go on in a fresh guest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.analysis import cell as analysis
-from harness.errors import GuestError, GuestLost, KernelError
-from harness.jobs import judge
+from harness.errors import GuestError, KernelError
+from harness.jobs import crew, judge, schedule, templates
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
+from harness.jobs.pool import Pool
 from harness.jobs.reuse import Reuse
-from harness.jobs.runner import RunnerDied, stream
 from harness.jobs.spec import CellSpec
+from harness.jobs.worker import Worker
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine
 from harness.programs import compile as compiling
@@ -26,22 +28,6 @@ from harness.programs import protocol
 from harness.results.model import Cell
 from harness.results.store import RunStore
 from harness.settings import jobs
-
-# A guest that dies before it starts a load says nothing about any cell: try again, but not for ever.
-_EMPTY_ATTEMPTS = 2
-
-
-@dataclass
-class _Batch:
-    """The state of one kernel's cells while guests come and go."""
-
-    kernel: Kernel
-    pending: dict[str, CellSpec]
-    objects: dict[str, Path]
-    references: dict[str, Cell] = field(default_factory=dict)
-    hello: protocol.Hello | None = None
-    current: CellSpec | None = None
-    empty: int = 0
 
 
 def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Path]:
@@ -59,102 +45,138 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Path]:
 
 
 class Engine:
-    """Guests of this process. A context manager: leaving it leaves nothing running."""
+    """Guests of this process. Every cell handed in comes back, whatever becomes of its guest."""
 
-    def __init__(self, kit: Kit, store: RunStore, accel: Accel, reuse: Reuse | None = None) -> None:
-        """``reuse``: take cells that are finished from there, and leave new ones there."""
+    def __init__(
+        self,
+        kit: Kit,
+        store: RunStore,
+        accel: Accel,
+        reuse: Reuse | None = None,
+        *,
+        guests: int | None = None,
+        keep: Callable[[Machine], None] | None = None,
+    ) -> None:
+        """``reuse``: take cells that are finished from there, and leave new ones there. ``guests`` at
+        once, by default what the host carries. ``keep`` gets the guest before its end, which waits for it.
+        """
         self._kit = kit
         self._reuse = reuse
         self._store = store
         self._accel = accel
+        self._wanted = guests
+        self._keep = keep
         self._guests = Guests(kit, accel)
         # What each case gave first, on the first kernel: kernels have to agree as well.
         self._references: dict[str, Cell] = {}
 
-    def submit(self, kernel: Kernel, specs: Sequence[CellSpec]) -> Iterator[Cell]:
-        """Run cells on a kernel, in order. Cells are in the run folder before they are yielded.
+    def submit(self, kernel: Kernel, specs: Sequence[CellSpec], known: Iterable[Cell] = ()) -> Iterator[Cell]:
+        """Run cells on a kernel; they come as they are finished, and are in the run folder before.
 
-        Closing the iterator ends its guest. Raises UserError for a program that does not
-        compile (before anything boots), BootError for a kernel that does not boot.
+        ``known`` are cells of the same cases that were finished before. Closing the iterator ends all
+        guests. Raises UserError for a program that does not compile (before anything boots), BootError for
+        a kernel that does not boot.
         """
         objects = compile_cells(self._kit, specs)
+        verdicts = _Verdicts(kernel, objects, self._store, self._reuse, self._references)
+        for cell in known:
+            verdicts.refer_to(cell)
         for spec in specs:
             if spec.skip:
-                yield self._keep(judge.blank(spec, kernel.name, "skip", spec.skip))
-        runnable = {spec.id: spec for spec in specs if not spec.skip}
-        batch = _Batch(kernel, runnable, objects)
-        for cell in self._reused(batch):
-            yield self._keep(cell)
-        while batch.pending:
-            with self._guests.boot(kernel, self._store.console(kernel.name)) as machine:
-                if kernel.has_btf is None:
-                    _require_btf(machine, kernel)
-                yield from self._drain(machine, batch)
+                yield verdicts.keep(judge.blank(spec, kernel.name, "skip", spec.skip))
+        pending = {spec.id: spec for spec in specs if not spec.skip}
+        for cell in verdicts.reused(pending):
+            yield verdicts.keep(cell)
+        if pending:
+            yield from self._run(kernel, list(pending.values()), verdicts)
 
-    def _drain(self, machine: Machine, batch: _Batch) -> Iterator[Cell]:
-        """Feed pending cells to one guest until none is left or the guest is no longer good."""
-        while batch.pending:
-            batch.current = None
+    def _run(self, kernel: Kernel, specs: list[CellSpec], verdicts: _Verdicts) -> Iterator[Cell]:
+        count = schedule.guests_at_once(templates.shape_of(kernel), self._wanted)
+        batches = schedule.batches(specs, count)
+        with contextlib.closing(Pool(lambda: self._boot(kernel))) as pool:
+            workers = [
+                Worker(pool, verdicts, verdicts.objects, self._accel.slowdown, self._keep)
+                for _ in range(min(count, len(batches)))
+            ]
+            yield from crew.spread(workers, batches)
+
+    def _boot(self, kernel: Kernel) -> Machine:
+        machine = self._guests.boot(kernel, self._store.console(kernel.name))
+        if kernel.has_btf is None:
             try:
-                yield from self._stream(machine, batch)
-            except GuestError as error:
-                yield from self._lose(batch, error)
-                if not isinstance(error, RunnerDied):
-                    return
+                _require_btf(machine, kernel)
+            except BaseException:
+                machine.close()
+                raise
+        return machine
 
-    def _stream(self, machine: Machine, batch: _Batch) -> Iterator[Cell]:
-        """One runner over all pending cells. Raises GuestError where it did not finish."""
-        loads = {spec.id: spec.load(self._accel.slowdown) for spec in batch.pending.values()}
-        files = {load.object: batch.objects[id_] for id_, load in loads.items()}
-        for line in stream(machine, list(loads.values()), files):
-            if isinstance(line, protocol.Hello):
-                batch.hello = line
-            elif isinstance(line, protocol.Start):
-                batch.current = batch.pending[line.id]
-            else:
-                yield self._loaded(batch, line)
-        if batch.pending:
-            msg = f"the runner finished without {len(batch.pending)} of its loads"
-            raise GuestLost(msg)
 
-    def _loaded(self, batch: _Batch, loaded: protocol.Loaded) -> Cell:
-        spec = batch.pending.pop(loaded.id)
-        batch.current = None
-        batch.empty = 0
-        if batch.hello is None:
-            msg = "the runner sent a load before its hello"
-            raise GuestLost(msg)
-        kernel = batch.kernel
-        reference = self._reference(batch, spec)
-        cell = judge.judge(spec, kernel.name, kernel.provides, batch.hello, loaded, reference)
-        self._save_artefacts(cell, loaded, spec.source)
-        self._refer_to(batch, spec, cell)
-        if self._reuse:
-            self._reuse.keep(kernel, spec, batch.objects[spec.id], self._store, cell)
-        return self._keep(cell)
+class _Verdicts:
+    """From what guests say to cells in the run folder; for one kernel. Safe between threads."""
 
-    def _reused(self, batch: _Batch) -> Iterator[Cell]:
+    def __init__(
+        self,
+        kernel: Kernel,
+        objects: dict[str, Path],
+        store: RunStore,
+        reuse: Reuse | None,
+        references: dict[str, Cell],
+    ) -> None:
+        self.objects = objects
+        self._kernel = kernel
+        self._store = store
+        self._reuse = reuse
+        self._first: dict[str, Cell] = {}
+        self._references = references
+        # The disassembler is one for all, and the interpreter runs one thread at a time anyway.
+        self._lock = threading.Lock()
+
+    def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> Cell:
+        """The cell of a load that came to its end, and its artefacts."""
+        with self._lock:
+            kernel = self._kernel
+            cell = judge.judge(spec, kernel.name, kernel.provides, hello, loaded, self._reference(spec.name))
+            self._save_artefacts(cell, loaded, spec.source)
+            self.refer_to(cell)
+            if self._reuse:
+                self._reuse.keep(kernel, spec, self.objects[spec.id], self._store, cell)
+            return self.keep(cell)
+
+    def lost(self, spec: CellSpec, error: GuestError, note: str) -> Cell:
+        """The cell a guest was lost in; ``note`` says what else is known."""
+        cell = judge.lost(spec, self._kernel.name, error)
+        if note:
+            cell.reason = f"{cell.reason}; {note}"
+        return self.keep(cell)
+
+    def reused(self, pending: dict[str, CellSpec]) -> Iterator[Cell]:
         """Cells that need not run. All of a case whose first cell has to run, its reference, run."""
         if self._reuse is None:
             return
         run: set[str] = set()
-        for spec in list(batch.pending.values()):
+        for spec in list(pending.values()):
             if spec.name in run:
                 continue
-            cell = self._reuse.find(batch.kernel, spec, batch.objects[spec.id], self._store)
-            if cell is None or judge.differs(spec, cell, self._reference(batch, spec)):
+            cell = self._reuse.find(self._kernel, spec, self.objects[spec.id], self._store)
+            if cell is None or judge.differs(spec, cell, self._reference(spec.name)):
                 run.add(spec.name)
                 continue
-            del batch.pending[spec.id]
-            self._refer_to(batch, spec, cell)
+            del pending[spec.id]
+            self.refer_to(cell)
             yield cell
 
-    def _reference(self, batch: _Batch, spec: CellSpec) -> Cell | None:
-        return batch.references.get(spec.name) or self._references.get(spec.name)
+    def keep(self, cell: Cell) -> Cell:
+        self._store.add(cell)
+        return cell
 
-    def _refer_to(self, batch: _Batch, spec: CellSpec, cell: Cell) -> None:
-        batch.references.setdefault(spec.name, cell)
-        self._references.setdefault(spec.name, cell)
+    def refer_to(self, cell: Cell) -> None:
+        """Later cells of its case are compared with the first that came to its end."""
+        if cell.verdict:
+            self._first.setdefault(cell.case, cell)
+            self._references.setdefault(cell.case, cell)
+
+    def _reference(self, case: str) -> Cell | None:
+        return self._first.get(case) or self._references.get(case)
 
     def _save_artefacts(self, cell: Cell, loaded: protocol.Loaded, source: str) -> None:
         if source:
@@ -162,21 +184,6 @@ class Engine:
         for program in loaded.programs:
             for name, data in analysis.artefacts(program, loaded).items():
                 self._store.artefact(cell, name, data)
-
-    def _lose(self, batch: _Batch, error: GuestError) -> Iterator[Cell]:
-        """Record what a lost guest or runner takes with it: the cell it was in, else (at last) all."""
-        guilty = [batch.current] if batch.current else []
-        if not guilty:
-            batch.empty += 1
-            if batch.empty >= _EMPTY_ATTEMPTS:
-                guilty = list(batch.pending.values())
-        for spec in guilty:
-            del batch.pending[spec.id]
-            yield self._keep(judge.lost(spec, batch.kernel.name, error))
-
-    def _keep(self, cell: Cell) -> Cell:
-        self._store.add(cell)
-        return cell
 
 
 def _require_btf(machine: Machine, kernel: Kernel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class Guests:
         self._accel = accel
         self._say = say or Progress().say
         self._templates = templates.Templates(self._say)
+        # The cache has a lock of its own, for others; waiting for ourselves is nothing to talk about.
+        self._making = threading.Lock()
         #: Why guests are booted one by one, once that is known.
         self.no_clones = ""
 
@@ -91,7 +94,8 @@ class Guests:
                 machine.output(_WARM_UP)
                 machine.save(template)
 
-        template = self._templates.get(key, make)
+        with self._making:
+            template = self._templates.get(key, make)
         try:
             return Machine.clone(
                 template,

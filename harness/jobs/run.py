@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness import report
-from harness.errors import BpfrootsError, KernelError
+from harness.errors import BpfrootsError, KernelError, UserError
 from harness.jobs import cost
 from harness.jobs.engine import Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.reuse import Reuse
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
-from harness.machine import Accel, choose_accel
+from harness.machine import Accel, Machine, choose_accel
 from harness.machine.accel import qemu_version
 from harness.progress import Progress, Task
 from harness.results.model import BAD, Cell, KernelInfo
@@ -83,9 +84,13 @@ def run(
     on_cell: Callable[[Cell], None] | None = None,
     with_cost: bool = False,
     with_reuse: bool = False,
+    guests: int | None = None,
+    keep: Callable[[Machine], None] | None = None,
+    resume: RunStore | None = None,
 ) -> Result:
     """Run every cell on every kernel and write the reports. ``with_cost``: then measure what is accepted.
-    ``with_reuse``: only what is not known from an earlier run.
+    ``with_reuse``: only what is not known from an earlier run. ``guests`` and ``keep``: see `Engine`.
+    ``resume``: a run that was broken off; cells it has are not run again.
 
     A kernel that does not boot ends up in ``Result.failed``; the others still run. What was finished
     is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
@@ -96,11 +101,11 @@ def run(
     objects = compile_cells(kit, specs)  # before a run folder is there to be left empty
     if accel == "auto" and chosen.reason:
         progress.say(f"guests    {chosen.reason}")
-    result = Result(open_store(kit, chosen, label, command))
+    result = Result(_reopen(resume, kit) if resume else open_store(kit, chosen, label, command))
     progress.say(f"results   {result.store.path}")
     try:
         reuse = Reuse(kit, chosen) if with_reuse else None
-        engine = Engine(kit, result.store, chosen, reuse)
+        engine = Engine(kit, result.store, chosen, reuse, guests=guests, keep=keep)
         for kernel in kit.kernels:
             title = f"guests    {kernel.name} ({kernel.release}, {chosen.name}): {len(specs)} cells"
             with progress.task(title, "cells") as task:
@@ -120,6 +125,19 @@ def run(
     return result
 
 
+def _reopen(store: RunStore, kit: Kit) -> RunStore:
+    """A run to go on with. Raises UserError where what it runs on is not what it was."""
+    now = [describe(kernel) for kernel in kit.kernels]
+    changed = [info.name for info in now if info not in store.run.kernels]
+    if kit.image.digest != store.run.image.get("digest"):
+        changed.append("the guest image")
+    if changed:
+        msg = f"{store.run.run}: {', '.join(changed)} has changed since"
+        raise UserError(msg, hint=shlex.join(store.run.command))
+    store.mend()
+    return store
+
+
 def _run_kernel(
     engine: Engine,
     kernel: Kernel,
@@ -128,10 +146,14 @@ def _run_kernel(
     task: Task,
     on_cell: Callable[[Cell], None] | None,
 ) -> None:
-    done = 0
-    task.update(0, len(specs))
+    known = [cell for cell in result.store.cells() if cell.kernel == kernel.name]
+    finished = {f"{cell.case}#{cell.mechanism}" for cell in known}
+    missing = [spec for spec in specs if spec.id not in finished]
+    result.cells += known
+    done = len(known)
+    task.update(done, len(specs))
     try:
-        for cell in engine.submit(kernel, specs):
+        for cell in engine.submit(kernel, missing, known):
             result.cells.append(cell)
             done += 1
             task.update(done, len(specs))
@@ -141,5 +163,5 @@ def _run_kernel(
         result.failed.append(error)
     counts = Counter(cell.outcome for cell in result.cells if cell.kernel == kernel.name)
     reused = sum(1 for cell in result.cells if cell.kernel == kernel.name and cell.reused)
-    known = f"; {reused} of them known" if reused else ""
-    task.summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + known
+    note = f"; {reused} of them known" if reused else ""
+    task.summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + note

@@ -16,7 +16,11 @@ _MAX_LINE = 1 << 16
 #: Past this the log file stops growing; looking for splats goes on.
 MAX_LOG = 1 << 28
 
+#: The runner puts this and a load's id into the kernel log before it touches the load.
+LOAD_MARK = "bpfroots: load "
+
 # Firmware and shells colour the console and move its cursor.
+_LOAD = LOAD_MARK.encode()
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[c78=>])")
 
 
@@ -35,6 +39,9 @@ class ConsoleLog:
         self._size = 0
         self._marks = [mark.encode() for mark in marks]
         self._scanner = Scanner(rules)
+        #: The id of the load that was begun last.
+        self.load = ""
+        self._loads: list[str] = []
         self._partial = b""
         self._tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
 
@@ -59,6 +66,10 @@ class ConsoleLog:
         lines = [*self._tail.copy(), *([self._partial[:_TAIL_WIDTH]] if self._partial else [])]
         return [line.decode(errors="replace") for line in lines[-count:]]
 
+    def splat_load(self, index: int) -> str:
+        """The load that was running when report ``index`` of `splats` began."""
+        return self._loads[index] if index < len(self._loads) else self.load
+
     def splats(self) -> list[Splat]:
         return self._scanner.splats()
 
@@ -71,7 +82,10 @@ class ConsoleLog:
             for mark in self._marks:
                 if mark in line:
                     found.append(line.decode(errors="replace"))
+            if _LOAD in line:
+                self.load = line.partition(_LOAD)[2].decode(errors="replace").strip()
             if self._scanner.feed(line.decode(errors="replace"), self.lines):
+                self._loads.append(self.load)
                 found.append("")
         self._tail.extend(line[:_TAIL_WIDTH] for line in lines[-_TAIL_LINES:])
         self._write(lines)

@@ -209,6 +209,11 @@ class Machine:
     def usable(self) -> bool:
         return not self._closed and self._watch.dead is None
 
+    def clean(self) -> bool:
+        """Has the kernel complained of nothing since the boot, of all it has printed until now?"""
+        self._qemu.catch_up()
+        return not self._watch.new_splats()
+
     def splats(self) -> list[Splat]:
         """Everything the kernel complained about, boot included."""
         return self._console.splats()
@@ -260,7 +265,20 @@ class Machine:
         assert self._identity is not None  # noqa: S101
         return self._watch.silence(what, self.port, self._identity)
 
-    def shell_command(self) -> list[str]:
+    def gdb_server(self) -> Path:
+        """The socket of a gdb server for the guest's CPUs, gone with this process. Raises InfraError."""
+        path = temporary_directory() / "gdb"
+        words: dict[str, object] = {"command-line": f"gdbserver unix:{path},server=on,wait=off"}
+        try:
+            said = self._qemu.qmp.execute("human-monitor-command", words, timeout=self.limits.qmp)
+        except QmpFailure as failure:
+            said = str(failure)
+        if not path.exists():
+            msg = f"QEMU starts no gdb server: {str(said).strip()}"
+            raise InfraError(msg)
+        return path
+
+    def shell_command(self, *, terminal: bool = False) -> list[str]:
         """The ssh command for a person; its key files live as long as this process."""
         assert self._identity is not None  # noqa: S101
         directory = temporary_directory()
@@ -270,7 +288,7 @@ class Machine:
         known.write_text(f"[127.0.0.1]:{self.port} {self._identity.host_key}\n")
         pinned = ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}")
         options = ("IdentitiesOnly=yes", *pinned, "LogLevel=ERROR")
-        words = ["ssh", "-F", "none", "-i", str(key), "-p", str(self.port)]
+        words = ["ssh", *(["-t"] if terminal else []), "-F", "none", "-i", str(key), "-p", str(self.port)]
         return [*words, *(w for o in options for w in ("-o", o)), f"{self._identity.user}@127.0.0.1"]
 
     def close(self) -> None:

@@ -164,6 +164,7 @@ class Watch:
         return GuestLost(f"QEMU ended with status {self.exit}", detail=self._stderr())
 
     def _final(self, error: GuestError) -> GuestError:
+        error.during = self._console.splat_load(self._accepted)
         self.dead = self.dead or error
         return error
 

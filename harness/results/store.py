@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -104,6 +105,13 @@ class RunStore:
             msg = f"{path}: disk full"
             raise InfraError(msg, hint="free some space; bpfroots run again")
 
+    def mend(self) -> None:
+        """Cut off what a kill left of a line: what is appended next begins one of its own."""
+        for name in ("cells.jsonl", "costs.jsonl"):
+            path = self.path / name
+            if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+                os.truncate(path, content.rfind(b"\n") + 1)
+
     def cells(self) -> list[Cell]:
         """All finished cells. A torn last line (killed while writing) is not a finished cell."""
         cells = self._read("cells.jsonl", Cell)
@@ -136,8 +144,16 @@ class RunStore:
     def console(self, kernel: str) -> Path:
         """A path for the next console log of this kernel: console/KERNEL-N.log."""
         directory = self.path / "console"
-        number = 1 + len(list(directory.glob(f"{kernel}-*.log")))
-        return directory / f"{kernel}-{number}.log"
+        for number in itertools.count(1 + len(list(directory.glob(f"{kernel}-*.log")))):
+            path = directory / f"{kernel}-{number}.log"
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                continue  # another thread's
+            except OSError as error:
+                raise _cannot_write(path, error) from None
+            return path
+        raise AssertionError
 
     def selftest(self, kernel: str, name: str) -> Path:
         """A path for what a selftest of the kernel tree leaves: selftests/KERNEL/NAME."""

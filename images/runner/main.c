@@ -48,6 +48,21 @@ static int warm_up(void)
 	return symbols_keep() ? 1 : 0;
 }
 
+/*
+ * Into the kernel log as well: whatever the kernel says next on its console, it says in this load. Opened
+ * each time, because a file of /dev/kmsg takes ten lines in five seconds (kernel/printk/printk.c).
+ */
+static void started(const struct load *load)
+{
+	FILE *log = fopen("/dev/kmsg", "w");
+
+	if (log) {
+		fprintf(log, "<1>bpfroots: load %.200s\n", load->id);
+		fclose(log);
+	}
+	emit(json_pack("{s:s, s:s}", "type", "start", "id", load->id));
+}
+
 int main(int argc, char **argv)
 {
 	struct probes probes;
@@ -73,7 +88,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < job.nr_loads; i++) {
 		const struct load *load = &job.loads[i];
 
-		emit(json_pack("{s:s, s:s}", "type", "start", "id", load->id));
+		started(load);
 		if (!refuse(load, &probes))
 			run_load(load);
 	}

@@ -1,0 +1,67 @@
+"""Guests whose runner does harm as soon as it begins a certain load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.jobs.engine import Engine
+from harness.jobs.spec import CellSpec
+from harness.kernels import Kernel
+from harness.machine import Machine
+from harness.programs.protocol import TestRun
+
+SOURCE = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+char LICENSE[] SEC("license") = "GPL";
+SEC("xdp") int fine(struct xdp_md *ctx) { return XDP_PASS; }
+"""
+#: Runs of the poisoned cell's program: some seconds, so that the harm is done in their midst.
+_REPEAT = 30_000_000
+
+# In place of the runner: passes its lines on and, at the start of the load, does the harm.
+_WRAPPER = """#!/bin/sh
+/usr/bin/real-runner "$@" | while read -r line; do
+\tprintf '%s\\n' "$line"
+\tcase "$line" in '{"type": "start", "id": "POISON'*|'{"type":"start","id":"POISON'*) HARM ;; esac
+done
+"""
+
+
+def cell(name: str, steps: list[TestRun] | None = None) -> CellSpec:
+    """A cell of a program that does nothing."""
+    return CellSpec(name, "duplicate", ["fine"], steps=list(steps or []), source=SOURCE)
+
+
+def poison(name: str = "poison/cell") -> CellSpec:
+    """A cell that takes long enough for the harm to come in its midst."""
+    return cell(name, [TestRun("fine", data="00" * 64, repeat=_REPEAT)])
+
+
+@dataclass(frozen=True)
+class Harm:
+    """``command`` is a line of the guest's shell."""
+
+    command: str
+    load: str = "poison/cell"
+
+    def plant(self, machine: Machine) -> Machine:
+        script = _WRAPPER.replace("POISON", self.load).replace("HARM", self.command)
+        done = machine.output(
+            "mv /usr/bin/bpfroots-runner /usr/bin/real-runner && cat > /usr/bin/bpfroots-runner"
+            " && chmod +x /usr/bin/bpfroots-runner",
+            stdin=script.encode(),
+        )
+        assert done.status == 0, done.stderr
+        return machine
+
+
+class FaultyEngine(Engine):
+    """All of whose guests have the harm planted; they are counted."""
+
+    harm: Harm
+    booted: int
+
+    def _boot(self, kernel: Kernel) -> Machine:
+        self.booted += 1
+        return self.harm.plant(super()._boot(kernel))

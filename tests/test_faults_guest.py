@@ -1,0 +1,175 @@
+"""Every way a guest goes wrong under a run: the outcome named in docs/faults.md, and not one cell lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.jobs.kit import Kit
+from harness.jobs.run import open_store
+from harness.machine import choose_accel
+from harness.results.model import Cell
+from harness.results.store import RunStore
+from tests.faulty import SOURCE, FaultyEngine, Harm, cell, poison
+
+pytestmark = pytest.mark.guest
+
+Engines = Callable[[Harm], FaultyEngine]
+
+
+@pytest.fixture
+def store(kit: Kit) -> Iterator[RunStore]:
+    store = open_store(kit, choose_accel("auto"), "fault", ["pytest"])
+    yield store
+    store.finish()
+
+
+@pytest.fixture
+def engines(kit: Kit, store: RunStore) -> Engines:
+    def make(harm: Harm) -> FaultyEngine:
+        engine = FaultyEngine(kit, store, choose_accel("auto"), guests=1)
+        engine.harm, engine.booted = harm, 0
+        return engine
+
+    return make
+
+
+def _run(engine: FaultyEngine, kit: Kit) -> dict[str, Cell]:
+    """Two cells, the poisoned one, two cells: each comes back once, and all others pass."""
+    names = ["before/1", "before/2", "poison/cell", "after/1", "after/2"]
+    specs = [poison(name) if name == "poison/cell" else cell(name) for name in names]
+    found = list(engine.submit(kit.kernels[0], specs))
+    assert sorted(c.case for c in found) == sorted(names)
+    cells = {c.case: c for c in found}
+    others = {name: (c.outcome, c.reason) for name, c in cells.items() if name != "poison/cell"}
+    assert set(others.values()) == {("pass", "")}, others
+    assert not _qemus()
+    return cells
+
+
+def _qemus() -> list[int]:
+    done = subprocess.run(["pgrep", "-P", str(os.getpid()), "qemu"], stdout=subprocess.PIPE, check=False)
+    return [int(pid) for pid in done.stdout.split()]
+
+
+_WARN = "<4>WARNING: CPU: 0 PID: 1 at kernel/bpf/core.c:12 bpf_check+0x1/0x2"
+_OOPS = "<1>BUG: kernel NULL pointer dereference, address: 0000000000000008"
+_STALL = "<3>rcu: INFO: rcu_sched self-detected stall on CPU"
+
+
+@dataclass(frozen=True)
+class _Fault:
+    name: str
+    command: str
+    outcome: str
+    words: str = ""
+
+
+_KERNEL_FAULTS = [
+    _Fault("panic", "echo c > /proc/sysrq-trigger", "guest_crash", "panic: sysrq triggered crash"),
+    _Fault("oops", f"echo '{_OOPS}' > /dev/kmsg", "guest_crash", "BUG: kernel NULL pointer dereference"),
+    _Fault("warn", f"echo '{_WARN}' > /dev/kmsg", "guest_crash", "WARNING in bpf_check at kernel/bpf/core.c"),
+    _Fault("rcu-stall", f"echo '{_STALL}' > /dev/kmsg", "guest_hang", "rcu_sched stall"),
+    _Fault("oom", "tail /dev/zero", "guest_crash", "Out of memory"),
+    _Fault("reset", "reboot -f", "guest_crash", "reset itself"),
+]
+
+
+@pytest.mark.parametrize("fault", _KERNEL_FAULTS, ids=lambda fault: fault.name)
+def test_the_guilty_cell_is_named_and_run_again_alone(engines: Engines, kit: Kit, fault: _Fault) -> None:
+    engine = engines(Harm(fault.command))
+    guilty = _run(engine, kit)["poison/cell"]
+    assert guilty.outcome == fault.outcome, guilty.reason
+    assert fault.words in guilty.reason
+    assert guilty.reason.endswith("again when run alone in a fresh guest")
+    assert engine.booted == 3  # the first, the one of its own, the one for the innocent
+
+
+def test_a_cell_that_does_it_only_after_others_is_still_reported(engines: Engines, kit: Kit) -> None:
+    """The kernel has done wrong, whoever made it: what ran before is said."""
+    command = "test -e /tmp/again && echo c > /proc/sysrq-trigger; touch /tmp/again"
+    wrapped = Harm(command, load="")  # at every load: from the second on
+    engine = engines(wrapped)
+    found = list(engine.submit(kit.kernels[0], [cell("quiet/1"), poison("poison/2"), cell("quiet/3")]))
+    cells = {c.case: c for c in found}
+    assert len(cells) == len(found) == 3
+    assert cells["poison/2"].outcome == "guest_crash"
+    assert (
+        "not when run alone in a fresh guest; before it ran 1 cells, last quiet/1#dup"
+        in cells["poison/2"].reason
+    )
+    assert cells["quiet/1"].outcome == cells["quiet/3"].outcome == "pass"
+
+
+def test_a_crash_after_the_last_cell_is_that_cells(engines: Engines, kit: Kit) -> None:
+    """Nothing follows that could notice: the end of the runner does."""
+    engine = engines(Harm(f"echo '{_WARN}' > /dev/kmsg", load="last/cell"))
+    found = list(engine.submit(kit.kernels[0], [cell("first/cell"), poison("last/cell")]))
+    assert [(c.case, c.outcome) for c in found] == [("first/cell", "pass"), ("last/cell", "guest_crash")]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("clock", "date -s 2040-01-01"),
+        ("flood", "yes 'nothing to see here, move along please' | head -c 5000000 > /dev/console"),
+    ],
+)
+def test_what_is_no_fault(engines: Engines, kit: Kit, name: str, command: str) -> None:
+    engine = engines(Harm(f"{command} > /dev/null" if name == "clock" else command))
+    assert _run(engine, kit)["poison/cell"].outcome == "pass"
+    assert engine.booted == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_qemu_that_goes_once_is_no_cells_fault(
+    kit: Kit, engines: Engines, store: RunStore, number: signal.Signals
+) -> None:
+    engine = engines(Harm("true"))
+    specs = [cell("before/1"), poison(), cell("after/1")]
+    for index, spec in enumerate(specs):
+        if number == signal.SIGSTOP:
+            import dataclasses
+
+            specs[index] = dataclasses.replace(spec)
+    found: list[Cell] = []
+    for finished in engine.submit(kit.kernels[0], specs):
+        found.append(finished)
+        if len(found) == 1:
+            for pid in _qemus():
+                os.kill(pid, number)
+    assert Counter(c.outcome for c in found) == {"pass": 3}, [c.reason for c in found]
+    assert engine.booted == 3
+    assert not _qemus()
+
+
+def test_a_log_of_16_mib_comes_whole(kit: Kit, store: RunStore, tmp_path: Path) -> None:
+    """A loop that the verifier unrolls, with everything it says about it."""
+    engine = FaultyEngine(kit, store, choose_accel("auto"), guests=1)
+    engine.harm, engine.booted = Harm("true"), 0
+    source = (
+        SOURCE
+        + """
+SEC("xdp") int long_log(struct xdp_md *ctx) {
+    volatile int sum = 0;
+    for (int i = 0; i < 60000; i++) sum += i;
+    return sum & 1;
+}
+"""
+    )
+    from harness.jobs.spec import CellSpec
+
+    (found,) = engine.submit(
+        kit.kernels[0], [CellSpec("log/long", "duplicate", ["fine", "long_log"], source=source)]
+    )
+    assert found.outcome == "pass", found.reason
+    log = store.path / found.artefacts["long_log.verifier.log"]
+    assert log.stat().st_size > 16 << 20
+    assert "processed" in log.read_text()[-400:]
