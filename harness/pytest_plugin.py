@@ -7,7 +7,7 @@ order; an item waits for its own cell, so -x stops the feed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--accel", default="auto", choices=["auto", "kvm", "tcg"], help="accelerator of the guests"
     )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """Guests are spread by the engine: xdist's processes would each run every cell."""
+    if config.getoption("--kernel") and getattr(config.option, "numprocesses", None):
+        config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
+        config.issue_config_time_warning(
+            pytest.PytestWarning("-n is not used with --kernel: guests are spread by bpfroots itself"), 2
+        )
+    return (yield)
 
 
 class _Feed:
@@ -168,7 +179,7 @@ def _wanted(item: pytest.Item) -> tuple[str, CellSpec] | None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What -k and --lf left is what runs; kernel after kernel, so that one guest lives at a time."""
+    """What -k and --lf left is what runs; kernel after kernel."""
     session.items.sort(key=lambda item: (_wanted(item) or ("",))[0])
     for item in session.items:
         if found := _wanted(item):

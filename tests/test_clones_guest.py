@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,3 +168,23 @@ def test_a_thing_that_is_no_part_of_it_makes_another_template(kit: Kit) -> None:
         templates.key(dataclasses.replace(kernel, key="another"), kit.image.digest, shape, accel, ()),
     }
     assert len(keys) == 6
+
+
+def test_no_room_for_a_template(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU dies of SIGBUS when the file its guest's memory is cannot grow; the guest is booted without."""
+    small = tmp_path / "cache"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "templates", str(small)]
+    if subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no right to mount a small disk")
+    try:
+        monkeypatch.setattr(templates, "cache_root", lambda: small)
+        said: list[str] = []
+        guests = Guests(kit, choose_accel("auto"), said.append)
+        with guests.boot(kit.kernels[0], tmp_path / "1.log") as booted:
+            assert booted.output("echo fine").stdout == b"fine\n"
+        assert "SIGBUS" in guests.no_clones
+        assert guests.no_clones in said[-1]
+        assert not list(small.glob("templates/.tmp/*"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -7,13 +7,14 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import pytest
 
+from harness.jobs.engine import Engine
 from harness.jobs.kit import Kit
 from harness.jobs.run import open_store
+from harness.jobs.spec import CellSpec
 from harness.machine import choose_accel
 from harness.results.model import Cell
 from harness.results.store import RunStore
@@ -34,7 +35,8 @@ def store(kit: Kit) -> Iterator[RunStore]:
 @pytest.fixture
 def engines(kit: Kit, store: RunStore) -> Engines:
     def make(harm: Harm) -> FaultyEngine:
-        engine = FaultyEngine(kit, store, choose_accel("auto"), guests=1)
+        # Shorter deadlines than an emulated guest's: what hangs here hangs for good.
+        engine = FaultyEngine(kit, store, replace(choose_accel("auto"), slowdown=0.5), guests=1)
         engine.harm, engine.booted = harm, 0
         return engine
 
@@ -94,9 +96,8 @@ def test_the_guilty_cell_is_named_and_run_again_alone(engines: Engines, kit: Kit
 
 def test_a_cell_that_does_it_only_after_others_is_still_reported(engines: Engines, kit: Kit) -> None:
     """The kernel has done wrong, whoever made it: what ran before is said."""
-    command = "test -e /tmp/again && echo c > /proc/sysrq-trigger; touch /tmp/again"
-    wrapped = Harm(command, load="")  # at every load: from the second on
-    engine = engines(wrapped)
+    harm = 'case "$line" in *poison*) test -e /tmp/before && echo c > /proc/sysrq-trigger ;; esac'
+    engine = engines(Harm(f"{harm}; touch /tmp/before", load=""))
     found = list(engine.submit(kit.kernels[0], [cell("quiet/1"), poison("poison/2"), cell("quiet/3")]))
     cells = {c.case: c for c in found}
     assert len(cells) == len(found) == 3
@@ -112,7 +113,9 @@ def test_a_crash_after_the_last_cell_is_that_cells(engines: Engines, kit: Kit) -
     """Nothing follows that could notice: the end of the runner does."""
     engine = engines(Harm(f"echo '{_WARN}' > /dev/kmsg", load="last/cell"))
     found = list(engine.submit(kit.kernels[0], [cell("first/cell"), poison("last/cell")]))
-    assert [(c.case, c.outcome) for c in found] == [("first/cell", "pass"), ("last/cell", "guest_crash")]
+    outcomes = {c.case: c.outcome for c in found}
+    assert len(found) == 2
+    assert outcomes == {"first/cell": "pass", "last/cell": "guest_crash"}
 
 
 @pytest.mark.parametrize(
@@ -133,14 +136,8 @@ def test_a_qemu_that_goes_once_is_no_cells_fault(
     kit: Kit, engines: Engines, store: RunStore, number: signal.Signals
 ) -> None:
     engine = engines(Harm("true"))
-    specs = [cell("before/1"), poison(), cell("after/1")]
-    for index, spec in enumerate(specs):
-        if number == signal.SIGSTOP:
-            import dataclasses
-
-            specs[index] = dataclasses.replace(spec)
     found: list[Cell] = []
-    for finished in engine.submit(kit.kernels[0], specs):
+    for finished in engine.submit(kit.kernels[0], [cell("before/1"), poison(), cell("after/1")]):
         found.append(finished)
         if len(found) == 1:
             for pid in _qemus():
@@ -150,26 +147,25 @@ def test_a_qemu_that_goes_once_is_no_cells_fault(
     assert not _qemus()
 
 
-def test_a_log_of_16_mib_comes_whole(kit: Kit, store: RunStore, tmp_path: Path) -> None:
-    """A loop that the verifier unrolls, with everything it says about it."""
-    engine = FaultyEngine(kit, store, choose_accel("auto"), guests=1)
-    engine.harm, engine.booted = Harm("true"), 0
-    source = (
-        SOURCE
-        + """
-SEC("xdp") int long_log(struct xdp_md *ctx) {
-    volatile int sum = 0;
-    for (int i = 0; i < 60000; i++) sum += i;
-    return sum & 1;
-}
-"""
-    )
-    from harness.jobs.spec import CellSpec
+def _large(kit: Kit, store: RunStore, body: str) -> Cell:
+    source = SOURCE.replace("return XDP_PASS;", body)
+    spec = CellSpec("large/cell", "duplicate", ["fine"], source=source)
+    (found,) = Engine(kit, store, choose_accel("auto")).submit(kit.kernels[0], [spec])
+    return found
 
-    (found,) = engine.submit(
-        kit.kernels[0], [CellSpec("log/long", "duplicate", ["fine", "long_log"], source=source)]
-    )
+
+def test_a_log_of_16_mib_comes_whole(kit: Kit, store: RunStore) -> None:
+    """A loop that the verifier goes through turn by turn, with everything it says about it."""
+    found = _large(kit, store, "volatile int sum = 0; for (int i = 0; i < 6000; i++) sum += i; return 2;")
     assert found.outcome == "pass", found.reason
-    log = store.path / found.artefacts["long_log.verifier.log"]
+    log = store.path / found.artefacts["fine.verifier.log"]
     assert log.stat().st_size > 16 << 20
     assert "processed" in log.read_text()[-400:]
+    assert not found.roots[0].verifier.truncated
+
+
+def test_an_object_of_a_million_instructions(kit: Kit, store: RunStore) -> None:
+    body = 'asm volatile(".rept 990000; r0 = 0; .endr" ::: "r0"); return XDP_PASS;'
+    found = _large(kit, store, body.replace("0; r0 = 0; .", "0\\n r0 = 0\\n ."))
+    assert found.outcome == "pass", found.reason
+    assert found.roots[0].verifier.processed_insns > 990_000

@@ -37,3 +37,11 @@ def test_an_unknown_kernel_is_a_usage_error() -> None:
     assert done.returncode == 4
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_processes_of_xdist_are_not_used() -> None:
+    """Each of them would run every cell; -k leaves none here, so that no guest is needed to see it."""
+    done = _pytest("--kernel=baseline", "-n", "2", "-k", "nothing-is-called-this")
+    assert done.returncode == 5, done.stdout
+    assert "guests are spread by bpfroots itself" in done.stdout
+    assert "workers" not in done.stdout

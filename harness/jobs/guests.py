@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import images, process
+from harness.errors import InfraError
 from harness.jobs import templates
 from harness.jobs.kit import Kit
 from harness.kernels import Kernel
@@ -88,7 +89,11 @@ class Guests:
         key = templates.key(kernel, self._kit.image.digest, shape, self._accel, words)
 
         def make(template: Snapshot) -> None:
-            machine = self.cold(kernel, console_log, shape=shape, append=append, memory=template.memory)
+            try:
+                machine = self.cold(kernel, console_log, shape=shape, append=append, memory=template.memory)
+            except InfraError as error:  # a full disk ends QEMU with SIGBUS, in the middle of the boot
+                msg = f"no template: {error.message}"
+                raise SnapshotFailure(msg, detail=error.detail) from None
             with machine:
                 # One that fails is no worse a template: loads in its clones take longer.
                 machine.output(_WARM_UP)

@@ -42,6 +42,7 @@ static void info_free(struct info *info)
 	btf__free(info->btf);
 }
 
+#define XLATED_MAX (4U << 20)
 #define ALLOC(info, array, count, size) ((info)->array = (uintptr_t)calloc((count) ?: 1, (size)))
 
 /* Sizes first, then the contents. */
@@ -53,14 +54,18 @@ static int info_read(int fd, struct info *info)
 	memset(info, 0, sizeof(*info));
 	if (bpf_prog_get_info_by_fd(fd, &sizes, &len))
 		return -1;
-	raw->xlated_prog_len = sizes.xlated_prog_len;
+	/*
+	 * The kernel copies the instructions with kmemdup() (kernel/bpf/syscall.c, bpf_insn_prepare_dump) and
+	 * warns when they take more than its allocator has in one piece. The length comes back all the same.
+	 */
+	raw->xlated_prog_len = sizes.xlated_prog_len > XLATED_MAX ? 0 : sizes.xlated_prog_len;
 	raw->jited_prog_len = sizes.jited_prog_len;
 	raw->nr_jited_ksyms = sizes.nr_jited_ksyms;
 	raw->nr_jited_func_lens = sizes.nr_jited_func_lens;
 	raw->nr_prog_tags = sizes.nr_prog_tags;
 	raw->nr_func_info = sizes.nr_func_info;
 	raw->func_info_rec_size = sizes.func_info_rec_size;
-	ALLOC(raw, xlated_prog_insns, sizes.xlated_prog_len, 1);
+	ALLOC(raw, xlated_prog_insns, raw->xlated_prog_len, 1);
 	ALLOC(raw, jited_prog_insns, sizes.jited_prog_len, 1);
 	ALLOC(raw, jited_ksyms, sizes.nr_jited_ksyms, sizeof(__u64));
 	ALLOC(raw, jited_func_lens, sizes.nr_jited_func_lens, sizeof(__u32));
@@ -189,6 +194,8 @@ static json_t *xlated_json(const struct info *info)
 		.func_info_rec_size = raw->func_info_rec_size,
 	};
 
+	if (raw->xlated_prog_len > XLATED_MAX)
+		return json_string("not read: the kernel dumps no more than 4 MiB of instructions\n");
 	return xlated_text(&xlated);
 }
 
