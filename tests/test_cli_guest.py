@@ -170,7 +170,7 @@ def _descendants(pid: int, name: str) -> list[int]:
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signals, code: int) -> None:
-    process, folder, qemus = _running(["-k", "body", "--mechanism", "duplicate", "--mechanism", "tail_call"])
+    process, folder, qemus = _running(["-k", "gen", "--mechanism", "duplicate"])
     assert qemus
     process.send_signal(how)
     _, stderr = process.communicate(timeout=60)
