@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.compare import changes, compare
+from harness.analysis.compare import Note, _refusals, changes, compare
 from harness.programs.protocol import Mechanism, Verdict
 from harness.results.model import Cell, Cost, Jit, JitImage, Outcome, Root, RunResult
 
@@ -164,3 +164,31 @@ def test_ids_in_messages_are_no_change() -> None:
     a = [make("a", "duplicate", verdict="reject", message="R1 map_value(id=3) no")]
     b = [make("a", "duplicate", verdict="reject", message="R1 map_value(id=9) no")]
     assert changes(a, b).changes == []
+
+
+def test_refusals_are_counted_by_reason() -> None:
+    notes = [
+        Note(
+            "a",
+            "patched",
+            "multi_root",
+            "insn 5: same insn cannot be used: ctx access, root#0 f() vs root#1 g()",
+        ),
+        Note(
+            "b",
+            "patched",
+            "multi_root",
+            "insn 77: same insn cannot be used: ctx access, root#1 g() vs root#2 h()",
+        ),
+        Note(
+            "b",
+            "other",
+            "multi_root",
+            "insn 77: same insn cannot be used: ctx access, root#1 g() vs root#2 h()",
+        ),
+        Note("c", "patched", "multi_root", "bpf_timer is not supported in a multi-root load"),
+    ]
+    assert [(reason.message, reason.cases, reason.first) for reason in _refusals(notes)] == [
+        ("same insn cannot be used: ctx access", 2, "a"),
+        ("bpf_timer is not supported in a multi-root load", 1, "c"),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -78,15 +79,27 @@ class Note(msgspec.Struct):
     expected: bool = True
 
 
+class Reason(msgspec.Struct):
+    """Why a mechanism refuses cases that `duplicate` accepts: a message without what is of one case."""
+
+    mechanism: Mechanism
+    message: str
+    cases: int
+    first: str
+
+
 class Summary(msgspec.Struct):
-    """``worse``: more than twice the baseline's verified insns. ``refused``: by a mechanism other than the
-    baseline, and accepted as `duplicate`. ``unexpected``: every cell that is not as expected."""
+    """``reused`` cells come from earlier runs. ``worse``: more than twice the baseline's verified insns.
+    ``refused``: by a mechanism other than the baseline, and accepted as `duplicate`. ``unexpected``: every
+    cell that is not as expected."""
 
     totals: list[Total] = []
     cases: int = 0
     cells: int = 0
+    reused: int = 0
     not_expressible: list[Note] = []
     refused: list[Note] = []
+    refused_by_reason: list[Reason] = []
     worse: list[Note] = []
     unexpected: list[Note] = []
     unsupported: list[Note] = []
@@ -199,6 +212,24 @@ def unexpected_reason(cell: Cell) -> str:
     return "results differ"
 
 
+# Of a message: where it is ("insn 22: "), which roots it names, and the numbers of the case.
+_WHERE = re.compile(r"^(insn \d+|root#\d+): ")
+_ROOTS = re.compile(r",? (?:for )?root#\d+\b.*$")
+
+
+def _refusals(notes: Iterable[Note]) -> list[Reason]:
+    """Notes by mechanism and message, the most frequent first."""
+    found: dict[tuple[Mechanism, str], dict[str, None]] = {}
+    for note in notes:
+        message = _ROOTS.sub("", _WHERE.sub("", normalise(note.reason)))
+        found.setdefault((note.mechanism, message), {})[note.case] = None
+    reasons = [
+        Reason(mechanism, message, len(cases), next(iter(cases)))
+        for (mechanism, message), cases in found.items()
+    ]
+    return sorted(reasons, key=lambda reason: (MECHANISMS.index(reason.mechanism), -reason.cases))
+
+
 def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) -> Summary:
     groups: dict[tuple[str, Mechanism], list[Row]] = {}
     for row in rows:
@@ -214,22 +245,25 @@ def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) ->
         for cell, row in zip(cells, rows, strict=True)
         if (ratio := row.ratios.get("processed_insns")) is not None and ratio > _WORSE
     ]
+    refused = [
+        _note(cell, refusal(cell))
+        for cell in cells
+        if cell.mechanism not in (baseline, "duplicate")
+        and cell.verdict == "reject"
+        and (cell.case, cell.kernel) in duplicates
+    ]
     return Summary(
         totals=[_total(*key, groups[key], groups.get((key[0], baseline), [])) for key in order],
         cases=len({cell.case for cell in cells}),
         cells=len(cells),
+        reused=sum(bool(cell.reused) for cell in cells),
         not_expressible=[
             _note(cell, cell.reason.removeprefix("not expressible as a tail call: "))
             for cell in cells
             if cell.mechanism == baseline and cell.outcome == "skip"
         ],
-        refused=[
-            _note(cell, refusal(cell))
-            for cell in cells
-            if cell.mechanism not in (baseline, "duplicate")
-            and cell.verdict == "reject"
-            and (cell.case, cell.kernel) in duplicates
-        ],
+        refused=refused,
+        refused_by_reason=_refusals(refused),
         worse=sorted(worse, key=lambda note: -(note.ratio or 0)),
         unexpected=[_note(cell, unexpected_reason(cell)) for cell in cells if cell.outcome in BAD],
         unsupported=[_note(cell) for cell in cells if cell.outcome == "unsupported"],

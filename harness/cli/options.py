@@ -48,10 +48,13 @@ def builtin(struct: Any) -> dict[str, Any]:
     return result
 
 
-def print_comparison(cells: Any) -> None:
+def print_comparison(cells: Any, *, everything: bool = False) -> None:
     from harness.analysis.compare import compare as comparison
     from harness.report import terminal
 
     compared, out = comparison(cells), terminal.console()
-    terminal.print_table(compared, out)
+    if len(compared.rows) <= terminal.MOST_ROWS or everything:
+        terminal.print_table(compared, out)
+    else:
+        out.print(f"\n  {len(compared.rows):,} cells, one by one: the report, or bpfroots compare --all")
     terminal.print_headline(compared, out)

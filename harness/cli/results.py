@@ -10,8 +10,9 @@ from harness.errors import UserError
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN [RUN]]")
+@click.option("--all", "everything", is_flag=True, help="Every cell, also where there are many.")
 @JSON
-def compare(runs: tuple[str, ...], as_json: bool) -> None:
+def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Everything against tail_call; with two runs, what changed between them."""
     from harness.analysis import compare as analysis
     from harness.report import terminal
@@ -28,7 +29,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(analysis.compare(opened[0].cells()))
     else:
-        print_comparison(opened[0].cells())
+        print_comparison(opened[0].cells(), everything=everything)
 
 
 @click.command("report")

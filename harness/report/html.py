@@ -12,7 +12,7 @@ from urllib.parse import quote
 import jinja2
 
 from harness.analysis.compare import Comparison, Row, compare
-from harness.report import case_page, junit, ktap, text, veristat
+from harness.report import case_page, junit, ktap, plots, text, veristat
 from harness.results.model import BAD, Cell, Run
 
 _TEMPLATES = "templates"
@@ -105,6 +105,7 @@ def _index(run: Run, cells: Sequence[Cell], comparison: Comparison, pages: dict[
         "index.html.j2",
         run=run,
         summary=comparison.summary,
+        plots=plots.plots(comparison),
         rows=[(row, _types(cell)) for row, cell in rows],
         pages=pages,
         outcomes=_outcomes(cells),

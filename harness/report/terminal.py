@@ -74,7 +74,7 @@ def _list(label: str, listed: Sequence[Note], style: str = "", *, mechanisms: bo
     cases = list(dict.fromkeys(note.case for note in listed))
     first = f"{cases[0]} ({listed[0].mechanism})" if mechanisms else cases[0]
     line.append(f"{text.plural(len(cases), 'case')}, e.g. {first}")
-    if listed[0].reason:
+    if listed[0].reason and len({note.reason for note in listed}) == 1:
         line.append(f" ({listed[0].reason})")
     return line
 
@@ -85,6 +85,11 @@ def notes(summary: Summary) -> list[Text]:
     for mechanism in dict.fromkeys(note.mechanism for note in summary.refused):
         refused = [note for note in summary.refused if note.mechanism == mechanism]
         lines.append(_list(f"refused by {mechanism}, accepted as duplicate", refused))
+        lines += [
+            Text(f"  {reason.cases:>3}  {reason.message}", "bright_black")
+            for reason in summary.refused_by_reason
+            if reason.mechanism == mechanism
+        ]
     worse = Text(f"worse than tail_call: {text.plural(len(summary.worse), 'cell')} (verified insns > 2x)")
     if summary.worse:
         first = summary.worse[0]
@@ -96,6 +101,9 @@ def notes(summary: Summary) -> list[Text]:
         lines.append(
             Text(f"unsupported: {count} ({mechanisms}: this kernel does not know it)", "bright_black")
         )
+    if summary.reused:
+        known = text.plural(summary.reused, "cell")
+        lines.append(Text(f"known from earlier runs, nothing changed since: {known} of {summary.cells:,}"))
     if not summary.unexpected:
         return [*lines, Text("not as expected: none")]
     lines.append(Text(f"not as expected: {text.plural(len(summary.unexpected), 'cell')}", style="bold red"))
@@ -105,6 +113,9 @@ def notes(summary: Summary) -> list[Text]:
         lines.append(Text(f"  and {len(summary.unexpected) - _SHOWN} more", style="red"))
     return lines
 
+
+#: Of more rows than this a person reads the totals; the report has them all.
+MOST_ROWS = 60
 
 # Left out in this order where a terminal is too narrow for all.
 _SPARE = ("total_states", "roots", "retpoline_calls", "direct_calls", "jit_images", "indirect_branches")
