@@ -57,6 +57,9 @@ NEEDS = (
     Need("libjansson-dev", f"{_LIB}/libjansson.a"),
     Need("busybox-static", "/bin/busybox"),
     Need("dropbear-bin", "dropbear"),
+    # The report is tested in a browser.
+    Need("chromium", "chromium"),
+    Need("chromium-driver", "chromedriver"),
 )
 
 _BASELINE = "baseline"

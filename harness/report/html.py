@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from harness.analysis.compare import Comparison, Row, compare
+from harness.analysis.compare import Comparison, Row, compare, refusal
 from harness.report import case_page, junit, ktap, plots, text, veristat
 from harness.results.model import BAD, Cell, Run
 
@@ -94,6 +94,12 @@ def _types(cell: Cell) -> str:
     return " + ".join(root.type for root in cell.roots)
 
 
+def _searched(cell: Cell) -> str:
+    """What a reader may look for beside what the row shows."""
+    message = refusal(cell) if cell.verdict == "reject" else ""
+    return " ".join(filter(None, (_types(cell), cell.reason, message)))
+
+
 def _index(run: Run, cells: Sequence[Cell], comparison: Comparison, pages: dict[str, str]) -> str:
     by_key = {(cell.case, cell.kernel, cell.mechanism): cell for cell in cells}
     rows: list[tuple[Row, Cell]] = [
@@ -106,13 +112,14 @@ def _index(run: Run, cells: Sequence[Cell], comparison: Comparison, pages: dict[
         run=run,
         summary=comparison.summary,
         plots=plots.plots(comparison),
-        rows=[(row, _types(cell)) for row, cell in rows],
+        rows=[(row, _types(cell), _searched(cell)) for row, cell in rows],
         pages=pages,
         outcomes=_outcomes(cells),
         columns=[name for name in text.COLUMNS if any(name in row.figures for row, _ in rows)],
         headline_columns=[name for name in text.HEADLINE if any(name in total.sums for total in totals)],
         kernels=list(dict.fromkeys(row.kernel for row, _ in rows)),
         mechanisms=list(dict.fromkeys(total.mechanism for total in totals)),
+        types=sorted({root.type for _, cell in rows for root in cell.roots}),
         verdicts=sorted({text.verdict(row.verdict, row.outcome) for row, _ in rows}),
         script=_asset("table.js"),
     )

@@ -9,7 +9,13 @@
     index,
     text: `${row.textContent} ${row.dataset.text}`.toLowerCase(),
   }));
+  // Laying out thousands of rows takes a second; a screen has place for fifty.
+  const step = 300;
   let sorted = "";
+  let most = step;
+
+  const more = document.getElementById("more");
+  const show = (count) => { most = count; filter(); };
 
   const filter = () => {
     const words = form.q.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -18,15 +24,18 @@
     let last = "";
     for (const { row, text } of rows) {
       const hit = exact.every((name) => row.dataset[name] === form[name].value) &&
+        (!form.type.value || row.dataset.types.split(" + ").includes(form.type.value)) &&
         words.every((word) => text.includes(word));
-      row.hidden = !hit;
-      if (!hit) continue;
-      shown += 1;
+      shown += hit;
+      row.hidden = !hit || shown > most;
+      if (row.hidden) continue;
       const name = row.cells[0].textContent;
       row.classList.toggle("first", name !== last);
       last = name;
     }
     document.getElementById("count").textContent = shown === rows.length ? "" : `${shown} of ${rows.length}`;
+    more.hidden = shown <= most;
+    more.querySelector("button").textContent = `${shown - most} more`;
   };
 
   const sort = () => {
@@ -72,7 +81,7 @@
   };
 
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", () => { filter(); save(); });
+  form.addEventListener("input", () => { show(step); save(); });
   heads.forEach((head) => head.querySelector("button").addEventListener("click", () => {
     const key = head.dataset.key;
     sorted = sorted === key ? `-${key}` : sorted === `-${key}` ? "" : key;
@@ -80,6 +89,14 @@
     filter();
     save();
   }));
+  more.querySelector("button").addEventListener("click", () => show(most + step));
+  new IntersectionObserver(([seen]) => { if (seen.isIntersecting) show(most + step); }).observe(more);
+  window.addEventListener("beforeprint", () => show(Infinity));
+  window.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target.closest("input, select")) return;
+    event.preventDefault();
+    form.q.focus();
+  });
   window.addEventListener("hashchange", load);
   load();
 })();
