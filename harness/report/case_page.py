@@ -12,13 +12,15 @@ from markupsafe import Markup
 from harness.analysis import verifier_log
 from harness.analysis.cell import image_key, readable_maps
 from harness.analysis.compare import Row
+from harness.analysis.diff import code_added, log_difference
 from harness.programs.protocol import MECHANISMS, Mechanism
-from harness.results.model import BAD, Cell, JitImage, Root
+from harness.results.model import BAD, Cell, JitImage, Root, RunResult
 
 # A page stays light: longer artefacts are shown in part and linked.
 _LOG_LINES = 400
 _CODE_LINES = 1500
 _MAP_ENTRIES = 64
+_DIFFERENCE_LINES = 300
 
 _HEADER = re.compile(r"^; (?P<symbol>\S+) addr=\S* bytes=(?P<bytes>\d+)")
 _INSN = re.compile(r"^\s*([0-9a-f]+):  (\S+)(?: (.*))?$")
@@ -36,6 +38,7 @@ class _File:
 # Escaped here and not in the template: a page has thousands of instructions.
 _PLAIN = Markup("<i>%s</i>%s %s")
 _MARKED = Markup('<span class="%s"><i>%s</i>%s %s</span>')
+_NEW = Markup("<ins>%s</ins>")
 _LINKED = Markup('<span class="call"><i>%s</i>%s <a href="#%s">%s</a></span>')
 
 
@@ -49,7 +52,10 @@ class _Image:
     digest: str = ""
     shared: list[str] = field(default_factory=list)
     equal: int = 1
+    plain: list[str] = field(default_factory=list)
     code: list[Markup] = field(default_factory=list)
+    #: Instructions that the same function has here, and not under `duplicate` on this kernel.
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class _Program:
     xlated: _File | None
     jit_path: str
     images: list[_Image]
+    #: Of its log to that under `duplicate` on this kernel, normalised.
+    log_difference: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ def context(
         _column(run_dir, cell, rows.get((cell.case, cell.kernel, cell.mechanism)), f"c{index}")
         for index, cell in enumerate(cells)
     ]
+    _mark_differences(columns)
     images = [image for column in columns for program in column.programs.values() for image in program.images]
     digests = [image.digest for image in images]
     for image in images:
@@ -105,6 +114,33 @@ def context(
         "up": up,
         "files_up": "../" + up,
     }
+
+
+def _mark_differences(columns: Sequence[_Column]) -> None:
+    """Hold each program against the one that is loaded alone, with a copy of its own of every function."""
+    copies = {column.cell.kernel: column for column in columns if column.cell.mechanism == "duplicate"}
+    for column in columns:
+        copy = copies.get(column.cell.kernel)
+        if copy is None or column is copy:
+            continue
+        for name, program in column.programs.items():
+            if reference := copy.programs.get(name):
+                _mark_program(reference, program)
+
+
+def _mark_program(reference: _Program, program: _Program) -> None:
+    if reference.log and program.log and not (reference.log.cut or program.log.cut):
+        program.log_difference.extend(
+            log_difference(reference.log.text, program.log.text)[:_DIFFERENCE_LINES]
+        )
+    known = {image.symbol: image for image in reference.images}
+    for image in program.images:
+        other = known.get(image.symbol)
+        if other is None or other.digest == image.digest:
+            continue
+        new = code_added(other.plain, image.plain)
+        image.more = len(new)
+        image.code = [_NEW % line if index in new else line for index, line in enumerate(image.code)]
 
 
 def _read(run_dir: Path, relative: str, *, lines: int, end: bool) -> _File | None:
@@ -180,6 +216,7 @@ def _images(
                 )
             )
         elif images and (insn := _INSN.match(line)):
+            images[-1].plain.append(f"{insn.group(2)} {insn.group(3) or ''}".rstrip())
             images[-1].code.append(_insn(insn, anchors))
     return images
 
@@ -217,10 +254,21 @@ def _maps(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
 
 
 def _runs(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
-    """Rows "root, input" → return value per cell."""
+    """Rows "root, input" → return value, and instructions per run where they were counted, per cell."""
     tables = [
-        {f"{root.name} · {run.input}": str(run.retval) for root in cell.roots for run in root.runs}
+        {
+            f"{root.name} · {run.input}{what}": shown
+            for root in cell.roots
+            for run in root.runs
+            for what, shown in _run(run)
+        }
         for cell in cells
     ]
     keys = list(dict.fromkeys(key for table in tables for key in table))
     return [(key, [table.get(key, "") for table in tables]) for key in keys]
+
+
+def _run(run: RunResult) -> list[tuple[str, str]]:
+    found = [("", run.retval), (", insns per run", run.insns_per_run)]
+    found.append((", insns per run without retpolines", run.insns_per_run_no_retpolines))
+    return [(what, f"{value:,g}" if what else str(value)) for what, value in found if value is not None]
