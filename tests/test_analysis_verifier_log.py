@@ -108,3 +108,24 @@ def test_any_text_is_read(text: str) -> None:
 def test_tail_is_the_last_lines(lines: list[str], count: int) -> None:
     text = "\n".join(lines).rstrip("\n")
     assert verifier_log.tail(text, count) == "\n".join(text.split("\n")[-count:] if count and text else [])
+
+
+def test_work_of_each_root_in_each_function() -> None:
+    log = (GOLDEN / "accept-two-roots.log").read_text()
+    assert [(w.root, w.function, w.insns) for w in verifier_log.work(log)] == [
+        ("on_kprobe", 0, 31),
+        ("on_kprobe", 1, 26),
+        ("on_cgroup_skb", 2, 17),
+        ("on_cgroup_skb", 1, 18),
+    ]
+
+
+@pytest.mark.parametrize("name", ["accept-calls", "accept-two-roots", "reject-different-pointers"])
+def test_work_adds_up_to_what_the_kernel_counted(name: str) -> None:
+    log = (GOLDEN / f"{name}.log").read_text()
+    assert sum(w.insns for w in verifier_log.work(log)) == EXPECTED[name]["processed_insns"]
+
+
+def test_no_work_is_told_from_a_log_without_its_beginning() -> None:
+    log = (GOLDEN / "accept-two-roots.log").read_text()
+    assert verifier_log.work(log[len(log) // 2 :]) == []

@@ -7,8 +7,11 @@ and kernel/bpf/btf.c of Linux 6.12.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator
+
+import msgspec
 
 from harness.results.model import VerifierStats
 
@@ -45,7 +48,7 @@ _NOISE = re.compile(
     | Live\ regs\ before\ insn
     | \(\d+\)\ (frame\ \d+|live\ stack)
     | SCC\ (enter|exit|backedge)
-    | Validating\ .*\ func\#\d+
+    | Validating\ (.*\ func|root)\#\d+
     | Func\#\d+\ .*\ is\ (safe|global\ and\ assumed\ valid)
     | marking\ pointer\ arg\d+\ as\ scalar
     | verification\ time
@@ -135,3 +138,42 @@ def normalise(log: str) -> str:
     for pattern, replacement in _VARIABLE:
         log = pattern.sub(replacement, log)
     return log
+
+
+class Work(msgspec.Struct, frozen=True):
+    """Instructions that the verifier has looked at in one function, while it went through one root.
+
+    ``root`` is empty for a program that is loaded alone, ``function`` the number N of "func#N".
+    """
+
+    root: str
+    function: int
+    insns: int
+
+
+_FUNCTION = re.compile(r"^func#(\d+) @(\d+)$")
+_ROOT = re.compile(r"^Validating root#\d+ (\S+)\(\) as program type \d+")
+# An instruction, or one at which a state was found that has been seen: do_check() counts both.
+_LOOKED_AT = re.compile(r"^(?:(\d+): \([0-9a-f]{2}\) |(?:from \d+ to )?(\d+): safe$)")
+
+
+def work(log: str) -> list[Work]:
+    """Where verification has spent its instructions, by root and function; the sum is processed_insns.
+
+    Empty unless every instruction is in the log (level 2), from its first line on.
+    """
+    starts: list[int] = []
+    found: dict[tuple[str, int], int] = {}
+    root = ""
+    for line in log.splitlines():
+        if match := _LOOKED_AT.match(line):
+            at = int(match[1] or match[2])
+            key = (root, max(0, bisect.bisect(starts, at) - 1))
+            found[key] = found.get(key, 0) + 1
+        elif match := _FUNCTION.match(line):
+            starts.append(int(match[2]))
+        elif match := _ROOT.match(line):
+            root = match[1]
+    if sum(found.values()) != parse(log).processed_insns:
+        return []
+    return [Work(root, function, insns) for (root, function), insns in found.items()]

@@ -68,6 +68,8 @@ class _Program:
     xlated: _File | None
     jit_path: str
     images: list[_Image]
+    #: Where the verifier has spent its instructions; empty where the log is shown in part.
+    work: list[verifier_log.Work] = field(default_factory=list)
     #: Of its log to that under `duplicate` on this kernel, normalised.
     log_difference: list[str] = field(default_factory=list)
 
@@ -184,10 +186,12 @@ def _program(
         return _read(run_dir, path, lines=lines, end=end) if path else None
 
     asm = read("jited.asm", _CODE_LINES)
+    log = read("verifier.log", _LOG_LINES, end=True)
     return _Program(
         root,
         target,
-        log=read("verifier.log", _LOG_LINES, end=True),
+        log=log,
+        work=verifier_log.work(log.text) if log and not log.cut else [],
         xlated=read("xlated.txt", _CODE_LINES),
         jit_path=asm.path if asm and asm.cut else "",
         images=_images(asm.text if asm else "", root.jit.images, callers, prefix),
