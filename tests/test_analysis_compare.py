@@ -192,3 +192,18 @@ def test_refusals_are_counted_by_reason() -> None:
         ("same insn cannot be used: ctx access", 2, "a"),
         ("bpf_timer is not supported in a multi-root load", 1, "c"),
     ]
+
+
+def test_totals_by_type_are_over_the_cases_that_have_it() -> None:
+    cells = [
+        make("a", "tail_call", Cost(jit_bytes=100)),
+        make("a", "duplicate", Cost(jit_bytes=50)),
+        make("b", "tail_call", Cost(jit_bytes=100)),
+        make("b", "duplicate", Cost(jit_bytes=80)),
+    ]
+    for cell in cells[2:]:
+        cell.roots = [Root("r", "xdp", "accept"), Root("s", "tc", "accept")]
+    by_type = {of_type.type: of_type.totals for of_type in compare(cells).summary.by_type}
+    assert [total.accepted for total in by_type["xdp"]] == [2, 2]
+    assert [total.accepted for total in by_type["tc"]] == [1, 1]
+    assert by_type["tc"][1].means["jit_bytes"] == pytest.approx(0.8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -29,6 +30,8 @@ FIGURES = (
     "insns_per_run",
 )
 _WORSE = 2.0
+
+_Groups: TypeAlias = "dict[tuple[str, Mechanism], list[Row]]"
 
 
 class Row(msgspec.Struct):
@@ -88,12 +91,20 @@ class Reason(msgspec.Struct):
     first: str
 
 
+class OfType(msgspec.Struct):
+    """The totals over the cases that have a root of this type; a case counts for each type it has."""
+
+    type: str
+    totals: list[Total]
+
+
 class Summary(msgspec.Struct):
     """``reused`` cells come from earlier runs. ``worse``: more than twice the baseline's verified insns.
     ``refused``: by a mechanism other than the baseline, and accepted as `duplicate`. ``unexpected``: every
     cell that is not as expected."""
 
     totals: list[Total] = []
+    by_type: list[OfType] = []
     cases: int = 0
     cells: int = 0
     reused: int = 0
@@ -212,6 +223,26 @@ def unexpected_reason(cell: Cell) -> str:
     return "results differ"
 
 
+def _by_type(cells: Sequence[Cell], groups: _Groups, baseline: Mechanism) -> list[OfType]:
+    cases: dict[str, set[str]] = {}
+    for cell in cells:
+        for root in cell.roots:
+            cases.setdefault(root.type, set()).add(cell.case)
+    return [OfType(type_, _totals(groups, baseline, cases[type_])) for type_ in sorted(cases)]
+
+
+def _totals(groups: _Groups, baseline: Mechanism, cases: set[str] | None = None) -> list[Total]:
+    """By kernel and mechanism, over all cases or only ``cases``."""
+    found = []
+    for kernel, mechanism in sorted(groups, key=lambda key: (key[0], MECHANISMS.index(key[1]))):
+        rows, bases = (
+            [row for row in groups.get((kernel, name), []) if cases is None or row.case in cases]
+            for name in (mechanism, baseline)
+        )
+        found.append(_total(kernel, mechanism, rows, bases))
+    return found
+
+
 # Of a message: where it is ("insn 22: "), which roots it names, and the numbers of the case.
 _WHERE = re.compile(r"^(insn \d+|root#\d+): ")
 _ROOTS = re.compile(r",? (?:for )?root#\d+\b.*$")
@@ -231,10 +262,9 @@ def _refusals(notes: Iterable[Note]) -> list[Reason]:
 
 
 def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) -> Summary:
-    groups: dict[tuple[str, Mechanism], list[Row]] = {}
+    groups: _Groups = {}
     for row in rows:
         groups.setdefault((row.kernel, row.mechanism), []).append(row)
-    order = sorted(groups, key=lambda key: (key[0], MECHANISMS.index(key[1])))
     duplicates = {
         (cell.case, cell.kernel)
         for cell in cells
@@ -253,7 +283,8 @@ def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) ->
         and (cell.case, cell.kernel) in duplicates
     ]
     return Summary(
-        totals=[_total(*key, groups[key], groups.get((key[0], baseline), [])) for key in order],
+        totals=_totals(groups, baseline),
+        by_type=_by_type(cells, groups, baseline),
         cases=len({cell.case for cell in cells}),
         cells=len(cells),
         reused=sum(bool(cell.reused) for cell in cells),
