@@ -120,6 +120,15 @@ def test_work_of_each_root_in_each_function() -> None:
     ]
 
 
+def test_a_global_function_is_verified_for_no_root() -> None:
+    log = (GOLDEN / "reject-two-roots-global.log").read_text()
+    assert [(w.root, w.function, w.insns) for w in verifier_log.work(log)] == [
+        ("on_kprobe", 0, 41),
+        ("", 1, 9),
+        ("on_xdp", 2, 12),
+    ]
+
+
 @pytest.mark.parametrize("name", ["accept-calls", "accept-two-roots", "reject-different-pointers"])
 def test_work_adds_up_to_what_the_kernel_counted(name: str) -> None:
     log = (GOLDEN / f"{name}.log").read_text()

@@ -143,7 +143,8 @@ def normalise(log: str) -> str:
 class Work(msgspec.Struct, frozen=True):
     """Instructions that the verifier has looked at in one function, while it went through one root.
 
-    ``root`` is empty for a program that is loaded alone, ``function`` the number N of "func#N".
+    ``root`` is empty for a program that is loaded alone, and for a global function, which is verified
+    for any caller. ``function`` is the number N of "func#N".
     """
 
     root: str
@@ -152,6 +153,7 @@ class Work(msgspec.Struct, frozen=True):
 
 
 _FUNCTION = re.compile(r"^func#(\d+) @(\d+)$")
+_GLOBAL = re.compile(r"^Validating \S+\(\) func#\d+\.\.\.$")
 _ROOT = re.compile(r"^Validating root#\d+ (\S+)\(\) as program type \d+")
 # An instruction, or one at which a state was found that has been seen: do_check() counts both.
 _LOOKED_AT = re.compile(r"^(?:(\d+): \([0-9a-f]{2}\) |(?:from \d+ to )?(\d+): safe$)")
@@ -174,6 +176,8 @@ def work(log: str) -> list[Work]:
             starts.append(int(match[2]))
         elif match := _ROOT.match(line):
             root = match[1]
+        elif _GLOBAL.match(line):
+            root = ""
     if sum(found.values()) != parse(log).processed_insns:
         return []
     return [Work(root, function, insns) for (root, function), insns in found.items()]
