@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.analysis.verifier_log import normalise
 
-# A jump within its image: where it leads shifts with every instruction before it.
-_LOCAL = re.compile(r"^(j\w+) (?:0x)?[0-9a-f]+$")
+# A jump or call within its image: where it leads shifts with every instruction before it.
+_LOCAL = re.compile(r"^((?:j\w+|call|loop\w*) )(0x[0-9a-f]+|\d+)$")
 
 
 def added(reference: Sequence[str], lines: Sequence[str]) -> set[int]:
     """Indices of ``lines`` that a shortest way from ``reference`` puts in, changed lines included."""
+    return set(range(len(lines))) - _matches(reference, lines).keys()
+
+
+def _matches(reference: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
+    """Index in ``lines`` → index of the line in ``reference`` that it stands for."""
+    # autojunk takes lines that occur often, as in every loop, for noise.
     matcher = difflib.SequenceMatcher(None, reference, lines, autojunk=False)
-    blocks = matcher.get_matching_blocks()
-    return set(range(len(lines))).difference(*(range(b.b, b.b + b.size) for b in blocks))
+    return {b.b + n: b.a + n for b in matcher.get_matching_blocks() for n in range(b.size)}
 
 
-def code_added(reference: Sequence[str], code: Sequence[str]) -> set[int]:
-    """As `added`, of normalised JIT code without offsets, "MNEMONIC OPERANDS": jumps within an image are
-    equal wherever they lead, as long as what they jump over is told by other lines."""
-    return added([_LOCAL.sub(r"\1", insn) for insn in reference], [_LOCAL.sub(r"\1", insn) for insn in code])
+def code_added(reference: Sequence[tuple[int, str]], code: Sequence[tuple[int, str]]) -> set[int]:
+    """As `added`, of normalised JIT code: (offset, "MNEMONIC OPERANDS").
+
+    A jump within its image is the same when it leads to the same instruction, however far that is.
+    """
+    left, right = ([_LOCAL.sub(r"\1", text) for _, text in insns] for insns in (reference, code))
+    matches = _matches(left, right)
+    places = _places(reference, sorted(matches.values())), _places(code, sorted(matches))
+    elsewhere = {
+        b for b, a in matches.items() if _target(reference[a][1], places[0]) != _target(code[b][1], places[1])
+    }
+    return set(range(len(code))) - matches.keys() | elsewhere
+
+
+def _places(code: Sequence[tuple[int, str]], matched: Sequence[int]) -> dict[int, int]:
+    """Offset → how many instructions that both have are before it: what only one has is no place."""
+    return {offset: bisect.bisect_left(matched, index) for index, (offset, _) in enumerate(code)}
+
+
+def _target(insn: str, places: Mapping[int, int]) -> tuple[bool, int] | None:
+    """The place that a jump within its image leads to; an offset where no instruction begins there."""
+    if not (match := _LOCAL.match(insn)):
+        return None
+    offset = int(match[2], 0)
+    return offset in places, places.get(offset, offset)
 
 
 def log_difference(reference: str, log: str, context: int = 2) -> list[str]:

@@ -52,10 +52,13 @@ class _Image:
     digest: str = ""
     shared: list[str] = field(default_factory=list)
     equal: int = 1
-    plain: list[str] = field(default_factory=list)
+    plain: list[tuple[int, str]] = field(default_factory=list)
     code: list[Markup] = field(default_factory=list)
-    #: Instructions that the same function has here, and not under `duplicate` on this kernel.
+    #: Instructions of the same function that are only here, and only under `duplicate` on this kernel.
     more: int = 0
+    fewer: int = 0
+    #: Neither, and yet the bytes differ: an instruction may be encoded in several ways.
+    otherwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,8 @@ def _mark_program(reference: _Program, program: _Program) -> None:
         if other is None or other.digest == image.digest:
             continue
         new = code_added(other.plain, image.plain)
-        image.more = len(new)
+        image.more, image.fewer = len(new), len(code_added(image.plain, other.plain))
+        image.otherwise = not image.more and not image.fewer
         image.code = [_NEW % line if index in new else line for index, line in enumerate(image.code)]
 
 
@@ -220,7 +224,8 @@ def _images(
                 )
             )
         elif images and (insn := _INSN.match(line)):
-            images[-1].plain.append(f"{insn.group(2)} {insn.group(3) or ''}".rstrip())
+            text = f"{insn.group(2)} {insn.group(3) or ''}".rstrip()
+            images[-1].plain.append((int(insn.group(1), 16), text))
             images[-1].code.append(_insn(insn, anchors))
     return images
 
