@@ -14,15 +14,32 @@ _LOCAL = re.compile(r"^((?:j\w+|call|loop\w*) )(0x[0-9a-f]+|\d+)$")
 
 
 def added(reference: Sequence[str], lines: Sequence[str]) -> set[int]:
-    """Indices of ``lines`` that a shortest way from ``reference`` puts in, changed lines included."""
+    """Indices of ``lines`` that a short way from ``reference`` puts in, changed lines included."""
     return set(range(len(lines))) - _matches(reference, lines).keys()
 
 
 def _matches(reference: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
     """Index in ``lines`` → index of the line in ``reference`` that it stands for."""
+    # difflib looks for long runs, not for the shortest way: what both begin and end with is no matter to it.
+    head, tail = _common(reference, lines), 0
+    if rest := min(len(reference), len(lines)) - head:
+        tail = _common(reference[::-1][:rest], lines[::-1][:rest])
+    a, b = reference[head : len(reference) - tail], lines[head : len(lines) - tail]
     # autojunk takes lines that occur often, as in every loop, for noise.
-    matcher = difflib.SequenceMatcher(None, reference, lines, autojunk=False)
-    return {b.b + n: b.a + n for b in matcher.get_matching_blocks() for n in range(b.size)}
+    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
+    blocks = [
+        (0, 0, head),
+        *((head + block.a, head + block.b, block.size) for block in matcher.get_matching_blocks()),
+        (len(reference) - tail, len(lines) - tail, tail),
+    ]
+    return {other + n: one + n for one, other, size in blocks for n in range(size)}
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    """How many lines both begin with."""
+    return next(
+        (n for n, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), min(len(a), len(b))
+    )
 
 
 def code_added(reference: Sequence[tuple[int, str]], code: Sequence[tuple[int, str]]) -> set[int]:
