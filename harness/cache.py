@@ -98,6 +98,20 @@ class Cache:
         with self._flock(_checked(key), fcntl.LOCK_EX):
             self._remove(key)
 
+    def used(self, key: str) -> None:
+        """Remember that the entry ``key`` was of use now; no file of it is written to."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.directory / _checked(key))
+
+    def by_use(self) -> list[tuple[str, float]]:
+        """Keys and when each was `used` (or made) last, in seconds since the epoch; the latest first."""
+        found = []
+        for path in self.directory.iterdir():
+            if not path.name.startswith("."):
+                with contextlib.suppress(FileNotFoundError):  # discarded by somebody else
+                    found.append((path.name, path.stat().st_mtime))
+        return sorted(found, key=lambda item: item[1], reverse=True)
+
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[Path]:
         """A kept directory, for one holder at a time: a build directory that is reused.

@@ -292,3 +292,15 @@ def test_no_room_for_the_cache(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InfraError, match="cannot be created"):
         Cache(tmp_path / "file", "kind")
+
+
+def test_entries_by_their_last_use(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, "kind", print)
+    for age, key in enumerate(("a", "b", "c")):
+        entry = cache.get(key, _write({}))
+        os.utime(entry, (1000 + age, 1000 + age))
+    assert cache.by_use() == [("c", 1002), ("b", 1001), ("a", 1000)]
+    cache.used("a")
+    cache.used("never")
+    assert [key for key, _ in cache.by_use()] == ["a", "c", "b"]
+    assert cache.peek("a") is not None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 import harness
-from harness.cache import Cache
+from harness.cache import Cache, sha256
 from harness.jobs.kit import Kit
 from harness.jobs.spec import CellSpec
 from harness.kernels import Kernel
@@ -51,7 +50,7 @@ class Reuse:
             target = store.path / relative
             target.parent.mkdir(parents=True, exist_ok=True)
             _link(entry / name, target)
-        os.utime(entry)
+        self._cells.used(entry.name)
         return cell
 
     def keep(self, kernel: Kernel, spec: CellSpec, object_: Path, store: RunStore, cell: Cell) -> None:
@@ -72,7 +71,7 @@ class Reuse:
         entry = self._costs.peek(self._key(kernel, spec, object_))
         if entry is None:
             return None
-        os.utime(entry)
+        self._costs.used(entry.name)
         return msgspec.json.decode((entry / _COSTS).read_bytes(), type=list[CostFigure])
 
     def keep_costs(self, kernel: Kernel, spec: CellSpec, object_: Path, figures: list[CostFigure]) -> None:
@@ -87,9 +86,9 @@ class Reuse:
         """Forget what nobody has used for a month."""
         before = time.time() - _KEPT_DAYS * 86400
         for cache in (self._cells, self._costs):
-            for entry in cache.directory.iterdir():
-                if not entry.name.startswith(".") and entry.stat().st_mtime < before:
-                    cache.discard(entry.name)
+            for key, used in cache.by_use():
+                if used < before:
+                    cache.discard(key)
 
     def _key(self, kernel: Kernel, spec: CellSpec, object_: Path) -> str:
         parts = (
@@ -114,9 +113,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-@functools.cache
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+_digest = functools.cache(sha256)
 
 
 @functools.cache

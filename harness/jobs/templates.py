@@ -18,8 +18,6 @@ from harness.settings import cache_root
 _FORMAT = 1
 #: A template is 100 MiB and more; the ones that were not used for longest go first.
 _KEPT = 12
-# The time of its last use, beside the entries: an entry itself is never written to.
-_USED = ".used"
 
 
 class Templates:
@@ -30,28 +28,23 @@ class Templates:
 
     def get(self, key: str, make: Callable[[Snapshot], None]) -> Snapshot:
         """The template ``key``, made by ``make(directory)`` where there is none. Raises what that raises."""
+        made = False
 
         def populate(out: Path) -> None:
+            nonlocal made
             make(Snapshot(out))
+            made = True
 
-        fresh = self._cache.peek(key) is None
         entry = self._cache.get(key, populate)
-        used = self._cache.directory / _USED
-        used.mkdir(exist_ok=True)
-        (used / key).touch()
-        if fresh:
-            self._forget_old(used)
+        self._cache.used(key)
+        if made:
+            for old, _ in self._cache.by_use()[_KEPT:]:
+                self._cache.discard(old)
         return Snapshot(entry)
 
     def discard(self, key: str) -> None:
         """Forget one that no clone comes of."""
         self._cache.discard(key)
-
-    def _forget_old(self, used: Path) -> None:
-        by_age = sorted(used.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in by_age[_KEPT:]:
-            self._cache.discard(path.name)
-            path.unlink(missing_ok=True)
 
 
 def shape_of(kernel: Kernel) -> Shape:
