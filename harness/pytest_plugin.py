@@ -82,13 +82,15 @@ class _Feed:
         return self._done[kernel, spec.id]
 
     def _advance(self, kernel: str) -> None:
+        from harness.jobs.spec import cell_id
+
         try:
             stream = self._streams.get(kernel) or self._start(kernel)
             cell = next(stream)
         except BpfrootsError as error:
             self._broken[kernel] = error
             raise
-        self._done[kernel, f"{cell.case}#{cell.mechanism}"] = cell
+        self._done[kernel, cell_id(cell.case, cell.mechanism)] = cell
 
     def _start(self, kernel: str) -> Iterator[Cell]:
         from harness.jobs.engine import Engine

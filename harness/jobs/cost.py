@@ -16,7 +16,7 @@ from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.reuse import Reuse
 from harness.jobs.runner import RunnerDied, stream
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import CellSpec, cell_id
 from harness.kernels import Kernel
 from harness.machine import Shape, choose_accel
 from harness.programs import compile as compiling
@@ -67,7 +67,7 @@ def measure(
     new: dict[str, list[CostFigure]] = {}
     for retpolines in _MITIGATIONS:
         for figure in _measure(guests, kit, store, kernel, wanted, objects, retpolines, task):
-            new.setdefault(f"{figure.case}#{figure.mechanism}", []).append(figure)
+            new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
     for spec in wanted:
         figures = new.get(spec.id, [])
         if reuse and {figure.retpolines for figure in figures} == set(_MITIGATIONS):

@@ -14,7 +14,7 @@ from harness.jobs import cost
 from harness.jobs.engine import Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.reuse import Reuse
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import CellSpec, cell_id
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine, choose_accel
 from harness.machine.accel import qemu_version
@@ -101,7 +101,11 @@ def run(
     objects = compile_cells(kit, specs)  # before a run folder is there to be left empty
     if accel == "auto" and chosen.reason:
         progress.say(f"guests    {chosen.reason}")
-    result = Result(_reopen(resume, kit) if resume else open_store(kit, chosen, label, command))
+    if resume:
+        _reopen(resume, kit)
+        result = Result(resume, resume.cells())
+    else:
+        result = Result(open_store(kit, chosen, label, command))
     progress.say(f"results   {result.store.path}")
     try:
         reuse = Reuse(kit, chosen) if with_reuse else None
@@ -125,8 +129,8 @@ def run(
     return result
 
 
-def _reopen(store: RunStore, kit: Kit) -> RunStore:
-    """A run to go on with. Raises UserError where what it runs on is not what it was."""
+def _reopen(store: RunStore, kit: Kit) -> None:
+    """Make a run ready to go on. Raises UserError where what it runs on is not what it was."""
     now = [describe(kernel) for kernel in kit.kernels]
     changed = [info.name for info in now if info not in store.run.kernels]
     if kit.image.digest != store.run.image.get("digest"):
@@ -135,7 +139,6 @@ def _reopen(store: RunStore, kit: Kit) -> RunStore:
         msg = f"{store.run.run}: {', '.join(changed)} has changed since"
         raise UserError(msg, hint=shlex.join(store.run.command))
     store.mend()
-    return store
 
 
 def _run_kernel(
@@ -146,10 +149,9 @@ def _run_kernel(
     task: Task,
     on_cell: Callable[[Cell], None] | None,
 ) -> None:
-    known = [cell for cell in result.store.cells() if cell.kernel == kernel.name]
-    finished = {f"{cell.case}#{cell.mechanism}" for cell in known}
+    known = [cell for cell in result.cells if cell.kernel == kernel.name]
+    finished = {cell_id(cell.case, cell.mechanism) for cell in known}
     missing = [spec for spec in specs if spec.id not in finished]
-    result.cells += known
     done = len(known)
     task.update(done, len(specs))
     try:

@@ -14,6 +14,11 @@ from harness.programs.packets import PACKETS
 from harness.programs.protocol import Load, Mechanism, Step, TestRun
 
 
+def cell_id(case: str, mechanism: str) -> str:
+    """Unique within a kernel; names the load in the runner's protocol."""
+    return f"{case}#{mechanism}"
+
+
 @dataclass(frozen=True)
 class CellSpec:
     """One case under one mechanism, on whichever kernel it is submitted for.
@@ -37,8 +42,7 @@ class CellSpec:
 
     @property
     def id(self) -> str:
-        """Unique within a kernel; names the load in the runner's protocol."""
-        return f"{self.name}#{self.mechanism}"
+        return cell_id(self.name, self.mechanism)
 
     @property
     def inputs(self) -> dict[int, str]:
