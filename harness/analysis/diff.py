@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import difflib
+import functools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -69,9 +70,13 @@ def _target(insn: str, places: Mapping[int, int]) -> tuple[bool, int] | None:
     return offset in places, places.get(offset, offset)
 
 
+# One log is held against those of all mechanisms, and the roots of a load have one log.
+@functools.lru_cache(maxsize=64)
+def _normal_lines(log: str) -> tuple[str, ...]:
+    return tuple(normalise(log).splitlines())
+
+
 def log_difference(reference: str, log: str, context: int = 2) -> list[str]:
     """Normalised unified difference of two verifier logs, without file heads; empty where there is none."""
-    lines = difflib.unified_diff(
-        normalise(reference).splitlines(), normalise(log).splitlines(), n=context, lineterm=""
-    )
+    lines = difflib.unified_diff(_normal_lines(reference), _normal_lines(log), n=context, lineterm="")
     return [line for line in lines if not line.startswith(("---", "+++"))]

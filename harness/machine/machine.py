@@ -309,12 +309,16 @@ class Machine:
     ) -> None:
         self.close()
 
-    def _await_ready(self, ready_mark: str, until: float) -> None:
+    def _connect(self) -> None:
+        """QEMU's greeting, and the port that it has bound. Raises InfraError."""
         try:
             self._qemu.qmp.connect(self.limits.qmp)
             self.port = self._qemu.qmp.ssh_port(self.limits.qmp)
         except QmpFailure as failure:
             raise self._no_start(failure) from None
+
+    def _await_ready(self, ready_mark: str, until: float) -> None:
+        self._connect()
         try:
             while (event := self._watch.next(until)) is not None:
                 match event:
@@ -331,11 +335,7 @@ class Machine:
         raise self._boot_error(what)
 
     def _restore(self, template: Snapshot, until: float) -> None:
-        try:
-            self._qemu.qmp.connect(self.limits.qmp)
-            self.port = self._qemu.qmp.ssh_port(self.limits.qmp)
-        except QmpFailure as failure:
-            raise self._no_start(failure) from None
+        self._connect()
         snapshot.restore(self._qemu.qmp, self._watch, template.state, until, self.limits.qmp)
 
     def _wake(self, until: float) -> None:

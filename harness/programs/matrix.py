@@ -146,7 +146,7 @@ def _pairs_of(row: Mapping[str, Any]) -> list[tuple[str, Any, str, Any]]:
 
 def _possible(matrix: _Matrix, row: Mapping[str, Any]) -> bool:
     """Whether a row can become a case, by what is known of it: the sooner a dead end is seen the better."""
-    needs = {matrix.needs[row[key]] for key in ("body", "ctx") if row.get(key) in matrix.needs}
+    needs = _needs(matrix, row)
     if "first" in row and not needs <= KINDS[row["first"]].can:
         return False
     if row.get("others") in matrix.others and row.get("roots", 1) > 1:
@@ -157,8 +157,13 @@ def _possible(matrix: _Matrix, row: Mapping[str, Any]) -> bool:
     return row.get("body") != "packet" or row.get("args") != "mem"
 
 
+def _needs(matrix: _Matrix, row: Mapping[str, Any]) -> set[str]:
+    """What every kind of root must be able to do, by what is known of the row."""
+    return {matrix.needs[row[key]] for key in ("body", "ctx") if row.get(key) in matrix.needs}
+
+
 def _combination(matrix: _Matrix, row: Mapping[str, Any]) -> Combination:
-    needs = {matrix.needs[row[key]] for key in ("body", "ctx") if row[key] in matrix.needs}
+    needs = _needs(matrix, row)
     able = [kind for kind in _kinds(matrix, row) if needs <= KINDS[kind].can]
     kinds = tuple(able[: row["roots"]])
     return Combination(row["body"], kinds, row["depth"], row["ctx"], row["args"], row["returns"])

@@ -32,28 +32,17 @@ static bool is_cgroup_type(enum bpf_prog_type type)
 	}
 }
 
-static struct bpf_link *attach_cgroup(const struct bpf_program *prog)
+typedef struct bpf_link *(*attach_fn)(const struct bpf_program *prog, int fd);
+
+/* To what @fd is; takes it over. NULL with errno set, also where @fd could not be opened. */
+static struct bpf_link *attach_to_fd(const struct bpf_program *prog, attach_fn attach_to, int fd)
 {
 	struct bpf_link *link;
-	int fd = cgroup_open(), err;
+	int err;
 
 	if (fd < 0)
 		return NULL;
-	link = bpf_program__attach_cgroup(prog, fd);
-	err = errno;
-	close(fd);
-	errno = err;
-	return link;
-}
-
-static struct bpf_link *attach_netns(const struct bpf_program *prog)
-{
-	struct bpf_link *link;
-	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), err;
-
-	if (fd < 0)
-		return NULL;
-	link = bpf_program__attach_netns(prog, fd);
+	link = attach_to(prog, fd);
 	err = errno;
 	close(fd);
 	errno = err;
@@ -108,11 +97,12 @@ int attach(const struct bpf_program *prog, const char *target, struct attachment
 	if (type == BPF_PROG_TYPE_XDP || type == BPF_PROG_TYPE_SCHED_CLS)
 		attachment->fd = attach_device(prog, target);
 	else if (is_cgroup_type(type))
-		attachment->link = attach_cgroup(prog);
+		attachment->link = attach_to_fd(prog, bpf_program__attach_cgroup, cgroup_open());
 	else if (type == BPF_PROG_TYPE_SOCKET_FILTER)
 		attachment->fd = socket_attach(prog);
 	else if (type == BPF_PROG_TYPE_SK_LOOKUP)
-		attachment->link = attach_netns(prog);
+		attachment->link = attach_to_fd(prog, bpf_program__attach_netns,
+						open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
 	else if (type == BPF_PROG_TYPE_PERF_EVENT)
 		attachment->link = attach_perf_event(prog);
 	else
