@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.compare import Note, _refusals, changes, compare
+from harness.analysis.compare import Note, _reasons, changes, compare
 from harness.programs.protocol import Mechanism, Verdict
 from harness.results.model import Cell, Cost, Jit, JitImage, Outcome, Root, RunResult
 
@@ -166,7 +166,7 @@ def test_ids_in_messages_are_no_change() -> None:
     assert changes(a, b).changes == []
 
 
-def test_refusals_are_counted_by_reason() -> None:
+def test_reasons_are_counted_by_reason() -> None:
     notes = [
         Note(
             "a",
@@ -188,7 +188,7 @@ def test_refusals_are_counted_by_reason() -> None:
         ),
         Note("c", "patched", "multi_root", "bpf_timer is not supported in a multi-root load"),
     ]
-    assert [(reason.message, reason.cases, reason.first) for reason in _refusals(notes)] == [
+    assert [(reason.message, reason.cases, reason.first) for reason in _reasons(notes)] == [
         ("same insn cannot be used: ctx access", 2, "a"),
         ("bpf_timer is not supported in a multi-root load", 1, "c"),
     ]

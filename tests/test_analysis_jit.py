@@ -186,3 +186,22 @@ def test_any_bytes_are_disassembled_whole(code: bytes) -> None:
     result = analyse(code)
     assert result.image.bytes == len(code)
     assert analyse(code) == result
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        ("calls", [(20, 7), (12, 6)]),
+        ("tail_constant", [(27, 7)]),
+        ("tail_variable", [(27, 7)]),
+    ],
+)
+def test_prologue_and_epilogue_of_real_code(name: str, frames: list[tuple[int, int]]) -> None:
+    images, symbols = load(name)
+    found = [jit.analyse(image, symbols).image for image in images]
+    assert [(image.prologue, image.epilogue) for image in found] == frames
+
+
+def test_code_without_a_frame_has_neither() -> None:
+    image = analyse(bytes.fromhex("31c0c3")).image  # xor eax, eax; ret
+    assert (image.prologue, image.epilogue) == (0, 0)

@@ -173,6 +173,53 @@ def test_follow_a_case(browser: webdriver.Chrome, index: str) -> None:
     assert _complaints(browser) == []
 
 
+@pytest.fixture(scope="module")
+def case_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a case's page: a program whose shared body keeps one instruction more."""
+    run_dir = tmp_path_factory.mktemp("case")
+    run = Run(1, "2026-11-25T06-00-00Z-compare", ["bpfroots"], "2026-11-25T06:00:00Z")
+    cells = []
+    for mechanism, kept in (("duplicate", ""), ("multi_root", "   15:  nop\n")):
+        cell = Cell("body/x-tc", "patched", mechanism, "pass", "accept", Expected("accept"))  # type: ignore[arg-type]
+        cell.roots = [Root("on_tc", "tc", "accept")]
+        body = "".join(f"{at:>5x}:  mov eax, {at}\n" for at in range(20))
+        log = "0: (b7) r0 = 0\n" if kept else "7: (b7) r0 = 0\n"
+        code = f"{body}   14:  jne 0x16\n{kept}   16:  ret\n"
+        files = {
+            "on_tc.jited.asm": f"; bpf_prog_body addr=0 bytes=9 file+0x0\n{code}",
+            "on_tc.verifier.log": log + "processed 1 insns\n",
+        }
+        for name, content in files.items():
+            path = run_dir / mechanism / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
+            cell.artefacts[name] = f"{mechanism}/{name}"
+        cells.append(cell)
+    html.write(run_dir, run, cells)
+    return (run_dir / "report" / "case" / "body" / "x-tc.html").as_uri()
+
+
+def _beside(browser: webdriver.Chrome) -> list[list[str]]:
+    rows = browser.find_elements(By.CSS_SELECTOR, "table.beside tr:not([hidden])")
+    return [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows]
+
+
+def test_two_programs_side_by_side(browser: webdriver.Chrome, case_page: str) -> None:
+    browser.get(case_page)
+    rows = _beside(browser)
+    assert ["", "15 nop"] in rows
+    assert ["14 jne 0x16"] * 2 in rows
+    assert rows[0] == ["19 equal lines"]
+    browser.find_element(By.CSS_SELECTOR, "table.beside button").click()
+    assert _beside(browser)[0] == ["; bpf_prog_body"] * 2
+    form = browser.find_element(By.CSS_SELECTOR, "#beside form")
+    assert "1 line differs" in form.text
+    form.find_element(By.NAME, "what").send_keys("verifier log")
+    # Where an instruction stands is no difference.
+    assert "equal" in form.find_element(By.TAG_NAME, "output").text
+    assert _complaints(browser) == []
+
+
 def test_dark_and_light(browser: webdriver.Chrome, index: str) -> None:
     def background(scheme: str) -> str:
         feature = {"name": "prefers-color-scheme", "value": scheme}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from harness.analysis.compare import Comparison, Row, Summary, Total
-from harness.analysis.growth import by_roots, by_size, main_kernel
+from harness.analysis.compare import Comparison, Row, Summary
+from harness.analysis.growth import by_mechanism, by_roots, by_size, main_kernel
 from harness.programs.protocol import Mechanism
 from harness.report import plots
 
@@ -52,15 +53,35 @@ def test_the_kernel_with_most_mechanisms_is_shown() -> None:
 
 
 def _comparison(rows: list[Row]) -> Comparison:
-    totals = [
-        Total("patched", "tail_call", accepted=3),
-        Total("patched", "duplicate", accepted=3, means={"insns_per_run": 0.8}),
+    return Comparison("tail_call", rows, Summary())
+
+
+def _cost(case: str, mechanism: Mechanism, ratio: float) -> Row:
+    return Row(
+        case,
+        "patched",
+        mechanism,
+        "accept",
+        "pass",
+        {"insns_per_run": 100 * ratio},
+        {"insns_per_run": ratio},
+    )
+
+
+def test_bars_are_over_the_same_cases() -> None:
+    rows = [
+        *(_cost(case, "tail_call", 1.0) for case in "abc"),
+        *(_cost(case, "duplicate", ratio) for case, ratio in zip("abc", (0.5, 0.8, 0.1), strict=True)),
+        *(_cost(case, "multi_root", ratio) for case, ratio in zip("ab", (0.5, 0.8), strict=True)),
     ]
-    return Comparison("tail_call", rows, Summary(totals=totals))
+    means = by_mechanism(rows, "insns_per_run")
+    assert list(means) == ["tail_call", "duplicate", "multi_root"]
+    assert means["duplicate"] == means["multi_root"] == pytest.approx(math.sqrt(0.4))
 
 
 def test_places_follow_the_figures() -> None:
-    bars, by_number = plots.plots(_comparison(_ROWS))[:2]
+    costs = [_cost("a", "tail_call", 1.0), _cost("a", "duplicate", 0.8)]
+    bars, by_number = plots.plots(_comparison([*_ROWS, *costs]))[:2]
     assert isinstance(bars, plots.Bars)
     assert isinstance(by_number, plots.Lines)
     assert bars.bars[1].width / bars.bars[0].width == pytest.approx(0.8)
@@ -82,7 +103,7 @@ def test_labels_do_not_cover_one_another() -> None:
         for case, roots in (("a", 1), ("b", 8))
         for offset, mechanism in enumerate(mechanisms)
     ]
-    lines = plots.plots(_comparison(crowded))[1]
+    lines = plots.plots(_comparison(crowded))[0]
     assert isinstance(lines, plots.Lines)
     ys = sorted(line.label_y for line in lines.lines)
     assert all(b - a >= plots._LABEL_GAP - 0.01 for a, b in itertools.pairwise(ys))

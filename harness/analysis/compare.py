@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from harness.analysis.shared import Sharing, sharing
 from harness.analysis.verifier_log import normalise
 from harness.programs.protocol import MECHANISMS, Mechanism
 from harness.results.model import BAD, Cell, Root
@@ -83,7 +84,7 @@ class Note(msgspec.Struct):
 
 
 class Reason(msgspec.Struct):
-    """Why a mechanism refuses cases that `duplicate` accepts: a message without what is of one case."""
+    """Why a mechanism does not do ``cases`` cases: a message without what is of one case."""
 
     mechanism: Mechanism
     message: str
@@ -100,8 +101,8 @@ class OfType(msgspec.Struct):
 
 class Summary(msgspec.Struct):
     """``reused`` cells come from earlier runs. ``worse``: more than twice the baseline's verified insns.
-    ``refused``: by a mechanism other than the baseline, and accepted as `duplicate`. ``unexpected``: every
-    cell that is not as expected."""
+    ``refused``: by a mechanism other than the baseline, and accepted as `duplicate`. ``sharing``: roots of
+    a shared body against those with a copy of it. ``unexpected``: every cell that is not as expected."""
 
     totals: list[Total] = []
     by_type: list[OfType] = []
@@ -109,11 +110,13 @@ class Summary(msgspec.Struct):
     cells: int = 0
     reused: int = 0
     not_expressible: list[Note] = []
+    not_expressible_by_reason: list[Reason] = []
     refused: list[Note] = []
     refused_by_reason: list[Reason] = []
     worse: list[Note] = []
     unexpected: list[Note] = []
     unsupported: list[Note] = []
+    sharing: list[Sharing] = []
 
 
 class Comparison(msgspec.Struct):
@@ -163,7 +166,8 @@ def _row(cell: Cell, base: Cell | None) -> Row:
     return row
 
 
-def _geometric_mean(values: Sequence[float]) -> float:
+def geometric_mean(values: Sequence[float]) -> float:
+    """Of figures above 0, at least one."""
     return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
@@ -192,7 +196,7 @@ def _total(kernel: str, mechanism: Mechanism, rows: Sequence[Row], bases: Sequen
         rejected=sum(row.verdict == "reject" for row in rows),
         unsupported=sum(row.outcome == "unsupported" for row in rows),
         compared=len(compared),
-        means={name: _geometric_mean(ratios) for name, ratios in positive.items() if ratios},
+        means={name: geometric_mean(ratios) for name, ratios in positive.items() if ratios},
         totals=sums,
         total_ratios=_ratios(sums, base_sums),
         sums=_sum(accepted),
@@ -248,7 +252,7 @@ _WHERE = re.compile(r"^(insn \d+|root#\d+): ")
 _ROOTS = re.compile(r",? (?:for )?root#\d+\b.*$")
 
 
-def _refusals(notes: Iterable[Note]) -> list[Reason]:
+def _reasons(notes: Iterable[Note]) -> list[Reason]:
     """Notes by mechanism and message, the most frequent first."""
     found: dict[tuple[Mechanism, str], dict[str, None]] = {}
     for note in notes:
@@ -282,22 +286,25 @@ def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) ->
         and cell.verdict == "reject"
         and (cell.case, cell.kernel) in duplicates
     ]
+    not_expressible = [
+        _note(cell, cell.reason.removeprefix("not expressible as a tail call: "))
+        for cell in cells
+        if cell.mechanism == baseline and cell.outcome == "skip"
+    ]
     return Summary(
         totals=_totals(groups, baseline),
         by_type=_by_type(cells, groups, baseline),
         cases=len({cell.case for cell in cells}),
         cells=len(cells),
         reused=sum(bool(cell.reused) for cell in cells),
-        not_expressible=[
-            _note(cell, cell.reason.removeprefix("not expressible as a tail call: "))
-            for cell in cells
-            if cell.mechanism == baseline and cell.outcome == "skip"
-        ],
+        not_expressible=not_expressible,
+        not_expressible_by_reason=_reasons(not_expressible),
         refused=refused,
-        refused_by_reason=_refusals(refused),
+        refused_by_reason=_reasons(refused),
         worse=sorted(worse, key=lambda note: -(note.ratio or 0)),
         unexpected=[_note(cell, unexpected_reason(cell)) for cell in cells if cell.outcome in BAD],
         unsupported=[_note(cell) for cell in cells if cell.outcome == "unsupported"],
+        sharing=sharing(cells),
     )
 
 

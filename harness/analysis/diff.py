@@ -1,22 +1,14 @@
-"""Two texts against each other: which lines of one are not in the other."""
+"""JIT code of one function against another's: which instructions of one are not in the other."""
 
 from __future__ import annotations
 
 import bisect
 import difflib
-import functools
 import re
 from collections.abc import Mapping, Sequence
 
-from harness.analysis.verifier_log import normalise
-
 # A jump or call within its image: where it leads shifts with every instruction before it.
 _LOCAL = re.compile(r"^((?:j\w+|call|loop\w*) )(0x[0-9a-f]+|\d+)$")
-
-
-def added(reference: Sequence[str], lines: Sequence[str]) -> set[int]:
-    """Indices of ``lines`` that a short way from ``reference`` puts in, changed lines included."""
-    return set(range(len(lines))) - _matches(reference, lines).keys()
 
 
 def _matches(reference: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
@@ -44,9 +36,10 @@ def _common(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def code_added(reference: Sequence[tuple[int, str]], code: Sequence[tuple[int, str]]) -> set[int]:
-    """As `added`, of normalised JIT code: (offset, "MNEMONIC OPERANDS").
+    """Indices of ``code`` that a short way from ``reference`` puts in, changed instructions included.
 
-    A jump within its image is the same when it leads to the same instruction, however far that is.
+    Both are normalised JIT code: (offset, "MNEMONIC OPERANDS"). A jump within its image is the same
+    when it leads to the same instruction, however far that is.
     """
     left, right = ([_LOCAL.sub(r"\1", text) for _, text in insns] for insns in (reference, code))
     matches = _matches(left, right)
@@ -68,15 +61,3 @@ def _target(insn: str, places: Mapping[int, int]) -> tuple[bool, int] | None:
         return None
     offset = int(match[2], 0)
     return offset in places, places.get(offset, offset)
-
-
-# One log is held against those of all mechanisms, and the roots of a load have one log.
-@functools.lru_cache(maxsize=64)
-def _normal_lines(log: str) -> tuple[str, ...]:
-    return tuple(normalise(log).splitlines())
-
-
-def log_difference(reference: str, log: str, context: int = 2) -> list[str]:
-    """Normalised unified difference of two verifier logs, without file heads; empty where there is none."""
-    lines = difflib.unified_diff(_normal_lines(reference), _normal_lines(log), n=context, lineterm="")
-    return [line for line in lines if not line.startswith(("---", "+++"))]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from harness.analysis.compare import Row
+from harness.analysis.compare import Row, geometric_mean
 from harness.programs.protocol import MECHANISMS, Mechanism
 
 
@@ -48,6 +48,17 @@ def _series(cases: dict[str, dict[Mechanism, Row]], figure: str, x: Callable[[st
         Series(mechanism, [(at, sum(values) / len(values)) for at, values in sorted(points.items())])
         for mechanism, points in sorted(found.items(), key=lambda item: MECHANISMS.index(item[0]))
     ]
+
+
+def by_mechanism(rows: Sequence[Row], figure: str) -> dict[Mechanism, float]:
+    """Geometric means of the ratios to the baseline, over the cases that every mechanism accepts."""
+    found: dict[Mechanism, list[float]] = {}
+    for by_mechanism in _shared(rows, figure).values():
+        ratios = {mechanism: row.ratios.get(figure) for mechanism, row in by_mechanism.items()}
+        if all(ratios.values()):
+            for mechanism, ratio in ratios.items():
+                found.setdefault(mechanism, []).append(ratio or 0)
+    return {name: geometric_mean(found[name]) for name in sorted(found, key=MECHANISMS.index)}
 
 
 def by_roots(rows: Sequence[Row], figure: str) -> list[Series]:

@@ -8,6 +8,10 @@ retpoline call   ``call`` or ``jmp rel32`` to ``__x86_indirect_thunk_*`` or its 
 indirect branch  ``jmp`` or ``call`` through a register or memory, or a retpoline call. The return thunk
                  (emit_return, ``jmp __x86_return_thunk``) is a return, not an indirect branch.
 
+prologue         what emit_prologue and emit_prologue_tail_call write and the registers saved after it, up
+                 to the program's first instruction.
+epilogue         the one place at which an image returns: registers restored, ``leave``, return.
+
 The hash is of the image with every reference to the world outside blanked, followed by the list of what
 was blanked: symbols where they are known, else placeholders numbered by first use. BPF symbols
 count without their tag: in a function that uses maps the tag hashes map addresses
@@ -31,6 +35,20 @@ from harness.results.model import JitImage
 
 _THUNK = re.compile(r"__x86_indirect_(call_|jump_|its_)?thunk")
 _TAGGED = re.compile(r"^bpf_prog_[0-9a-f]{16}(?:_(.+))?$")
+
+# emit_prologue(): an entry for CFI, one for fentry, the tail-call count (or its place), the frame, a target
+# for tail calls, the stack; emit_prologue_tail_call(); push_callee_regs(), also those of an exception
+# boundary and the arena's r12.
+_PROLOGUE = re.compile(
+    r"""(?:endbr64\n)? (?:nop\ [^\n]*\n)? (?:(?:xor\ [re]ax,\ [re]ax|nop[^\n]*)\n)?
+    push\ rbp\n mov\ rbp,\ rsp\n (?:endbr64\n)? (?:sub\ rsp,\ \w+\n)?
+    (?:cmp\ rax,\ 0x21\n ja\ [^\n]*\n push\ rax\n mov\ rax,\ rsp\n jmp\ [^\n]*\n)?
+    (?:push\ rax\n){0,2} (?:push\ (?:r1[2-5]|rbx)\n)*""",
+    re.X,
+)
+_EPILOGUE = re.compile(
+    r"(?:(?:pop (?:r1[2-5]|rbx|rax)|add rsp, \w+)\n)*leave\n(?:ret|jmp (?:\S*return_thunk|<text\d+>))\n"
+)
 
 # arch/x86/include/asm/page_64_types.h, Documentation/arch/x86/x86_64/mm.rst: direct map, vmalloc and
 # vmemmap with any KASLR offset. Higher values are small negative constants of the program.
@@ -114,7 +132,7 @@ class _Walk:
     calls: list[str] = field(default_factory=list)
     indirect: int = 0
     retpolines: int = 0
-    lines: list[str] = field(default_factory=list)
+    insns: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.blanked = bytearray(self.code)
@@ -122,7 +140,7 @@ class _Walk:
     def run(self) -> None:
         for offset, size, mnemonic, operands in _decoder().disasm_lite(self.code, 0):
             text = self._operands(offset, size, mnemonic, operands)
-            self.lines.append(f"{offset:>5x}:  {mnemonic} {text}".rstrip())
+            self.insns.append((offset, f"{mnemonic} {text}".rstrip()))
 
     def _operands(self, offset: int, size: int, mnemonic: str, operands: str) -> str:
         raw = self.code[offset : offset + size]
@@ -195,6 +213,22 @@ class _Walk:
         self.blanked[at : at + size] = bytes(size)
         self.outside.append(f"{at:x}={name}")
 
+    def frame(self) -> tuple[int, int]:
+        """Bytes of prologue and epilogue; 0 for what is not as the JIT of 6.12 writes it."""
+        text = "".join(f"{insn}\n" for _, insn in self.insns)
+        offsets = [*(offset for offset, _ in self.insns), len(self.code)]
+        prologue = _PROLOGUE.match(text)
+        # The last: what unwinds before a tail call has no `leave`.
+        epilogue = next(reversed(list(_EPILOGUE.finditer(text))), None)
+
+        def size(match: re.Match[str] | None) -> int:
+            if match is None:
+                return 0
+            first, end = (text.count("\n", 0, place) for place in match.span())
+            return offsets[end] - offsets[first]
+
+        return size(prologue), size(epilogue)
+
     def digest(self) -> str:
         return hashlib.sha256(bytes(self.blanked) + b"\0" + "\n".join(self.outside).encode()).hexdigest()
 
@@ -203,6 +237,7 @@ def analyse(function: JitedFunction, symbols: Symbols | None = None) -> Disassem
     """Disassemble and count one JIT image. Bytes that are no instruction appear as ``.byte``."""
     walk = _Walk(function.code, _address(function.addr), symbols or Symbols(images=[function]))
     walk.run()
+    prologue, epilogue = walk.frame()
     image = JitImage(
         symbol=_plain_name(function.symbol),
         addr=function.addr,
@@ -212,5 +247,7 @@ def analyse(function: JitedFunction, symbols: Symbols | None = None) -> Disassem
         indirect_branches=walk.indirect,
         retpoline_calls=walk.retpolines,
         calls=walk.calls,
+        prologue=prologue,
+        epilogue=epilogue,
     )
-    return Disassembly(image, "\n".join(walk.lines) + ("\n" if walk.lines else ""))
+    return Disassembly(image, "".join(f"{offset:>5x}:  {text}\n" for offset, text in walk.insns))

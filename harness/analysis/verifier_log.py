@@ -116,6 +116,7 @@ def tail(log: str, lines: int = 20) -> str:
 
 _POINTER = r"ffff(?:[89a-e][0-9a-f]{11}|f[0-9a-d][0-9a-f]{10}|ffff(?!80000000)[89a-c][0-9a-f]{7})"
 
+# Also the report's script replaces them (`variable`), so: nothing that JavaScript's patterns have not.
 _VARIABLE = [
     (re.compile(r"^verification time \d+ usec", re.M), "verification time T usec"),
     # id, ref_obj_id, ref_id, map_uid, btf_id: counters of one verification or of one boot.
@@ -140,6 +141,11 @@ def normalise(log: str) -> str:
     return log
 
 
+def variable() -> list[tuple[str, str]]:
+    """What `normalise` replaces, as JavaScript's RegExp (flags "gm") and String.replace take it."""
+    return [(pattern.pattern, re.sub(r"\\(\d)", r"$\1", replacement)) for pattern, replacement in _VARIABLE]
+
+
 class Work(msgspec.Struct, frozen=True):
     """Instructions that the verifier has looked at in one function, while it went through one root.
 
@@ -156,7 +162,9 @@ _FUNCTION = re.compile(r"^func#(\d+) @(\d+)$")
 _GLOBAL = re.compile(r"^Validating \S+\(\) func#\d+\.\.\.$")
 _ROOT = re.compile(r"^Validating root#\d+ (\S+)\(\) as program type \d+")
 # An instruction, or one at which a state was found that has been seen: do_check() counts both.
-_LOOKED_AT = re.compile(r"^(?:(\d+): \([0-9a-f]{2}\) |(?:from \d+ to )?(\d+): safe$)")
+_LOOKED_AT = re.compile(
+    r"^(?:(\d+): \([0-9a-f]{2}\) |(?:from \d+ to )?(\d+)(?: \(speculative execution\))?: safe$)"
+)
 
 
 def work(log: str) -> list[Work]:

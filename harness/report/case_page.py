@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from markupsafe import Markup
+from markupsafe import escape
 
 from harness.analysis import verifier_log
 from harness.analysis.cell import image_key, readable_maps
 from harness.analysis.compare import Row
-from harness.analysis.diff import code_added, log_difference
+from harness.analysis.diff import code_added
 from harness.programs.protocol import MECHANISMS, Mechanism
 from harness.results.model import BAD, Cell, JitImage, Root, RunResult
 
@@ -20,10 +21,11 @@ from harness.results.model import BAD, Cell, JitImage, Root, RunResult
 _LOG_LINES = 400
 _CODE_LINES = 1500
 _MAP_ENTRIES = 64
-_DIFFERENCE_LINES = 300
 
-_HEADER = re.compile(r"^; (?P<symbol>\S+) addr=\S* bytes=(?P<bytes>\d+)")
-_INSN = re.compile(r"^\s*([0-9a-f]+):  (\S+)(?: (.*))?$")
+_HEADER = re.compile(r"^; (?P<symbol>\S+) addr=\S* bytes=(?P<bytes>\d+).*\n", re.M)
+_INSN = re.compile(r"^ *([0-9a-f]+):  (.*)$", re.M)
+# Of escaped lines: calls and jumps to a symbol, a register or memory, but not the return.
+_LEAVES = re.compile(r"^(<i>\w+ </i>(?:call|jmp) )(?!0x|\d|\S*return_thunk)(.+)$", re.M)
 # A retpoline or ITS thunk, memory, a register.
 _INDIRECT = re.compile(r"__x86_indirect|.*\[|r(\d+|[abcd]x|[sd]i|[bs]p)$")
 
@@ -35,30 +37,36 @@ class _File:
     cut: bool
 
 
-# Escaped here and not in the template: a page has thousands of instructions.
-_PLAIN = Markup("<i>%s</i>%s %s")
-_MARKED = Markup('<span class="%s"><i>%s</i>%s %s</span>')
-_NEW = Markup("<ins>%s</ins>")
-_LINKED = Markup('<span class="call"><i>%s</i>%s <a href="#%s">%s</a></span>')
-
-
 @dataclass
 class _Image:
-    """One JIT image. ``shared`` names the programs that call it, ``equal`` counts equal code on the page."""
+    """One JIT image. ``shared`` names the programs that call it, ``equal`` counts equal code on the page.
+
+    ``above`` is the anchor of the same image under an earlier program of the column, where it is shown.
+    """
 
     anchor: str
     symbol: str
     bytes: int
-    digest: str = ""
+    asm: str
+    facts: JitImage | None
     shared: list[str] = field(default_factory=list)
+    above: str = ""
     equal: int = 1
-    plain: list[tuple[int, str]] = field(default_factory=list)
-    code: list[Markup] = field(default_factory=list)
+    #: As HTML.
+    code: str = ""
     #: Instructions of the same function that are only here, and only under `duplicate` on this kernel.
     more: int = 0
     fewer: int = 0
     #: Neither, and yet the bytes differ: an instruction may be encoded in several ways.
     otherwise: bool = False
+
+    @property
+    def digest(self) -> str:
+        return self.facts.sha256[:10] if self.facts else ""
+
+    @functools.cached_property
+    def insns(self) -> list[tuple[int, str]]:
+        return [(int(match[1], 16), match[2]) for match in _INSN.finditer(self.asm)]
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,6 @@ class _Program:
     images: list[_Image]
     #: Where the verifier has spent its instructions; empty where the log is shown in part.
     work: list[verifier_log.Work] = field(default_factory=list)
-    #: Of its log to that under `duplicate` on this kernel, normalised.
-    log_difference: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -134,19 +140,18 @@ def _mark_differences(columns: Sequence[_Column]) -> None:
 
 
 def _mark_program(reference: _Program, program: _Program) -> None:
-    if reference.log and program.log and not (reference.log.cut or program.log.cut):
-        program.log_difference.extend(
-            log_difference(reference.log.text, program.log.text)[:_DIFFERENCE_LINES]
-        )
     known = {image.symbol: image for image in reference.images}
     for image in program.images:
         other = known.get(image.symbol)
-        if other is None or other.digest == image.digest:
+        if image.above or other is None or other.digest == image.digest:
             continue
-        new = code_added(other.plain, image.plain)
-        image.more, image.fewer = len(new), len(code_added(image.plain, other.plain))
+        new = code_added(other.insns, image.insns)
+        image.more, image.fewer = len(new), len(code_added(image.insns, other.insns))
         image.otherwise = not image.more and not image.fewer
-        image.code = [_NEW % line if index in new else line for index, line in enumerate(image.code)]
+        lines = image.code.split("\n")
+        image.code = "\n".join(
+            f"<ins>{line}</ins>" if index in new else line for index, line in enumerate(lines)
+        )
 
 
 def _read(run_dir: Path, relative: str, *, lines: int, end: bool) -> _File | None:
@@ -173,24 +178,37 @@ def _column(run_dir: Path, cell: Cell, row: Row | None, prefix: str) -> _Column:
         for image in root.jit.images:
             if key := image_key(image):
                 callers.setdefault(key, []).append(root.name)
+    shown: dict[str, str] = {}
     programs = {
-        root.name: _program(run_dir, cell, root, target, callers, f"{prefix}-{index}")
+        root.name: _program(run_dir, cell, root, target, f"{prefix}-{index}")
         for index, (root, target) in enumerate(
             [*((root, False) for root in cell.roots), *((root, True) for root in cell.targets)]
         )
     }
+    for program in programs.values():
+        _show_images(program, callers, shown)
     return _Column(cell, row, cell.outcome in BAD, programs, sorted(cell.artefacts.items()))
 
 
-def _program(
-    run_dir: Path, cell: Cell, root: Root, target: bool, callers: Mapping[str, list[str]], prefix: str
-) -> _Program:
+def _show_images(program: _Program, callers: Mapping[str, list[str]], shown: dict[str, str]) -> None:
+    """Write each image of a column once; ``shown`` has the anchors of those before."""
+    anchors = {image.symbol: image.anchor for image in program.images}
+    for image in program.images:
+        key = image_key(image.facts) if image.facts else ""
+        if len(callers.get(key, [])) > 1:
+            image.shared = callers[key]
+            image.above = shown.get(key, "")
+            shown.setdefault(key, image.anchor)
+        if not image.above:
+            image.code = _code(image.asm, anchors)
+
+
+def _program(run_dir: Path, cell: Cell, root: Root, target: bool, prefix: str) -> _Program:
     def read(suffix: str, lines: int, *, end: bool = False) -> _File | None:
         path = _artefact(cell, f"{root.name}.{suffix}")
         return _read(run_dir, path, lines=lines, end=end) if path else None
 
-    asm = read("jited.asm", _CODE_LINES)
-    log = read("verifier.log", _LOG_LINES, end=True)
+    log, asm = read("verifier.log", _LOG_LINES, end=True), read("jited.asm", _CODE_LINES)
     return _Program(
         root,
         target,
@@ -198,48 +216,38 @@ def _program(
         work=verifier_log.work(log.text) if log and not log.cut else [],
         xlated=read("xlated.txt", _CODE_LINES),
         jit_path=asm.path if asm and asm.cut else "",
-        images=_images(asm.text if asm else "", root.jit.images, callers, prefix),
+        images=_images(asm.text if asm else "", root.jit.images, prefix),
     )
 
 
-def _images(
-    asm: str, known: Sequence[JitImage], callers: Mapping[str, list[str]], prefix: str
-) -> list[_Image]:
-    images: list[_Image] = []
-    lines = asm.splitlines()
-    heads = [match.group("symbol") for line in lines if (match := _HEADER.match(line))]
-    anchors = {symbol: f"{prefix}-{index}" for index, symbol in enumerate(heads)}
-    for line in lines:
-        head = _HEADER.match(line)
-        if head:
-            facts = known[len(images)] if len(images) < len(known) else None
-            shared = callers.get(image_key(facts), []) if facts else []
-            images.append(
-                _Image(
-                    f"{prefix}-{len(images)}",
-                    head.group("symbol"),
-                    int(head.group("bytes")),
-                    digest=facts.sha256[:10] if facts else "",
-                    shared=shared if len(shared) > 1 else [],
-                )
-            )
-        elif images and (insn := _INSN.match(line)):
-            text = f"{insn.group(2)} {insn.group(3) or ''}".rstrip()
-            images[-1].plain.append((int(insn.group(1), 16), text))
-            images[-1].code.append(_insn(insn, anchors))
-    return images
+def _images(asm: str, known: Sequence[JitImage], prefix: str) -> list[_Image]:
+    heads = list(_HEADER.finditer(asm))
+    ends = [*(head.start() for head in heads[1:]), len(asm)]
+    return [
+        _Image(
+            f"{prefix}-{index}",
+            head["symbol"],
+            int(head["bytes"]),
+            asm[head.end() : end],
+            known[index] if index < len(known) else None,
+        )
+        for index, (head, end) in enumerate(zip(heads, ends, strict=False))
+    ]
 
 
-def _insn(match: re.Match[str], anchors: Mapping[str, str]) -> Markup:
-    offset, mnemonic, operands = match.group(1), match.group(2), match.group(3) or ""
-    if mnemonic not in ("call", "jmp") or operands[:1].isdigit() or operands.endswith("return_thunk"):
-        return _PLAIN % (offset, mnemonic, operands)
-    if _INDIRECT.match(operands):
-        return _MARKED % ("thunk", offset, mnemonic, operands)
-    anchor = anchors.get(operands.split("+", 1)[0])
-    if anchor is None:
-        return _MARKED % ("call", offset, mnemonic, operands)
-    return _LINKED % (offset, mnemonic, anchor, operands)
+def _code(asm: str, anchors: Mapping[str, str]) -> str:
+    """Instructions as HTML, by whole images: a report has hundreds of thousands of them."""
+
+    def leaves(match: re.Match[str]) -> str:
+        insn, target = match.groups()
+        if _INDIRECT.match(target):
+            return f'<span class="thunk">{insn}{target}</span>'
+        if anchor := anchors.get(target.split("+", 1)[0]):
+            target = f'<a href="#{anchor}">{target}</a>'
+        return f'<span class="call">{insn}{target}</span>'
+
+    lines = _INSN.sub(r"<i>\1 </i>\2", str(escape(asm.strip("\n"))))
+    return _LEAVES.sub(leaves, lines)
 
 
 def _sources(run_dir: Path, cells: Sequence[Cell]) -> list[tuple[str, _File]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import jinja2
 
+from harness.analysis import verifier_log
 from harness.analysis.compare import Comparison, Row, compare, refusal
 from harness.report import case_page, junit, ktap, plots, text, veristat
 from harness.results.model import BAD, Cell, Run
@@ -37,6 +39,8 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     comparison = compare(cells)
     pages = _pages(cells)
     (report / "report.css").write_text(_asset("report.css"), encoding="utf-8")
+    rules = f"const variable = {json.dumps(verifier_log.variable())};\n"
+    (report / "beside.js").write_text(rules + _asset("beside.js"), encoding="utf-8")
     index = report / "index.html"
     index.write_text(_index(run, cells, comparison, pages), encoding="utf-8")
     ratios = {(row.case, row.kernel, row.mechanism): row for row in comparison.rows}
@@ -83,6 +87,7 @@ def _environment() -> jinja2.Environment:
         number=text.number, ratio=text.ratio, url=lambda path: quote(path, safe="/+"), plural=text.plural
     )
     environment.globals.update(heads=text.HEADS, verdict=text.verdict, headline=text.headline, bad=BAD)
+    environment.globals.update(sharing=text.sharing)
     return environment
 
 

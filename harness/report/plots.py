@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.analysis.compare import BASELINE, Comparison, Total
-from harness.analysis.growth import Series, by_roots, by_size, main_kernel
+from harness.analysis.compare import BASELINE, Comparison, Row
+from harness.analysis.growth import Series, by_mechanism, by_roots, by_size, main_kernel
 from harness.report import text
 
 _WIDTH, _HEIGHT = 400, 230
@@ -75,10 +75,9 @@ def plots(comparison: Comparison) -> list[Bars | Lines]:
     """
     kernel = main_kernel(comparison.rows)
     rows = [row for row in comparison.rows if row.kernel == kernel]
-    totals = [total for total in comparison.summary.totals if total.kernel == kernel]
     same = f"{kernel}; mean over the cases that every mechanism accepts"
     found = [
-        _bars(kernel, totals),
+        _bars(same, rows),
         _lines("JIT bytes by number of roots", same, "roots", by_roots(rows, "jit_bytes")),
         _lines(
             "Verified insns by size of a program",
@@ -91,12 +90,8 @@ def plots(comparison: Comparison) -> list[Bars | Lines]:
     return [plot for plot in found if plot is not None]
 
 
-def _bars(kernel: str, totals: Sequence[Total]) -> Bars | None:
-    means = {
-        total.mechanism: 1.0 if total.mechanism == BASELINE else total.means["insns_per_run"]
-        for total in totals
-        if total.mechanism == BASELINE or "insns_per_run" in total.means
-    }
+def _bars(note: str, rows: Sequence[Row]) -> Bars | None:
+    means = by_mechanism(rows, "insns_per_run")
     if len(means) < 2:
         return None
     left, top, step = Bars.left, 26, (_HEIGHT - 50) / len(means)
@@ -107,7 +102,7 @@ def _bars(kernel: str, totals: Sequence[Total]) -> Bars | None:
     ]
     return Bars(
         "Insns per run",
-        f"{kernel}; geometric mean, {BASELINE} = 1.00; counted under emulation",
+        f"{note}; {BASELINE} = 1.00; counted under emulation",
         bars,
         left + scale,
     )

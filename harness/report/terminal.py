@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from rich import box
@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.compare import Changes, Comparison, Note, Row, Summary
+from harness.analysis.compare import Changes, Comparison, Note, Reason, Row, Summary
 from harness.report import text
 from harness.results.model import BAD
 
@@ -79,22 +79,26 @@ def _list(label: str, listed: Sequence[Note], style: str = "", *, mechanisms: bo
     return line
 
 
+def _reasons(reasons: Iterable[Reason]) -> list[Text]:
+    return [Text(f"  {reason.cases:>3}  {reason.message}", "bright_black") for reason in reasons]
+
+
 def notes(summary: Summary) -> list[Text]:
     """One line for each list of the summary, then one for each cell that is not as expected."""
     lines = [_list("not expressible as a tail call", summary.not_expressible)]
+    lines += _reasons(summary.not_expressible_by_reason)
     for mechanism in dict.fromkeys(note.mechanism for note in summary.refused):
         refused = [note for note in summary.refused if note.mechanism == mechanism]
         lines.append(_list(f"refused by {mechanism}, accepted as duplicate", refused))
-        lines += [
-            Text(f"  {reason.cases:>3}  {reason.message}", "bright_black")
-            for reason in summary.refused_by_reason
-            if reason.mechanism == mechanism
-        ]
+        lines += _reasons(reason for reason in summary.refused_by_reason if reason.mechanism == mechanism)
     worse = Text(f"worse than tail_call: {text.plural(len(summary.worse), 'cell')} (verified insns > 2x)")
     if summary.worse:
         first = summary.worse[0]
         worse.append(f", first: {first.case} ({first.mechanism}) {text.ratio(first.ratio)}")
     lines.append(worse)
+    for total in summary.sharing:
+        style = "bold red" if total.findings.get("unexplained") else ""
+        lines.append(Text(f"{total.mechanism} on {total.kernel}: {text.sharing(total)}", style))
     if summary.unsupported:
         mechanisms = ", ".join(dict.fromkeys(note.mechanism for note in summary.unsupported))
         count = text.plural(len(summary.unsupported), "cell")

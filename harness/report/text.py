@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.compare import BASELINE, FIGURES, Total
+from harness.analysis.shared import Sharing
 
 #: Column heads of the figures.
 HEADS = {
@@ -50,6 +51,26 @@ def headline(total: Total, figure: str) -> str:
     # 0 against 0 is no ratio; the count says all there is to say.
     share = total.total_ratios.get(figure)
     return f"{ratio(share)} ({number(own.get(figure, 0))})" if share else ratio(share)
+
+
+def sharing(total: Sharing) -> str:
+    """What roots of a shared body take against the same roots with a copy of it, in one sentence."""
+    other = total.roots - total.same_code
+    least = min((held.more[0] for held in total.listed if not held.same_code), default=0)
+    most = max((held.more[1] for held in total.listed if not held.same_code), default=0)
+    helpers, unexplained = (total.findings.get(name, 0) for name in ("helpers", "unexplained"))
+    parts = [f"{plural(total.roots, 'root')}: {total.same_code:,} run the copy's code"]
+    differing = helpers + unexplained
+    parts.append(f", {total.same_code - differing:,} of them in exactly as many insns")
+    if helpers:
+        parts.append(f" ({helpers:,} call helpers that went another way)")
+    if other:
+        parts.append(
+            f"; {other:,} have a body that serves other roots too, {least:+g} to {most:+g} insns per run"
+        )
+    if unexplained:
+        parts.append(f"; {unexplained:,} differ without a reason: one of the figures is wrong")
+    return "".join(parts)
 
 
 #: Columns of the headline table; the last only where it was measured.

@@ -34,7 +34,7 @@ class JitImage(msgspec.Struct):
     """One JITed function. ``sha256`` is of the normalised code: equal code, equal hash.
 
     ``addr`` tells whether two roots call the same image; it differs from boot to boot.
-    ``calls`` lists direct calls by symbol.
+    ``calls`` lists direct calls by symbol. ``prologue`` and ``epilogue`` are bytes.
     """
 
     symbol: str
@@ -45,6 +45,8 @@ class JitImage(msgspec.Struct):
     indirect_branches: int
     retpoline_calls: int
     calls: list[str] = []
+    prologue: int = 0
+    epilogue: int = 0
 
 
 class Jit(msgspec.Struct):
