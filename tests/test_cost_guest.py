@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,13 +12,20 @@ from typing import Any
 import pytest
 
 from harness.analysis import cost as analysis
+from harness.jobs import cost as costs
+from harness.jobs.engine import compile_cells
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.runner import stream
+from harness.jobs.spec import case_cells
 from harness.machine import Machine, Shape, choose_accel
 from harness.programs import compile as compiling
 from harness.programs import cost, protocol
+from harness.programs.cases import select
 from harness.programs.roots import KINDS
+from harness.progress import Progress
+from harness.results.model import SCHEMA, Run
+from harness.results.store import RunStore
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -94,3 +102,28 @@ def test_two_boots_equal_figures_and_the_order_of_the_mechanisms(tmp_path: Path)
         constant = total["example/kprobe+cgroup_skb-constant_index", "tail_call", figure]
         variable = total["example/kprobe+cgroup_skb", "tail_call", figure]
         assert direct < constant < variable
+
+
+def test_time_is_measured_where_a_machine_runs_at_the_speed_of_its_host() -> None:
+    emulated = choose_accel("tcg")
+    assert [way.measure for way in costs.ways(emulated)] == ["insns_per_run", "insns_per_run_no_retpolines"]
+    native = dataclasses.replace(emulated, name="kvm")
+    (wall,) = set(costs.ways(native)) - set(costs.ways(emulated))
+    assert (wall.measure, wall.icount) == ("ns_per_run", False)
+
+
+def test_time_of_a_run(kit: Kit, tmp_path: Path) -> None:
+    """How it is measured, with the emulator's time: a figure for each root and input, and of some size."""
+    specs = case_cells(select("body/loop-tc+xdp"), ["duplicate"])
+    objects = compile_cells(kit, specs)
+    (tmp_path / "console").mkdir()
+    store = RunStore(tmp_path, Run(SCHEMA, "wall", [], ""))
+    with Progress(quiet=True).task("wall") as task:
+        found = costs.measure_one(
+            kit, store, kit.kernels[0], specs, objects, costs.WALL, choose_accel("tcg"), task
+        )
+    assert {(figure.root, figure.measure) for figure in found} == {
+        ("on_tc", "ns_per_run"),
+        ("on_xdp", "ns_per_run"),
+    }
+    assert max(figure.value for figure in found) > 10

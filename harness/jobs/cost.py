@@ -1,7 +1,8 @@
 """The cost pass: instructions per run of every accepted root, from machines that count them.
 
 In a machine with `-icount shift=0` a nanosecond of guest time is an instruction. The figures are exact
-and the same in every boot; they show work, not time: no cache, no pipeline, no misprediction.
+and the same in every boot; they show work, not time: no cache, no pipeline, no misprediction. Where
+KVM runs guests, time is measured beside it: the median of a few samples, on this host at this moment.
 """
 
 from __future__ import annotations
@@ -18,16 +19,32 @@ from harness.jobs.reuse import Reuse
 from harness.jobs.runner import RunnerDied, stream
 from harness.jobs.spec import CellSpec, cell_id
 from harness.kernels import Kernel
-from harness.machine import Shape, choose_accel
+from harness.machine import Accel, Shape, choose_accel
 from harness.programs import compile as compiling
 from harness.programs import cost, protocol
 from harness.progress import Task
-from harness.results.model import Cell, CostFigure
+from harness.results.model import Cell, CostFigure, Measure
 from harness.results.store import RunStore
 
-#: Words for the kernel's command line, by whether the JIT goes through retpolines. nokaslr: a program
-#: that prints an address prints as many digits in every boot.
-_MITIGATIONS = {True: ("nokaslr",), False: ("nokaslr", "spectre_v2=off")}
+
+@dataclass(frozen=True)
+class Way:
+    """A machine to measure in. nokaslr: a program that prints an address prints as many digits in every
+    boot."""
+
+    measure: Measure
+    append: tuple[str, ...] = ("nokaslr",)
+    icount: bool = True
+
+
+_INSNS = (Way("insns_per_run"), Way("insns_per_run_no_retpolines", ("nokaslr", "spectre_v2=off")))
+#: Time; only of interest where the guest runs at the speed of its host.
+WALL = Way("ns_per_run", icount=False)
+
+
+def ways(accel: Accel) -> tuple[Way, ...]:
+    """What can be measured on this host. Time under emulation is time of the emulator."""
+    return (*_INSNS, WALL) if accel.name == "kvm" else _INSNS
 
 
 @dataclass
@@ -47,10 +64,11 @@ def measure(
     specs: Sequence[CellSpec],
     cells: Iterable[Cell],
     objects: dict[str, Path],
+    accel: Accel,
     task: Task,
     reuse: Reuse | None = None,
 ) -> list[CostFigure]:
-    """Measure the accepted cells of a kernel, with retpolines and without. Figures are in the run
+    """Measure the accepted cells of a kernel, in each of `ways`. Figures are in the run
     folder before the next cell is measured; a cell whose guest dies has none. ``reuse``: figures
     of cells that were measured before come from there."""
     accepted = {cell.id for cell in cells if cell.verdict == "accept" and cell.kernel == kernel.name}
@@ -63,14 +81,14 @@ def measure(
         wanted = [s for s in wanted if known[s.id] is None]
     if not wanted:
         return found
-    guests = Guests(kit, choose_accel("tcg"))
+    measured = ways(accel)
     new: dict[str, list[CostFigure]] = {}
-    for retpolines in _MITIGATIONS:
-        for figure in _measure(guests, kit, store, kernel, wanted, objects, retpolines, task):
+    for way in measured:
+        for figure in measure_one(kit, store, kernel, wanted, objects, way, accel, task):
             new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
     for spec in wanted:
         figures = new.get(spec.id, [])
-        if reuse and {figure.retpolines for figure in figures} == set(_MITIGATIONS):
+        if reuse and {figure.measure for figure in figures} == {way.measure for way in measured}:
             reuse.keep_costs(kernel, spec, objects[spec.id], figures)
     return found + [figure for figures in new.values() for figure in figures]
 
@@ -79,24 +97,24 @@ def _measurable(spec: CellSpec) -> bool:
     return spec.case is not None and bool(cost.steps(spec.roots, spec.case.kinds))
 
 
-def _measure(
-    guests: Guests,
+def measure_one(
     kit: Kit,
     store: RunStore,
     kernel: Kernel,
     specs: Sequence[CellSpec],
     objects: dict[str, Path],
-    retpolines: bool,
+    way: Way,
+    accel: Accel,
     task: Task,
 ) -> list[CostFigure]:
+    """Measure accepted cells in one way; each figure is in the run folder before the next cell."""
     todo = _plan(kit, specs, objects)
     by_id = {spec.id: spec for spec in specs}
-    shape = Shape(memory_mib=kernel.memory_mib, icount=True)
+    guests = Guests(kit, choose_accel("tcg") if way.icount else accel)
+    shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
     found: list[CostFigure] = []
     while todo.pending:
-        with guests.boot(
-            kernel, store.console(kernel.name), shape=shape, append=_MITIGATIONS[retpolines]
-        ) as machine:
+        with guests.boot(kernel, store.console(kernel.name), shape=shape, append=way.append) as machine:
             while todo.pending and machine.usable:
                 todo.current = ""
                 try:
@@ -104,7 +122,7 @@ def _measure(
                         if isinstance(line, protocol.Start):
                             todo.current = line.id
                         elif isinstance(line, protocol.Loaded):
-                            figures = _figures(todo, by_id.get(line.id), kernel.name, retpolines, line)
+                            figures = _figures(todo, by_id.get(line.id), kernel.name, way.measure, line)
                             store.add_costs(figures)
                             found += figures
                             task.update(len(found), None)
@@ -148,7 +166,7 @@ def _empty_id(kind: str) -> str:
 
 
 def _figures(
-    todo: _Pass, spec: CellSpec | None, kernel: str, retpolines: bool, loaded: protocol.Loaded
+    todo: _Pass, spec: CellSpec | None, kernel: str, measure: Measure, loaded: protocol.Loaded
 ) -> list[CostFigure]:
     """Take one load off the list; its figures, none for an empty program."""
     load = todo.pending.pop(loaded.id)
@@ -166,8 +184,6 @@ def _figures(
         value = analysis.net(found, todo.empty.get((kinds[found.root], inputs[found.step])))
         if value is not None:
             figures.append(
-                CostFigure(
-                    spec.name, kernel, spec.mechanism, found.root, inputs[found.step], retpolines, value
-                )
+                CostFigure(spec.name, kernel, spec.mechanism, found.root, inputs[found.step], measure, value)
             )
     return figures

@@ -117,7 +117,7 @@ def run(
             if with_cost:
                 with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
                     figures = cost.measure(
-                        kit, result.store, kernel, specs, result.cells, objects, task, reuse
+                        kit, result.store, kernel, specs, result.cells, objects, chosen, task, reuse
                     )
                     task.summary = f"{len(figures)} figures"
         if reuse:

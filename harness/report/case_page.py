@@ -288,4 +288,5 @@ def _runs(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
 def _run(run: RunResult) -> list[tuple[str, str]]:
     found = [("", run.retval), (", insns per run", run.insns_per_run)]
     found.append((", insns per run without retpolines", run.insns_per_run_no_retpolines))
+    found.append((", ns per run on this host", run.ns_per_run))
     return [(what, f"{value:,g}" if what else str(value)) for what, value in found if value is not None]

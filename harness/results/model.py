@@ -57,7 +57,8 @@ class RunResult(msgspec.Struct, omit_defaults=True):
     """One input: a packet of a test run, or a kind of event (then nobody sees what a run returns).
 
     Instructions per run only where a machine with -icount measured them: with the mitigations this
-    CPU asks for (retpolines), and without (spectre_v2=off).
+    CPU asks for (retpolines), and without (spectre_v2=off). Nanoseconds only where KVM ran the guest:
+    they are of this host, at that moment.
     """
 
     input: str
@@ -65,6 +66,7 @@ class RunResult(msgspec.Struct, omit_defaults=True):
     data_out: str = ""
     insns_per_run: float | None = None
     insns_per_run_no_retpolines: float | None = None
+    ns_per_run: float | None = None
 
 
 class Root(msgspec.Struct):
@@ -132,16 +134,20 @@ class Cell(msgspec.Struct):
         return f"{self.case}-{self.mechanism}-{self.kernel}"
 
 
+#: What is measured of a run; the names in `RunResult`.
+Measure = Literal["insns_per_run", "insns_per_run_no_retpolines", "ns_per_run"]
+
+
 class CostFigure(msgspec.Struct):
-    """A line of costs.jsonl: instructions per run of one root on one input."""
+    """A line of costs.jsonl: what a run of one root takes on one input."""
 
     case: str
     kernel: str
     mechanism: Mechanism
     root: str
     input: str
-    retpolines: bool
-    insns: float
+    measure: Measure
+    value: float
 
 
 class KernelInfo(msgspec.Struct, omit_defaults=True):

@@ -185,10 +185,7 @@ def add_costs(cell: Cell, figures: Iterable[CostFigure]) -> None:
         if run is None:
             run = RunResult(figure.input)
             root.runs.append(run)
-        if figure.retpolines:
-            run.insns_per_run = figure.insns
-        else:
-            run.insns_per_run_no_retpolines = figure.insns
+        setattr(run, figure.measure, figure.value)
 
 
 def _cannot_write(path: Path, error: OSError) -> InfraError:
