@@ -222,6 +222,64 @@ def test_no_bad_load_ends_the_run(guest: Guest) -> None:
     assert lines[-1] == protocol.Done(8)
 
 
+# Two ways on from each of a million turns, none in a state that another has been in: seconds of verification.
+_LONG = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+char LICENSE[] SEC("license") = "GPL";
+SEC("socket") int prog(struct __sk_buff *skb)
+{
+	unsigned long sum = 0;
+	for (int i = 0; i < 1000000; i++)
+		sum += bpf_get_prandom_u32() & 1 ? i : sum;
+	return sum;
+}
+"""
+
+
+def test_loads_that_ask_for_a_verdict_alone_share_a_process(kit: Kit, guest: Guest) -> None:
+    """What one of them does to it is no other's business; nothing is lost, and all in order."""
+    guest.objects["long.o"] = compiling.compile_source(kit.toolchain, kit.objects, _LONG, "long.bpf.c")
+    objects = ["reject.bpf.o", "counter.bpf.o", "empty.bpf.o", "long.o", "truncated.bpf.o", "counter.bpf.o"]
+    loads = [
+        Load(f"{n}", "duplicate", name, [], collect=("log",), log_level=4, timeout_s=0.5)
+        for n, name in enumerate(objects)
+    ]
+    lines = guest.run(*loads)
+    assert [line.id for line in lines if isinstance(line, protocol.Start)] == list("012345")
+    loaded = [line for line in lines if isinstance(line, Loaded)]
+    assert [line.id for line in loaded] == list("012345")
+    assert lines[-1] == protocol.Done(6)
+    refused, accepted, empty, long, truncated, last = loaded
+    assert {program.name: program.verdict for program in refused.programs}["bad"] == "reject"
+    assert "invalid access to packet" in {program.name: program.log for program in refused.programs}["bad"]
+    assert long.error == "timed out after 0.5 s"
+    assert "cannot load" in empty.error
+    assert "format invalid" in truncated.error
+    for done in (accepted, last):
+        assert (done.verdict, done.error) == ("accept", "")
+        assert all(p.jited_bytes and p.verified_insns and "processed" in p.log for p in done.programs)
+        assert not any(p.jited or p.xlated for p in done.programs)
+
+
+def test_a_process_that_dies_is_not_the_next_loads_business(kit: Kit, guest: Guest) -> None:
+    guest.objects["long.o"] = compiling.compile_source(kit.toolchain, kit.objects, _LONG, "long.bpf.c")
+    loads = [
+        Load(f"{n}", "duplicate", name, [], collect=(), log_level=4)
+        for n, name in enumerate(["counter.bpf.o", "long.o", "counter.bpf.o"])
+    ]
+    # The process of the second load has its name, by which it is killed once it is at it.
+    find = "comm=$(grep -slx 'load 1' /proc/[0-9]*/comm)"
+    killer = f"(until {find}; do usleep 10000; done; kill -9 $(echo $comm | tr -dc 0-9)) & "
+    done = guest.machine.output(killer + bundle.COMMAND, stdin=bundle.bundle(loads, guest.objects))
+    lines = [protocol.parse(line) for line in done.stdout.splitlines()]
+    one, two, three = (line for line in lines if isinstance(line, Loaded))
+    assert (one.verdict, one.error) == ("accept", "")
+    assert two.error == "the runner's process for this load died: SIGKILL"
+    assert (three.verdict, three.error) == ("accept", "")
+    assert lines[-1] == protocol.Done(3)
+
+
 def test_nothing_is_left_in_the_guest(guest: Guest) -> None:
     guest.load(Load("c", "duplicate", "packet.bpf.o", ["ingress"], [Attach("ingress"), Trigger("udp")]))
     left = guest.machine.output("ls -d /sys/fs/cgroup/bpfroots-* 2>/dev/null; bpftool -j link show").stdout

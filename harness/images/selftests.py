@@ -43,11 +43,11 @@ def build_test_verifier(source: Path, out: Path, progress: Progress) -> None:
     (build / "libbpf").mkdir(parents=True)
     (build / "verifier").mkdir()
     with progress.task(f"tools     {TEST_VERIFIER}"):
-        _compile("libbpf", source, _libbpf_command(source, build / "libbpf"), out / "libbpf.log")
+        compile_tool("libbpf", source, libbpf_command(source, build / "libbpf"), out / "libbpf.log")
         names = sorted(path.name for path in (source / _SELFTESTS / "verifier").glob("*.c"))
         included = "".join(f'#include "{name}"\n' for name in names)
         (build / "verifier/tests.h").write_text(f"#ifdef FILL_ARRAY\n{included}#endif\n")
-        _compile(TEST_VERIFIER, source, _gcc_command(source, build), out / "test_verifier.log")
+        compile_tool(TEST_VERIFIER, source, _gcc_command(source, build), out / "test_verifier.log")
         strip(build / TEST_VERIFIER, out / TEST_VERIFIER)
         shutil.rmtree(build)
 
@@ -102,13 +102,15 @@ def _glue() -> Path:
     return project_root() / "images/selftests/testmod.c"
 
 
-def _compile(what: str, source: Path, argv: list[str | Path], log: Path) -> None:
+def compile_tool(what: str, source: Path, argv: list[str | Path], log: Path) -> None:
+    """Run a command that builds ``what`` of the tree ``source``. Raises KernelError."""
     if make(argv, log):
         msg = f"{what} of {source} does not build: {first_error(log)}"
         raise KernelError(msg, detail=tail(log), hint="bpfroots setup, if a header or library is missing")
 
 
-def _libbpf_command(source: Path, build: Path) -> list[str | Path]:
+def libbpf_command(source: Path, build: Path) -> list[str | Path]:
+    """The make that puts ``source``'s libbpf.a and its headers (include/bpf) into ``build``."""
     return [
         "make",
         f"-j{jobs()}",

@@ -96,6 +96,10 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     call's target) and reported with ``root`` false. ``steps`` run in order, only when every
     program was accepted. ``collect`` leaves out what costs transfer. ``prefer_groups``: libbpf may load
     roots that share functions together, and falls back to copies where the kernel refuses that.
+
+    A load without steps of which no code is collected is brief: neighbours of that kind share a process,
+    their lines come some together, and the kernel log names not every one. A report of the kernel's in
+    between has "Comm: load N" instead, the load's index in the job.
     """
 
     id: str

@@ -45,8 +45,8 @@ static void info_free(struct info *info)
 #define XLATED_MAX (4U << 20)
 #define ALLOC(info, array, count, size) ((info)->array = (uintptr_t)calloc((count) ?: 1, (size)))
 
-/* Sizes first, then the contents. */
-static int info_read(int fd, struct info *info)
+/* Sizes first, then, with @contents, what they are the sizes of. */
+static int info_read(int fd, bool contents, struct info *info)
 {
 	struct bpf_prog_info sizes = {}, *raw = &info->raw;
 	__u32 len = sizeof(sizes);
@@ -54,6 +54,10 @@ static int info_read(int fd, struct info *info)
 	memset(info, 0, sizeof(*info));
 	if (bpf_prog_get_info_by_fd(fd, &sizes, &len))
 		return -1;
+	if (!contents) {
+		*raw = sizes;
+		return 0;
+	}
 	/*
 	 * The kernel copies the instructions with kmemdup() (kernel/bpf/syscall.c, bpf_insn_prepare_dump) and
 	 * warns when they take more than its allocator has in one piece. The length comes back all the same.
@@ -203,12 +207,13 @@ json_t *collect_accepted(const struct load *load, const struct bpf_program *prog
 			 bool truncated, json_t *symbols)
 {
 	json_t *json = program_json(load, prog, true, 0, log, truncated);
+	bool code = load->collect & (COLLECT_XLATED | COLLECT_JITED);
 	struct info info;
 	char tag[2 * BPF_TAG_SIZE + 1];
 	size_t k;
 
 	/* No fd: accepted, and gone since, because a tail call's target was refused. */
-	if (fd < 0 || info_read(fd, &info))
+	if (fd < 0 || info_read(fd, code, &info))
 		return json;
 	for (k = 0; k < BPF_TAG_SIZE; k++)
 		snprintf(tag + 2 * k, 3, "%02x", info.raw.tag[k]);
@@ -218,7 +223,8 @@ json_t *collect_accepted(const struct load *load, const struct bpf_program *prog
 				(json_int_t)info.raw.xlated_prog_len, "jited_bytes",
 				(json_int_t)info.raw.jited_prog_len, "verified_insns",
 				(json_int_t)info.raw.verified_insns, "run_cnt", (json_int_t)info.raw.run_cnt));
-	add_symbols(&info);
+	if (code)
+		add_symbols(&info);
 	if (load->collect & COLLECT_XLATED)
 		json_object_set_new(json, "xlated", xlated_json(&info));
 	if (load->collect & COLLECT_JITED) {

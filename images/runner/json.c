@@ -106,11 +106,17 @@ bad:
 	return -1;
 }
 
-/* One line, gone from our buffers before anything else happens. Takes @line. */
-void emit(json_t *line)
+/* One line, to go out with the next one. Takes @line. */
+void put(json_t *line)
 {
 	json_dumpf(line, stdout, JSON_COMPACT);
 	putchar('\n');
-	fflush(stdout);
 	json_decref(line);
+}
+
+/* One line, gone from our buffers before anything else happens. Takes @line. */
+void emit(json_t *line)
+{
+	put(line);
+	fflush(stdout);
 }

@@ -18,6 +18,8 @@
  */
 #define LOG_SIZE_FIRST (16U << 20)
 #define LOG_SIZE_LAST (256U << 20)
+/* Statistics alone, or the complaint about a program that is refused: most often enough. */
+#define LOG_SIZE_STATS (64U << 10)
 
 /* An object and what became of loading it. */
 struct attempt {
@@ -28,11 +30,41 @@ struct attempt {
 	int err;		/* of bpf_object__load(), negative */
 };
 
+/* Small logs of the last attempt, kept for the next one: mapping them takes a tenth of a small program's load. */
+static struct {
+	char *logs;
+	size_t size;
+} spare;
+
+static char *logs_take(size_t nr, size_t log_size)
+{
+	size_t i, size = nr * log_size;
+	char *logs = spare.logs;
+
+	if (logs && spare.size == size) {
+		spare.logs = NULL;
+		for (i = 0; i < nr; i++)
+			logs[i * log_size] = '\0';
+		return logs;
+	}
+	logs = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return logs == MAP_FAILED ? NULL : logs;
+}
+
+static void logs_give(char *logs, size_t nr, size_t log_size)
+{
+	if (logs && log_size == LOG_SIZE_STATS && !spare.logs) {
+		spare.logs = logs;
+		spare.size = nr * log_size;
+	} else if (logs) {
+		munmap(logs, nr * log_size);
+	}
+}
+
 static void attempt_close(struct attempt *attempt)
 {
 	bpf_object__close(attempt->obj);
-	if (attempt->logs)
-		munmap(attempt->logs, attempt->nr_programs * attempt->log_size);
+	logs_give(attempt->logs, attempt->nr_programs, attempt->log_size);
 	memset(attempt, 0, sizeof(*attempt));
 }
 
@@ -103,10 +135,8 @@ static int attempt_once(const struct load *load, json_t *only, size_t log_size, 
 		attempt->nr_programs++;
 	attempt->log_size = log_size;
 	if (attempt->nr_programs) {
-		attempt->logs = mmap(NULL, attempt->nr_programs * log_size, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (attempt->logs == MAP_FAILED) {
-			attempt->logs = NULL;
+		attempt->logs = logs_take(attempt->nr_programs, log_size);
+		if (!attempt->logs) {
 			attempt_close(attempt);
 			return -ENOMEM;
 		}
@@ -143,7 +173,8 @@ static int attempt_load(const struct load *load, json_t *only, struct attempt *a
 	int err;
 
 	*truncated = false;
-	for (size = LOG_SIZE_FIRST; size <= LOG_SIZE_LAST; size *= 4) {
+	size = load->log_level & 3 ? LOG_SIZE_FIRST : LOG_SIZE_STATS;
+	for (; size <= LOG_SIZE_LAST; size *= 4) {
 		err = attempt_once(load, only, size, load->log_level, attempt);
 		if (err == -ENOMEM && size > LOG_SIZE_FIRST)
 			break;

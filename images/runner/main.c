@@ -16,25 +16,43 @@ static void hello(json_t *probes)
 		       "libbpf", libbpf_version_string(), "kernel", uts.release, "probes", probes));
 }
 
-/* True where @load asks for a mechanism that the kernel, or the runner's libbpf, does not know. */
-static bool refuse(const struct load *load, const struct probes *probes)
+/* Can a kernel, and the runner's libbpf, do what @load asks for? If not, @error says what is not known of it. */
+static bool knows(const struct load *load, const struct probes *probes, const char **error)
 {
-	bool fd_name = !strcmp(load->mechanism, "fd_name");
-	char error[128] = "";
-	bool supported;
-
-	if (!load->multi_root && !fd_name)
-		return false;
-	supported = load->multi_root ? probes->multi_root : probes->fd_name;
+	*error = "";
+	if (load->multi_root) {
+		if (!probes->multi_root)
+			return false;
 #ifdef HAVE_MULTI_ROOT
-	if (load->multi_root && supported)
-		return false;
+		return true;
 #endif
-	if (supported)
-		snprintf(error, sizeof(error), "runner does not speak %s yet", load->mechanism);
-	emit(json_pack("{s:s, s:s, s:s, s:s, s:b}", "type", "load", "id", load->id, "verdict", "reject",
-		       "error", error, "unsupported", !supported));
-	return true;
+		*error = "runner does not speak multi_root yet";
+		return false;
+	}
+	if (strcmp(load->mechanism, "fd_name"))
+		return true;
+	if (probes->fd_name)
+		*error = "runner does not speak fd_name yet";
+	return false;
+}
+
+/* Run load @first, and those after it that can share its process; how many it has been. */
+static size_t run_some(const struct job *job, size_t first, const struct probes *probes)
+{
+	const struct load *load = job->loads + first;
+	const char *error, *ignored;
+	size_t nr = 1;
+
+	if (!knows(load, probes, &error)) {
+		say_start(load);
+		emit(json_pack("{s:s, s:s, s:s, s:s, s:b}", "type", "load", "id", load->id, "verdict", "reject",
+			       "error", error, "unsupported", !error[0]));
+		return 1;
+	}
+	if (load_is_brief(load))
+		while (first + nr < job->nr_loads && load_is_brief(load + nr) && knows(load + nr, probes, &ignored))
+			nr++;
+	return run_loads(job, first, nr);
 }
 
 /* For a template: what the kernel does once, at its first load, and what is the same for every job. */
@@ -48,26 +66,11 @@ static int warm_up(void)
 	return symbols_keep() ? 1 : 0;
 }
 
-/*
- * Into the kernel log as well: whatever the kernel says next on its console, it says in this load. Opened
- * each time, because a file of /dev/kmsg takes ten lines in five seconds (kernel/printk/printk.c).
- */
-static void started(const struct load *load)
-{
-	FILE *log = fopen("/dev/kmsg", "w");
-
-	if (log) {
-		fprintf(log, "<1>bpfroots: load %.200s\n", load->id);
-		fclose(log);
-	}
-	emit(json_pack("{s:s, s:s}", "type", "start", "id", load->id));
-}
-
 int main(int argc, char **argv)
 {
 	struct probes probes;
 	struct job job;
-	size_t i;
+	size_t done = 0;
 
 	if (argc == 2 && !strcmp(argv[1], "awake"))
 		return awake();
@@ -85,13 +88,8 @@ int main(int argc, char **argv)
 	features_probe();
 	probe_mechanisms(&probes);
 	hello(probes.json);
-	for (i = 0; i < job.nr_loads; i++) {
-		const struct load *load = &job.loads[i];
-
-		started(load);
-		if (!refuse(load, &probes))
-			run_load(load);
-	}
+	while (done < job.nr_loads)
+		done += run_some(&job, done, &probes);
 	emit(json_pack("{s:s, s:I}", "type", "done", "loads", (json_int_t)job.nr_loads));
 	return 0;
 }

@@ -63,6 +63,7 @@ json_t *json_text(const char *text, size_t len);
 json_t *json_hex(const void *data, size_t len);
 json_t *json_base64(const void *data, size_t len);
 int json_unhex(const char *hex, void **data, size_t *len);
+void put(json_t *line);
 void emit(json_t *line);
 
 /* message.c */
@@ -97,7 +98,9 @@ uint64_t symbols_call_base(void);
 void symbols_add(uint64_t addr, const char *name);
 
 /* run.c */
-void run_load(const struct load *load);
+void say_start(const struct load *load);
+bool load_is_brief(const struct load *load);
+size_t run_loads(const struct job *job, size_t first, size_t nr_loads);
 
 /* load.c */
 void load_object(const struct load *load, struct result *result);

@@ -1,0 +1,45 @@
+"""veristat of a kernel tree (tools/testing/selftests/bpf/veristat.c): what others ask a verifier with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from harness.errors import KernelError
+from harness.images.selftests import compile_tool, libbpf_command
+from harness.images.tools import strip
+from harness.progress import Progress
+
+VERISTAT = "veristat"
+_SOURCE = Path("tools/testing/selftests/bpf/veristat.c")
+
+
+def recipe() -> list[Path]:
+    """The files, beside the kernel's, that decide what is made here: for a cache key."""
+    return [Path(__file__)]
+
+
+def build_veristat(source: Path, out: Path, progress: Progress) -> None:
+    """Make ``out/veristat``, static and optimised, of the tree ``source``, which is not written to.
+
+    Raises KernelError where the tree has none or it does not compile.
+    """
+    if not (source / _SOURCE).is_file():
+        msg = f"{source}: no {_SOURCE} there"
+        raise KernelError(msg)
+    build = out / "build"
+    (build / "libbpf").mkdir(parents=True)
+    with progress.task(f"tools     {VERISTAT}"):
+        compile_tool("libbpf", source, libbpf_command(source, build / "libbpf"), out / "libbpf.log")
+        compile_tool(VERISTAT, source, _gcc_command(source, build), out / "veristat.log")
+        strip(build / VERISTAT, out / VERISTAT)
+        shutil.rmtree(build)
+
+
+def _gcc_command(source: Path, build: Path) -> list[str | Path]:
+    includes = (build / "libbpf/include", source / "tools/include", source / "tools/include/uapi")
+    return [
+        *("gcc", "-static", "-O2", "-w", "-D_GNU_SOURCE", "-Wl,--build-id=none", "-o", build / VERISTAT),
+        *(f"-I{folder}" for folder in includes),
+        *(source / _SOURCE, build / "libbpf/libbpf.a", "-lelf", "-lz"),
+    ]
