@@ -56,6 +56,20 @@ def test_derived_definition_adds_to_its_base(fake: Project) -> None:
     assert [d.name for d in definitions()] == ["baseline", "debug", "patched"]
 
 
+def test_a_definition_and_one_fragment_more(fake: Project) -> None:
+    fake.series("change")
+    fake.fragment("kasan", "CONFIG_KASAN=y\n")
+    fake.define("patched", 'base = "baseline"\nseries = "change"\nprovides = ["multi_root"]\n')
+    plain, more = resolve("patched"), resolve("patched+kasan")
+    assert isinstance(plain, Definition)
+    assert isinstance(more, Definition)
+    assert (more.name, [path.stem for path in more.config]) == ("patched+kasan", ["base", "kasan"])
+    assert (more.series, more.provides, more.source) == (plain.series, plain.provides, plain.source)
+    with pytest.raises(UserError, match="config fragment kasam") as caught:
+        resolve("patched+kasam")
+    assert "kasan" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

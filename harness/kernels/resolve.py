@@ -1,5 +1,5 @@
-"""What ``--kernel`` may name: a definition, some patches of its series (``patched@5``), a source tree,
-a build directory, a bzImage, TREE@REV."""
+"""What ``--kernel`` may name: a definition, some patches of its series (``patched@5``), a definition and one
+fragment more (``patched+debug``), a source tree, a build directory, a bzImage, TREE@REV."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ def resolve(argument: str) -> Request:
     tree, at, revision = argument.rpartition("@")
     if tree in spec.names() and revision.isdecimal():
         return spec.prefix(tree, int(revision))
+    name, plus, fragment = argument.rpartition("+")
+    if plus and name in spec.names():
+        return spec.extended(name, fragment)
     if at and Path(tree).expanduser().is_dir():
         if not revision:
             msg = f"--kernel {argument}: no revision after @"

@@ -148,6 +148,15 @@ def prefix(name: str, patches: int) -> Definition:
     return msgspec.structs.replace(whole, name=f"{name}@{patches}", provides=provides, patches=patches)
 
 
+def extended(name: str, fragment: str) -> Definition:
+    """The kernel ``name`` with one configuration fragment more: ``NAME+FRAGMENT``. Raises UserError."""
+    whole = load(name)
+    argument = f"{name}+{fragment}"
+    return msgspec.structs.replace(
+        whole, name=argument, config=(*whole.config, _fragment(Path(argument), fragment))
+    )
+
+
 def unknown(argument: str) -> UserError:
     """The error for a kernel nobody knows, with the nearest name."""
     known = names()
