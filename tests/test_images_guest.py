@@ -242,7 +242,15 @@ def test_loads_that_ask_for_a_verdict_alone_share_a_process(kit: Kit, guest: Gue
     guest.objects["long.o"] = compiling.compile_source(kit.toolchain, kit.objects, _LONG, "long.bpf.c")
     objects = ["reject.bpf.o", "counter.bpf.o", "empty.bpf.o", "long.o", "truncated.bpf.o", "counter.bpf.o"]
     loads = [
-        Load(f"{n}", "duplicate", name, [], collect=("log",), log_level=4, timeout_s=0.5)
+        Load(
+            f"{n}",
+            "duplicate",
+            name,
+            [],
+            collect=("log",),
+            log_level=4,
+            timeout_s=0.1 if name == "long.o" else 30,
+        )
         for n, name in enumerate(objects)
     ]
     lines = guest.run(*loads)
@@ -253,7 +261,7 @@ def test_loads_that_ask_for_a_verdict_alone_share_a_process(kit: Kit, guest: Gue
     refused, accepted, empty, long, truncated, last = loaded
     assert {program.name: program.verdict for program in refused.programs}["bad"] == "reject"
     assert "invalid access to packet" in {program.name: program.log for program in refused.programs}["bad"]
-    assert long.error == "timed out after 0.5 s"
+    assert long.error == "timed out after 0.1 s"
     assert "cannot load" in empty.error
     assert "format invalid" in truncated.error
     for done in (accepted, last):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from harness import __version__
-from harness.cli import host, kernel, results, run, selftest, shell
+from harness.cli import bench, host, kernel, results, run, selftest, shell
 from harness.errors import BpfrootsError
 
 
@@ -30,6 +30,7 @@ for _command in (
     run.load,
     shell.shell,
     selftest.selftest,
+    bench.bench,
     results.compare,
     results.write_report,
 ):

@@ -56,6 +56,11 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
     )
 
 
+def bpftool(progress: Progress) -> Path:
+    """bpftool, static, from the source that `prepare` takes it from. Raises as that does."""
+    return _tools(progress).bpftool
+
+
 def _tools(progress: Progress) -> images.Tools:
     defined = {definition.name: definition for definition in kernels.definitions()}
     source, digest = kernels.tools_source(defined.get("patched", defined["baseline"]), progress)

@@ -89,7 +89,7 @@ def fingerprint() -> str:
 
 def make(source: Path, output: Path, *arguments: str) -> list[str | Path]:
     """A make command on ``source`` with the same variables that tuxmake passes."""
-    compiler = ["CC=ccache gcc", "HOSTCC=ccache gcc"] if shutil.which("ccache") else []
+    compiler = ["CC=ccache gcc", "HOSTCC=ccache gcc"] if _with_ccache() else []
     return ["make", "-C", source, f"O={output}", f"-j{jobs()}", *compiler, *arguments]
 
 
@@ -102,11 +102,16 @@ def tuxmake(source: Path, output: Path, artefacts: Path, target: str) -> list[st
     variables = [word for item in _REPRODUCIBLE.items() for word in ("-e", "=".join(item))]
     command: list[str | Path] = [sys.executable, "-u", "-m", "tuxmake"]
     command += ["-C", source, "-b", output, "-o", artefacts]
-    command += ["-w", "ccache" if shutil.which("ccache") else "none", "-j", str(jobs())]
+    command += ["-w", "ccache" if _with_ccache() else "none", "-j", str(jobs())]
     command += variables
     # Short lines instead of silence, nothing after the first error, no colours in the log.
     # `config` keeps tuxmake from adding all the targets it knows.
     return [*command, "--verbose", "--fail-fast", "--color=never", "config", "--make-target", target]
+
+
+def _with_ccache() -> bool:
+    """CCACHE_DISABLE is ccache's own variable, which our environment for make leaves out."""
+    return shutil.which("ccache") is not None and not os.environ.get("CCACHE_DISABLE")
 
 
 def _version(tool: str) -> str:

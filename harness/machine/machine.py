@@ -77,6 +77,8 @@ class Machine:
         self.port = 0
         #: Seconds from QEMU's start to a logged-in connection; of a clone, from its own start.
         self.boot_seconds = 0.0
+        #: When (time.monotonic) a clone answered on its console; 0 where it is none.
+        self.awake_at = 0.0
 
     @classmethod
     def boot(
@@ -160,6 +162,7 @@ class Machine:
         try:
             machine._restore(template, start + limits.wake)
             machine._wake(start + limits.wake)
+            machine.awake_at = time.monotonic()
             machine._log_in(template.identity)
         except SnapshotFailure:
             machine.close()

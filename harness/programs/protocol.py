@@ -89,7 +89,7 @@ class MeasureEvents(
 Step = Attach | Detach | Trigger | TestRun | ReadMaps | MeasureRuns | MeasureEvents
 
 
-class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One object under one mechanism.
 
     ``roots`` are program names; every other program of the object is loaded as well (a tail

@@ -19,10 +19,12 @@ static json_t *program_json(const struct load *load, const struct bpf_program *p
 	const char *name = bpf_program__name(prog);
 	bool with_log = load->collect & COLLECT_LOG;
 
-	return json_pack("{s:s, s:s, s:b, s:s, s:i, s:o, s:b}", "name", name, "section",
+	/* What is not there is 0, false or empty: every key costs a small program a hundredth of its load. */
+	return json_pack("{s:s, s:s, s:b, s:s, s:o*, s:o*, s:o*}", "name", name, "section",
 			 bpf_program__section_name(prog), "root", load_is_root(load, name), "verdict",
-			 accepted ? "accept" : "reject", "errno", err, "log",
-			 with_log ? json_text(log, strlen(log)) : json_string(""), "log_truncated", truncated);
+			 accepted ? "accept" : "reject", "errno", err ? json_integer(err) : NULL, "log",
+			 with_log ? json_text(log, strlen(log)) : NULL, "log_truncated",
+			 truncated ? json_true() : NULL);
 }
 
 json_t *collect_refused(const struct load *load, const struct bpf_program *prog, int err, const char *log,
@@ -215,6 +217,12 @@ json_t *collect_accepted(const struct load *load, const struct bpf_program *prog
 	/* No fd: accepted, and gone since, because a tail call's target was refused. */
 	if (fd < 0 || info_read(fd, code, &info))
 		return json;
+	if (!code) {
+		json_object_set_new(json, "insn_cnt", json_integer(bpf_program__insn_cnt(prog)));
+		json_object_set_new(json, "jited_bytes", json_integer(info.raw.jited_prog_len));
+		json_object_set_new(json, "verified_insns", json_integer(info.raw.verified_insns));
+		return json;
+	}
 	for (k = 0; k < BPF_TAG_SIZE; k++)
 		snprintf(tag + 2 * k, 3, "%02x", info.raw.tag[k]);
 	json_object_update_new(
@@ -223,8 +231,7 @@ json_t *collect_accepted(const struct load *load, const struct bpf_program *prog
 				(json_int_t)info.raw.xlated_prog_len, "jited_bytes",
 				(json_int_t)info.raw.jited_prog_len, "verified_insns",
 				(json_int_t)info.raw.verified_insns, "run_cnt", (json_int_t)info.raw.run_cnt));
-	if (code)
-		add_symbols(&info);
+	add_symbols(&info);
 	if (load->collect & COLLECT_XLATED)
 		json_object_set_new(json, "xlated", xlated_json(&info));
 	if (load->collect & COLLECT_JITED) {

@@ -109,8 +109,12 @@ bad:
 /* One line, to go out with the next one. Takes @line. */
 void put(json_t *line)
 {
-	json_dumpf(line, stdout, JSON_COMPACT);
-	putchar('\n');
+	char *text = json_dumps(line, JSON_COMPACT);
+
+	/* Not json_dumpf(), which takes a locked write for every token. */
+	if (text)
+		puts(text);
+	free(text);
 	json_decref(line);
 }
 

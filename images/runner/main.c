@@ -85,7 +85,6 @@ int main(int argc, char **argv)
 	/* Whoever reads is gone: end, rather than work for nobody. */
 	signal(SIGPIPE, SIG_DFL);
 	messages_init();
-	features_probe();
 	probe_mechanisms(&probes);
 	hello(probes.json);
 	while (done < job.nr_loads)

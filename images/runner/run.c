@@ -36,9 +36,9 @@ static int64_t now_us(void)
  * Emulated, a brief load takes a millisecond; so does a packet with its line, and a line in the kernel
  * log a third of that, which goes byte by byte through a UART. So brief loads have both only this often.
  */
-#define TOGETHER_US 50000
+#define TOGETHER_US 200000
 #define HEAP_KEPT (8 << 20)
-/* While a result is written no deadline counts; the next load's may begin. */
+/* The child does not say when it goes on to the next load, whose deadline may be another. */
 #define LOOK_AGAIN_MS 100
 
 /*
@@ -100,10 +100,10 @@ static void run_one(const struct load *load)
 	}
 	load_object(load, &result);
 	progress->writing = true;
-	put(json_pack("{s:s, s:s, s:s, s:o, s:o*, s:o*, s:o*, s:o*, s:o, s:I}", "type", "load", "id", load->id,
+	put(json_pack("{s:s, s:s, s:s, s:o, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "type", "load", "id", load->id,
 		      "verdict", result.accepted ? "accept" : "reject", "programs", result.programs,
 		      "runs", result.runs, "maps", result.maps, "costs", result.costs, "symbols", result.symbols,
-		      "error", json_text(result.error, strlen(result.error)),
+		      "error", result.error[0] ? json_text(result.error, strlen(result.error)) : NULL,
 		      "duration_us", (json_int_t)(now_us() - progress->start)));
 }
 
@@ -171,7 +171,7 @@ static void follow(int fd, const struct load *loads)
 
 		if (!progress->writing && left <= 0)
 			return;
-		ready = poll(&pollfd, 1, progress->writing ? LOOK_AGAIN_MS : (int)(left / 1000) + 1);
+		ready = poll(&pollfd, 1, LOOK_AGAIN_MS);
 		if (ready > 0 || (ready < 0 && errno != EINTR))
 			return;
 	}
@@ -225,6 +225,7 @@ size_t run_loads(const struct job *job, size_t first, size_t nr_loads)
 	if (!load_is_brief(loads)) {
 		say_start(loads);
 		/* Before the fork, so that only the first load pays. */
+		features_probe();
 		if (loads->collect & (COLLECT_XLATED | COLLECT_JITED))
 			symbols_load();
 		cgroup_create();

@@ -1,0 +1,153 @@
+"""Verdicts of small programs per second: the runner against veristat, in one guest, for the same objects."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness import process
+from harness.cache import Cache
+from harness.errors import InfraError
+from harness.images import veristat
+from harness.jobs import runner
+from harness.jobs.bench import programs
+from harness.jobs.bench.common import Bench, take_turns
+from harness.jobs.guests import Guests
+from harness.kernels import Kernel
+from harness.machine import Machine
+from harness.programs import protocol
+from harness.programs.protocol import Load
+from harness.progress import Progress
+from harness.results.bench import RATE, Measurement, measurement
+from harness.settings import cache_root
+
+_COUNT = 500
+# Ten times as slow, and not what is compared.
+_COUNT_IN_FULL = 100
+_FOLDER = "/tmp/bench"  # noqa: S108  (the guest's)
+_WHAT = (
+    f"verdict and statistics (log level 4) of {_COUNT} small programs that are in the guest, an object each; "
+    "with_transfer: sent from the host in the same command; full_collection: "
+    f"log, xlated and JIT code as well, of {_COUNT_IN_FULL}"
+)
+
+
+def measure(bench: Bench) -> Measurement:
+    """throughput. Raises InfraError where our runner or veristat does not accept all of them."""
+    kit = bench.kit
+    kernel = kit.kernels[0]
+    files = programs.objects(kit, _COUNT)
+    brief = _loads(list(files), ("log",), 4)
+    full = _loads(list(files)[:_COUNT_IN_FULL], ("log", "xlated", "jited"), 6)
+    reason, tool = _veristat(kernel, bench.progress)
+    command = f"{veristat.VERISTAT} -o csv *.bpf.o"
+    console = process.temporary_directory() / "console.log"
+    with (
+        bench.progress.task(f"bench     throughput {kernel.name}", "runs") as task,
+        Guests(kit, bench.accel).boot(kernel, console) as machine,
+    ):
+        _send(machine, brief, files, tool)
+        sides = [
+            lambda: _ours(machine, len(brief)),
+            lambda: _streamed(machine, brief, files),
+            lambda: _streamed(machine, full, files),
+            *([lambda: _peer(machine, f"./{command}")] if tool else []),
+        ]
+        take_turns(1, sides, lambda _: None)
+        context = bench.context(kernel)
+        samples = take_turns(bench.runs, sides, lambda done: task.update(done, bench.runs))
+    return measurement(
+        samples[0],
+        samples[3] if tool else [],
+        unit=RATE,
+        what=_WHAT,
+        context=context,
+        name=f"{veristat.VERISTAT} of {kernel.name}'s tree",
+        command=command,
+        reason=reason,
+        more={"with_transfer": samples[1], "full_collection": samples[2]},
+    )
+
+
+def _loads(names: Sequence[str], collect: tuple[str, ...], log_level: int) -> list[Load]:
+    return [
+        Load(
+            id=name,
+            mechanism="duplicate",
+            object=name,
+            roots=[programs.PROGRAM],
+            collect=collect,  # type: ignore[arg-type]
+            log_level=log_level,
+            timeout_s=120.0,
+        )
+        for name in names
+    ]
+
+
+def _veristat(kernel: Kernel, progress: Progress) -> tuple[str, Path | None]:
+    """veristat of the kernel's own tree, from the cache; else why there is none."""
+    if kernel.source is None:
+        return f"the source of {kernel.name} is not known, and veristat is part of it", None
+    source = kernel.source
+    key = hashlib.sha256(f"{kernel.source_id}\0{kernel.series_id}".encode())
+    for file in veristat.recipe():
+        key.update(file.read_bytes())
+    cache = Cache(cache_root(), "selftests", progress.say)
+    entry = cache.get(key.hexdigest(), lambda out: veristat.build_veristat(source, out, progress))
+    return "", entry / veristat.VERISTAT
+
+
+def _send(machine: Machine, loads: Sequence[Load], files: Mapping[str, Path], tool: Path | None) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, path in files.items():
+            tar.add(path, name)
+        if tool:
+            tar.add(tool, veristat.VERISTAT)
+        job = msgspec.json.encode(protocol.Job(protocol.VERSION, list(loads)))
+        info = tarfile.TarInfo("job.json")
+        info.size = len(job)
+        tar.addfile(info, io.BytesIO(job))
+    done = machine.output(f"mkdir {_FOLDER} && cd {_FOLDER} && tar x", stdin=out.getvalue())
+    if done.status:
+        msg = f"no room for {len(files)} objects: {done.stderr.decode(errors='replace').strip()}"
+        raise InfraError(msg)
+
+
+def _ours(machine: Machine, count: int) -> float:
+    """Programs a second, from the command to its last line, read."""
+    start = time.monotonic()
+    lines = machine.run(f"cd {_FOLDER} && exec bpfroots-runner job.json")
+    accepted = sum(_accepted(protocol.parse(line)) for line in lines)
+    return _rate(accepted, count, time.monotonic() - start)
+
+
+def _streamed(machine: Machine, loads: Sequence[Load], files: Mapping[str, Path]) -> float:
+    """The same as cells are run: objects and job go in, lines come out."""
+    start = time.monotonic()
+    accepted = sum(map(_accepted, runner.stream(machine, loads, files)))
+    return _rate(accepted, len(loads), time.monotonic() - start)
+
+
+def _accepted(line: protocol.Line) -> bool:
+    return isinstance(line, protocol.Loaded) and line.verdict == "accept"
+
+
+def _peer(machine: Machine, command: str) -> float:
+    start = time.monotonic()
+    done = machine.output(f"cd {_FOLDER} && exec {command}")
+    seconds = time.monotonic() - start
+    return _rate(done.stdout.count(b",success,"), _COUNT, seconds)
+
+
+def _rate(accepted: int, count: int, seconds: float) -> float:
+    if accepted != count:
+        msg = f"{accepted} of {count} programs were accepted, and all should be"
+        raise InfraError(msg)
+    return count / seconds
