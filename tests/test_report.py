@@ -19,7 +19,7 @@ from harness.analysis.compare import changes, compare
 from harness.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
 from harness.report import html, ktap, terminal, veristat
 from harness.report import junit as junit_report
-from harness.results import model
+from harness.results import bench, model
 from harness.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -191,6 +191,28 @@ def test_page_says_what_a_reader_needs(tmp_path: Path, run: Run, cells: list[Cel
     index = (tmp_path / "report" / "index.html").read_text()
     assert "Not as expected" in index
     assert "KVM is there but runs no guest" in index
+
+
+def test_the_newest_bench_is_on_the_index(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+    run_dir = tmp_path / "run"
+    assert "How long it takes" not in html.write(run_dir, run, cells).read_text()
+    context = bench.Context("2026-01-02T03:04:05+00:00", "patched", "6.12", "", "tcg", "", 2, "", 0.1)
+    measured = bench.measurement(
+        [0.25], [5.0], unit=bench.SECONDS, what=EVIL, context=context, name="virtme-ng 1.42"
+    )
+    bench.save(tmp_path, {"clone_ssh": measured})
+    page = html.write(run_dir, run, cells).read_text()
+    assert "How long it takes" in page
+    for words in (
+        "clone_ssh",
+        "0.250 s",
+        "5.000 s",
+        "virtme-ng 1.42",
+        "20.00",
+        "patched 6.12, tcg, 2026-01-02",
+    ):
+        assert words in page
+    assert EVIL not in page
 
 
 def test_artefacts_outside_the_run_are_not_read(tmp_path: Path, run: Run) -> None:

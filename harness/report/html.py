@@ -14,7 +14,8 @@ import jinja2
 
 from harness.analysis import verifier_log
 from harness.analysis.compare import Comparison, Row, compare, refusal
-from harness.report import case_page, junit, ktap, plots, text, veristat
+from harness.report import bench, case_page, junit, ktap, plots, text, veristat
+from harness.results.bench import newest
 from harness.results.model import BAD, Cell, Run
 
 _TEMPLATES = "templates"
@@ -42,7 +43,8 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     rules = f"const variable = {json.dumps(verifier_log.variable())};\n"
     (report / "beside.js").write_text(rules + _asset("beside.js"), encoding="utf-8")
     index = report / "index.html"
-    index.write_text(_index(run, cells, comparison, pages), encoding="utf-8")
+    measured = bench.rows(newest(run_dir.resolve().parent))
+    index.write_text(_index(run, cells, comparison, pages, measured), encoding="utf-8")
     ratios = {(row.case, row.kernel, row.mechanism): row for row in comparison.rows}
     groups: dict[str, list[Cell]] = {case: [] for case in pages}
     for cell in cells:
@@ -105,7 +107,13 @@ def _searched(cell: Cell) -> str:
     return " ".join(filter(None, (_types(cell), cell.reason, message)))
 
 
-def _index(run: Run, cells: Sequence[Cell], comparison: Comparison, pages: dict[str, str]) -> str:
+def _index(
+    run: Run,
+    cells: Sequence[Cell],
+    comparison: Comparison,
+    pages: dict[str, str],
+    measured: Sequence[bench.Row],
+) -> str:
     by_key = {(cell.case, cell.kernel, cell.mechanism): cell for cell in cells}
     rows: list[tuple[Row, Cell]] = [
         (row, by_key[row.case, row.kernel, row.mechanism])
@@ -127,6 +135,7 @@ def _index(run: Run, cells: Sequence[Cell], comparison: Comparison, pages: dict[
         types=sorted({root.type for _, cell in rows for root in cell.roots}),
         verdicts=sorted({text.verdict(row.verdict, row.outcome) for row, _ in rows}),
         script=_asset("table.js"),
+        measured=measured,
     )
 
 
