@@ -106,15 +106,78 @@ bad:
 	return -1;
 }
 
+static void write_string(const char *text, size_t len)
+{
+	size_t i, done = 0;
+
+	putc_unlocked('"', stdout);
+	for (i = 0; i < len; i++) {
+		unsigned char c = text[i];
+
+		if (c >= 0x20 && c != '"' && c != '\\')
+			continue;
+		fwrite_unlocked(text + done, 1, i - done, stdout);
+		done = i + 1;
+		if (c == '\n')
+			fputs_unlocked("\\n", stdout);
+		else
+			fprintf(stdout, "\\u%04x", c);
+	}
+	fwrite_unlocked(text + done, 1, len - done, stdout);
+	putc_unlocked('"', stdout);
+}
+
+/*
+ * What json_dumpf() writes, for the types that there are in a result. That one takes the stream's lock for
+ * every token and decodes every character again: a tenth of what a small program's load takes.
+ */
+static void write_json(json_t *json)
+{
+	const char *key, *comma = "";
+	json_t *value;
+	size_t i;
+
+	switch (json_typeof(json)) {
+	case JSON_OBJECT:
+		putc_unlocked('{', stdout);
+		json_object_foreach(json, key, value) {
+			fputs_unlocked(comma, stdout);
+			write_string(key, strlen(key));
+			putc_unlocked(':', stdout);
+			write_json(value);
+			comma = ",";
+		}
+		putc_unlocked('}', stdout);
+		break;
+	case JSON_ARRAY:
+		putc_unlocked('[', stdout);
+		json_array_foreach(json, i, value) {
+			fputs_unlocked(comma, stdout);
+			write_json(value);
+			comma = ",";
+		}
+		putc_unlocked(']', stdout);
+		break;
+	case JSON_STRING:
+		write_string(json_string_value(json), json_string_length(json));
+		break;
+	case JSON_INTEGER:
+		fprintf(stdout, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		fputs_unlocked(json_is_true(json) ? "true" : "false", stdout);
+		break;
+	default:
+		fputs_unlocked("null", stdout);
+	}
+}
+
 /* One line, to go out with the next one. Takes @line. */
 void put(json_t *line)
 {
-	char *text = json_dumps(line, JSON_COMPACT);
-
-	/* Not json_dumpf(), which takes a locked write for every token. */
-	if (text)
-		puts(text);
-	free(text);
+	write_json(line);
+	putc_unlocked('\n', stdout);
 	json_decref(line);
 }
 

@@ -84,7 +84,6 @@ def _loads(names: Sequence[str], collect: tuple[str, ...], log_level: int) -> li
             roots=[programs.PROGRAM],
             collect=collect,  # type: ignore[arg-type]
             log_level=log_level,
-            timeout_s=120.0,
         )
         for name in names
     ]
