@@ -1,0 +1,77 @@
+"""`bench` measures what it says: with real guests, and with its peers where they are installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.jobs.kit import Kit
+from harness.settings import project_root
+from tests.test_resume_guest import _project
+
+pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
+
+_DEADLINE = 1200
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """This project, with results of its own."""
+    return _project(tmp_path)
+
+
+def _bench(root: Path, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "bench", *arguments, "--kernel", "baseline", "--json"],
+        env={**os.environ, "BPFROOTS_ROOT": str(root), "PYTHONPATH": str(project_root())},
+        cwd=root,
+        capture_output=True,
+        timeout=_DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_clones_beside_virtme_ng(root: Path) -> None:
+    """The kernel is built once more for this, where it is not in the cache."""
+    found = _bench(root, "clone", "--runs", "2")
+    assert list(found) == ["clone_ssh", "clone_serial"]
+    for one in found.values():
+        assert one["unit"] == "s"
+        assert one["runs"] == len(one["ours"]["samples"]) == 2
+        assert 0 < one["ours"]["min"] <= one["ours"]["median"] <= one["ours"]["max"]
+        assert one["context"]["kernel"] == "baseline+peers"
+        if one["peer"] is None:
+            assert one["reason"] == "virtme-ng is not installed"
+            continue
+        assert one["peer"]["name"] == "virtme-ng 1.42"
+        assert len(one["peer"]["samples"]) == 2
+        assert one["ratio"] == pytest.approx(one["peer"]["median"] / one["ours"]["median"])
+    assert found["clone_serial"]["ours"]["max"] < found["clone_ssh"]["ours"]["max"]
+
+
+def test_throughput_beside_veristat_is_kept_and_shown(root: Path) -> None:
+    """All programs are accepted by both sides, or it would not end well."""
+    one = _bench(root, "throughput", "--runs", "1")["throughput"]
+    assert one["unit"] == "programs/s"
+    assert one["peer"]["name"] == "veristat of baseline's tree"
+    assert one["ratio"] == pytest.approx(one["ours"]["median"] / one["peer"]["median"])
+    assert set(one["more"]) == {"with_transfer", "full_collection"}
+    assert one["more"]["full_collection"]["median"] < one["ours"]["median"]
+    assert len(list((root / "results/bench").iterdir())) == 1
+    assert _bench(root, "--show") == {"throughput": one}
+
+
+def test_a_load_is_no_run_of_anybodys(kit: Kit, root: Path) -> None:
+    found = _bench(root, "load", "--runs", "1")["load"]
+    assert found["ours"]["median"] > 0
+    assert [path.name for path in (root / "results").iterdir()] == ["bench"]
+    assert found["context"]["kernel_key"] == kit.kernels[0].key
