@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -181,3 +182,54 @@ def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signa
     assert cells
     if how != signal.SIGKILL:
         assert (folder / "report" / "index.html").is_file()
+
+
+def test_shell_runs_a_command_in_a_fresh_guest() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "shell", "--gdb", "uname -r; exit 7"],
+        capture_output=True,
+        timeout=_DEADLINE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    said = dict(line.split(None, 1) for line in done.stderr.splitlines())
+    assert said["guest"].startswith(f"baseline ({done.stdout.strip()})")
+    # The guest is gone, and with it gdb's socket.
+    socket = said["gdb"].rpartition(" ")[2].strip("'")
+    assert socket.endswith("/gdb")
+    assert not Path(socket).exists()
+
+
+def test_a_kept_guest_lets_one_in_until_enter() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", "-k", "example/kprobe+cgroup_skb", "--keep-guest", "--json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    line = next(line for line in process.stderr if line.startswith("guest  ") and " ssh " in line)
+    words = shlex.split(line.partition("ssh")[2])
+    inside = subprocess.run(
+        ["ssh", *words, "ls /usr/bin/bpfroots-runner"], capture_output=True, timeout=60, check=False
+    )
+    assert inside.stdout == b"/usr/bin/bpfroots-runner\n", inside.stderr
+    qemus = _descendants(process.pid, "qemu-system-x86")
+    assert len(qemus) == 1
+    out, _ = process.communicate("\n", timeout=_DEADLINE)
+    assert process.returncode == 0
+    assert json.loads(out)["counts"]["pass"] > 0
+    assert all(gone(pid) for pid in qemus)
+
+
+@pytest.mark.parametrize("guests", [1, 3])
+def test_as_many_guests_as_asked_for(guests: int) -> None:
+    """With the same cells in the end, each once."""
+    code, found, _ = _json("run", "-k", "gen", "--mechanism", "duplicate", "-j", str(guests))
+    assert code == 0
+    assert len(list((Path(found["path"]) / "console").iterdir())) == guests
+    cases = [cell["case"] for cell in found["cells"]]
+    assert len(cases) == len(set(cases)) > 64

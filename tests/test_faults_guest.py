@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 
@@ -15,7 +17,8 @@ from harness.jobs.engine import Engine
 from harness.jobs.kit import Kit
 from harness.jobs.run import open_store
 from harness.jobs.spec import CellSpec
-from harness.machine import choose_accel
+from harness.kernels import Kernel
+from harness.machine import Machine, choose_accel
 from harness.results.model import Cell
 from harness.results.store import RunStore
 from tests.faulty import SOURCE, FaultyEngine, Harm, cell, poison
@@ -145,6 +148,34 @@ def test_a_qemu_that_goes_once_is_no_cells_fault(
     assert Counter(c.outcome for c in found) == {"pass": 3}, [c.reason for c in found]
     assert engine.booted == 3
     assert not _qemus()
+
+
+class _ShotEngine(FaultyEngine):
+    """Each of its QEMUs is killed as soon as its guest begins the poisoned cell."""
+
+    def _boot(self, kernel: Kernel) -> Machine:
+        machine = super()._boot(kernel)
+        log = shlex.quote(str(machine._console.path))
+        wait = f"grep -m1 -q 'bpfroots: load poison/cell' <(tail -n +1 -F {log}); kill -9 {machine.pid} $!"
+        self.shooters.append(subprocess.Popen(["timeout", "300", "bash", "-c", wait]))
+        return machine
+
+    shooters: ClassVar[list[subprocess.Popen[bytes]]] = []
+
+
+def test_a_qemu_that_goes_twice_in_one_cell_leaves_it_without_a_verdict(kit: Kit, store: RunStore) -> None:
+    engine = _ShotEngine(kit, store, choose_accel("auto"), guests=1)
+    engine.harm, engine.booted = Harm("true"), 0
+    try:
+        lost = _run(engine, kit)["poison/cell"]
+    finally:
+        for shooter in engine.shooters:
+            shooter.terminate()
+            shooter.wait()
+    assert (lost.outcome, lost.verdict) == ("infra_error", "")
+    assert "QEMU died of SIGKILL" in lost.reason
+    assert lost.reason.endswith("again when run alone in a fresh guest")
+    assert engine.booted == 3
 
 
 def _large(kit: Kit, store: RunStore, body: str) -> Cell:
