@@ -175,11 +175,11 @@ def run(
         return subprocess.CompletedProcess([str(a) for a in argv], child.popen.returncode, out, err)
 
 
-def temporary_directory(prefix: str = "bpfroots-") -> Path:
+def temporary_directory(prefix: str = "bpfroots-", parent: Path | None = None) -> Path:
     """A private directory that is removed when this process ends, however it ends.
 
-    Short on purpose: UNIX socket paths end at 108 bytes.
+    Short on purpose: UNIX socket paths end at 108 bytes. ``parent`` is for what is too large for /tmp.
     """
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent or "/tmp"))  # noqa: S108
     _reaper().tell(f"d {path}")
     return path

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness import process
@@ -47,15 +48,15 @@ def measure(bench: Bench, runs: int) -> Measurement:
 
 def _ours(argument: str) -> float:
     """In a cache of its own, but for the unpacked source."""
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=cache_root()) as scratch:
-        root = Path(scratch) / "bpfroots"
+    with _scratch() as scratch:
+        root = scratch / "bpfroots"
         root.mkdir(mode=0o700)
         (root / "source").symlink_to(cache_root() / "source")
         argv = [sys.executable, "-m", "harness", "kernel", "build", argument]
         environment = {
             **os.environ,
             "BPFROOTS_ROOT": str(project_root()),
-            "XDG_CACHE_HOME": scratch,
+            "XDG_CACHE_HOME": str(scratch),
             "CCACHE_DISABLE": "1",
         }
         return _timed("bpfroots kernel build", argv, environment)
@@ -63,11 +64,21 @@ def _ours(argument: str) -> float:
 
 def _plain(kernel: Kernel) -> float:
     assert kernel.source is not None and kernel.config is not None  # noqa: S101, PT018
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=cache_root()) as scratch:
-        shutil.copyfile(kernel.config, Path(scratch) / ".config")
+    with _scratch() as scratch:
+        shutil.copyfile(kernel.config, scratch / ".config")
         argv = ["make", "-C", str(kernel.source), f"O={scratch}", f"-j{jobs()}", "olddefconfig", "bzImage"]
         kept = ("PATH", "HOME", "TMPDIR", "USER", "LOGNAME")
         return _timed("make", argv, {name: os.environ[name] for name in kept if name in os.environ})
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Room for a build, some GiB, gone whatever happens to us."""
+    path = process.temporary_directory("bench-", cache_root())
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _timed(what: str, argv: list[str], environment: dict[str, str]) -> float:
