@@ -1,8 +1,7 @@
 """How long things take here, side by side with what others do them with.
 
 Ours and the peer's take turns, so that whatever else the host does meets both; medians and their ratio
-are what counts. Every peer is told apart from ours by nothing but its way: same kernel, same accelerator,
-one CPU, the same memory.
+are what counts. A peer has the kernel, the accelerator, the CPUs and the memory that ours has.
 """
 
 from __future__ import annotations
