@@ -36,7 +36,7 @@ static int64_t now_us(void)
  * Emulated, a brief load takes a millisecond; so does a packet with its line, and a line in the kernel
  * log a third of that, which goes byte by byte through a UART. So brief loads have both only this often.
  */
-#define TOGETHER_US 200000
+#define TOGETHER_US 1000000
 #define HEAP_KEPT (8 << 20)
 /* The child does not say when it goes on to the next load, whose deadline may be another. */
 #define LOOK_AGAIN_MS 100
