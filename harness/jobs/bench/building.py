@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import process
+from harness import kernels, process
 from harness.errors import InfraError
 from harness.jobs.bench.common import Bench, take_turns
 from harness.kernels import Kernel
@@ -27,7 +27,7 @@ _DEADLINE = 4 * 3600.0
 
 def measure(bench: Bench, runs: int) -> Measurement:
     """build. Raises InfraError where either fails."""
-    kernel = bench.kit.kernels[0]
+    kernel = kernels.ensure(kernels.resolve(bench.argument), bench.progress)
     if kernel.source is None or kernel.config is None:
         msg = f"{kernel.name} was built by somebody else: there is nothing to build"
         raise InfraError(msg)
