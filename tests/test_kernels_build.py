@@ -186,6 +186,32 @@ def test_a_series_on_top_of_the_series_of_the_base(fake: Project) -> None:
         fake.ensure("more")
 
 
+def test_several_series_of_one_kernel(fake: Project) -> None:
+    old, new = "return -13", "return -77"
+    fake.series("change", ("0001-first.patch", patch("kernel/verifier.c", old, new)))
+    fake.series(
+        "more", ("0001-second.patch", patch("kernel/verifier.c", old, "return -78").replace(old, new))
+    )
+    fake.define("patched", 'base = "baseline"\nseries = ["change", "more"]\n')
+
+    def text(name: str) -> str:
+        kernel = fake.ensure(name)
+        assert kernel.source is not None
+        return (kernel.source / "kernel/verifier.c").read_text()
+
+    assert "return -78" in text("patched")
+    assert new in text("patched@1")
+    assert "return -78" in text("patched@2")
+    with pytest.raises(UserError, match=r"series change\+more has 2 patches, not 3"):
+        fake.ensure("patched@3")
+    fake.define("more", 'base = "patched"\n')
+    with pytest.raises(UserError, match="kernel more has no series of its own"):
+        resolve("more@1")
+    fake.define("patched", 'base = "baseline"\nseries = ["more", "change"]\n')
+    with pytest.raises(KernelError, match=r"patch 1 of 2 does not apply: 0001-second\.patch"):
+        fake.ensure("patched")
+
+
 def test_patch_that_does_not_apply(fake: Project) -> None:
     stale = patch("kernel/verifier.c", "return -13", "return -14").replace(
         "-\t\treturn -13", "-\t\treturn -99"

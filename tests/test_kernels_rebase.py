@@ -114,6 +114,25 @@ def test_a_conflict_is_left_to_be_mended(fake: Project, tmp_path: Path) -> None:
     assert "A Developer (2):\n  mem\n  core\n" in cover
 
 
+def test_one_of_several_series(fake: Project, tmp_path: Path) -> None:
+    first = fake.series("change", _mail(1, "core", _FINE))
+    second = fake.series("more", _mail(1, "mem", _STALE))
+    fake.define("patched", 'base = "baseline"\nseries = ["change", "more"]\n')
+    with pytest.raises(UserError, match="kernel patched has several series") as caught:
+        _start(tmp_path / "tree")
+    assert caught.value.hint == "--series names one of them: change, more"
+    with pytest.raises(UserError, match="kernel patched has no series other"):
+        start(_definition(), tmp_path / "tree", Progress(quiet=True), "other")
+    done = start(_definition(), tmp_path / "tree", Progress(quiet=True), "more")
+    assert (done.applied, done.patches, done.conflict) == (1, 1, "")
+    assert _git(tmp_path / "tree", "log", "--format=%s", "-2") == "mem\ncore\n"
+    before = (first / "0001-core.patch").read_bytes()
+    assert [path.name for path in finish(_definition(), tmp_path / "tree", "more")] == ["0001-mem.patch"]
+    assert (second / "series").read_text() == "# in order\n0001-mem.patch\n"
+    assert (first / "0001-core.patch").read_bytes() == before
+    fake.ensure("patched")
+
+
 def test_work_that_is_not_committed_is_not_passed_over(fake: Project, tmp_path: Path) -> None:
     fake.series("change", _mail(1, "core", _FINE))
     _start(tmp_path / "tree")

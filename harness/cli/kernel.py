@@ -103,9 +103,12 @@ def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool
 @kernel.command("rebase-series")
 @click.argument("kernel_name", metavar="K")
 @click.option("--tree", type=click.Path(path_type=Path), help="Where to work.  [default: in the cache]")
+@click.option("--series", "series_name", metavar="NAME", help="Which one, where K has several.")
 @click.option("--finish", is_flag=True, help="Write the commits there as K's series.")
 @JSON
-def kernel_rebase_series(kernel_name: str, tree: Path | None, finish: bool, as_json: bool) -> None:
+def kernel_rebase_series(
+    kernel_name: str, tree: Path | None, series_name: str | None, finish: bool, as_json: bool
+) -> None:
     """Bring K's series to its source, in a git tree where conflicts can be mended.
 
     Each patch becomes a commit, by git am or by GNU patch with fuzz. Where one does not apply the tree
@@ -115,16 +118,17 @@ def kernel_rebase_series(kernel_name: str, tree: Path | None, finish: bool, as_j
     from harness.settings import cache_root
 
     definition = _definition(kernel_name)
-    where = (tree or cache_root() / "rebase" / kernel_name).absolute()
-    again = f"bpfroots kernel rebase-series {kernel_name}{f' --tree {tree}' if tree else ''} --finish"
+    where = (tree or cache_root() / "rebase" / kernel_name / (series_name or "")).absolute()
+    options = (f" --tree {tree}" if tree else "") + (f" --series {series_name}" if series_name else "")
+    again = f"bpfroots kernel rebase-series {kernel_name}{options} --finish"
     if finish:
-        written = [path.name for path in rebase.finish(definition, where)]
+        written = rebase.finish(definition, where, series_name)
         if as_json:
-            print_json({"tree": str(where), "written": written})
+            print_json({"tree": str(where), "written": [path.name for path in written]})
         else:
-            click.echo(f"{len(written)} files written to {definition.series[-1]}")
+            click.echo(f"{len(written)} files written to {written[0].parent}")
         return
-    done = rebase.start(definition, where, Progress())
+    done = rebase.start(definition, where, Progress(), series_name)
     if as_json:
         print_json(msgspec.to_builtins(done))
     else:

@@ -101,7 +101,9 @@ def plan(definition: Definition, progress: Progress) -> Plan:
     return Plan(
         definition=definition,
         located=source.locate(definition, progress),
-        patches=series.read(definition.series, definition.patches) if definition.series else None,
+        patches=series.read(definition.series, definition.own, definition.patches)
+        if definition.series
+        else None,
         config=text,
         wishes=wishes,
         compiler=toolchain.fingerprint(),

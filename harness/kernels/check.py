@@ -44,7 +44,7 @@ class Checked:
 
 
 def check(definition: Definition, progress: Progress) -> list[Checked]:
-    """Check the series of a kernel, patch by patch: its own, not that of its base, where both have one.
+    """Check the series of a kernel, patch by patch: its own, not those of its base.
 
     Raises UserError for a kernel without a series, KernelError for the first patch that does not
     apply (git apply takes no fuzz) and for a source without checkpatch.
@@ -57,16 +57,19 @@ def check(definition: Definition, progress: Progress) -> list[Checked]:
     if not script.is_file():
         msg = f"{script}: not there"
         raise KernelError(msg, hint="the source is not a whole kernel tree")
-    ignored = _ignored(definition.series[-1] / IGNORED)
-    return [Checked(patch.name, _checkpatch(script, tree, patch, ignored)) for patch in patches.patches]
+    ignored = {patch.parent: _ignored(patch.parent / IGNORED) for patch in patches.patches}
+    return [
+        Checked(patch.name, _checkpatch(script, tree, patch, ignored[patch.parent]))
+        for patch in patches.patches
+    ]
 
 
 def own(definition: Definition) -> series.Series:
-    """The series that a kernel adds to its base's. Raises UserError for a kernel without one."""
-    if not definition.series:
+    """What a kernel adds to the series of its base. Raises UserError for a kernel that adds none."""
+    if not definition.own:
         msg = f"kernel {definition.name} has no series"
         raise UserError(msg, hint="give it one: series = NAME in its definition")
-    return series.read(definition.series[-1:])
+    return series.read(definition.series[-definition.own :])
 
 
 def _apply_exactly(wanted: build.Plan, progress: Progress) -> None:

@@ -43,16 +43,15 @@ class Rebased(msgspec.Struct):
     rejects: list[str]
 
 
-def start(definition: Definition, tree: Path, progress: Progress) -> Rebased:
-    """Make ``tree`` and apply the series of a kernel there, as far as it goes.
+def start(definition: Definition, tree: Path, progress: Progress, name: str | None = None) -> Rebased:
+    """Make ``tree`` and apply the series ``name`` of a kernel there, as far as it goes; what comes before
+    that series has to apply as it is.
 
-    Raises UserError for a kernel without a series and a ``tree`` that is not empty, KernelError or InfraError
-    for a source that cannot be had, KernelError where the series of its base does not apply.
+    Raises UserError for a kernel without a series, without that one, or with several where none is named,
+    and for a ``tree`` that is not empty, KernelError or InfraError for a source that cannot be had.
     """
-    patches = series.read(definition.series[-1:]).patches if definition.series else ()
-    if not patches:
-        msg = f"kernel {definition.name} has no series"
-        raise UserError(msg, hint="give it one: series = NAME in its definition")
+    before, directory = _chosen(definition, name)
+    patches = series.read([directory]).patches
     if tree.exists() and any(tree.iterdir()):
         msg = f"{tree}: not empty: somebody may be mending a series there"
         raise UserError(msg, hint=f"--finish writes what is there into the series; rm -r {tree} starts anew")
@@ -61,14 +60,14 @@ def start(definition: Definition, tree: Path, progress: Progress) -> Rebased:
     with progress.task(f"git tree  {tree}"):
         _copy(origin, tree)
         _init(tree, located.what)
-        for patch in series.read(definition.series[:-1]).patches if definition.series[1:] else ():
+        for patch in series.read(before).patches if before else ():
             _git(tree, "am", "-q", patch)
         _git(tree, "update-ref", _BASE, "HEAD")
     return _apply(tree, patches)
 
 
-def finish(definition: Definition, tree: Path) -> list[Path]:
-    """Write the commits of ``tree`` as the series of a kernel; its patches.
+def finish(definition: Definition, tree: Path, name: str | None = None) -> list[Path]:
+    """Write the commits of ``tree`` as the series ``name`` of a kernel; its patches.
 
     The cover letter keeps its subject and text. Raises UserError where there is nothing to be written,
     or work that is not committed.
@@ -82,7 +81,7 @@ def finish(definition: Definition, tree: Path) -> list[Path]:
     if _git(tree, "status", "--porcelain", "--untracked-files=no").strip():
         msg = f"{tree}: there are changes that are not committed"
         raise UserError(msg, hint=f"git -C {tree} commit, or git -C {tree} stash")
-    directory = definition.series[-1]
+    _, directory = _chosen(definition, name)
     old = sorted(directory.glob("0000-*.patch"))
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         new = Path(scratch)
@@ -95,6 +94,23 @@ def finish(definition: Definition, tree: Path) -> list[Path]:
         if old:
             patches[0].write_text(_cover(patches[0].read_text(), old[0].read_text()))
         return _replace(directory, patches)
+
+
+def _chosen(definition: Definition, name: str | None) -> tuple[tuple[Path, ...], Path]:
+    """What applies before the series ``name`` of a kernel's own ones, and its directory."""
+    own = definition.series[-definition.own :] if definition.own else ()
+    found = [directory for directory in own if name in (None, directory.name)]
+    if len(found) == 1:
+        return definition.series[: definition.series.index(found[0])], found[0]
+    known = ", ".join(directory.name for directory in own)
+    if not own:
+        msg = f"kernel {definition.name} has no series"
+        raise UserError(msg, hint="give it one: series = NAME in its definition")
+    if not found:
+        msg = f"kernel {definition.name} has no series {name}"
+        raise UserError(msg, hint=f"there is: {known}")
+    msg = f"kernel {definition.name} has several series"
+    raise UserError(msg, hint=f"--series names one of them: {known}")
 
 
 def _copy(origin: Path, tree: Path) -> None:

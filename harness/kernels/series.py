@@ -7,6 +7,7 @@ and tree.py decides which files of the build's tree it changes.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import shutil
 import subprocess
@@ -36,17 +37,19 @@ class Series:
     id: str
 
 
-def read(directories: Sequence[Path], last: int | None = None) -> Series:
-    """The series in ``directories``, one after the other; of the last one the first ``last`` patches.
+def read(directories: Sequence[Path], own: int = 1, first: int | None = None) -> Series:
+    """The series in ``directories``, one after the other; of the last ``own`` the ``first`` patches.
 
-    Raises UserError for a list that does not fit its files, and for one shorter than ``last``.
+    Raises UserError for a list that does not fit its files, and for fewer patches than ``first``.
     """
     listed = [_listed(directory) for directory in directories]
-    if last is not None and last > len(listed[-1]):
-        msg = f"series {directories[-1].name} has {len(listed[-1])} patches, not {last}"
+    split = len(listed) - own
+    base, mine = itertools.chain(*listed[:split]), list(itertools.chain(*listed[split:]))
+    if first is not None and first > len(mine):
+        names = "+".join(directory.name for directory in directories[split:])
+        msg = f"series {names} has {len(mine)} patches, not {first}"
         raise UserError(msg)
-    listed[-1] = listed[-1][:last]
-    patches = [patch for one in listed for patch in one]
+    patches = [*base, *mine[:first]]
     digest = hashlib.sha256()
     for path in patches:
         content = path.read_bytes()

@@ -63,7 +63,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Source | None = None
     base: str | None = None
-    series: str | None = None
+    series: str | tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
@@ -73,13 +73,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Definition(msgspec.Struct, frozen=True):
     """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
     series add to the base's; ``series`` are directories of patches with a quilt ``series`` file each,
-    in the order in which they apply; of the last one only the first ``patches``, where that is given."""
+    in the order in which they apply. The last ``own`` of them are not of the base; of these only the first
+    ``patches`` patches, where that is given."""
 
     name: str
     source: Source
     config: tuple[Path, ...]
     base: str | None = None
     series: tuple[Path, ...] = ()
+    own: int = 0
     provides: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
     machine: Machine = Machine()
@@ -106,7 +108,8 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
         msg = f"{where}: needs exactly one of [source] and base"
         raise UserError(msg, hint='base = "baseline" takes the source and configuration of baseline')
     config = tuple(_fragment(where, fragment) for fragment in given.config)
-    series = _series(where, given.series)
+    listed = (given.series,) if isinstance(given.series, str) else given.series
+    series = tuple(_series(where, name) for name in listed)
     if given.base is None:
         assert given.source is not None  # noqa: S101
         return Definition(
@@ -114,6 +117,7 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
             source=_anchored(given.source),
             config=config,
             series=series,
+            own=len(series),
             provides=given.provides,
             cmdline=given.cmdline,
             machine=given.machine or Machine(),
@@ -126,6 +130,7 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
         config=base.config + config,
         base=base.name,
         series=base.series + series,
+        own=len(series),
         provides=tuple(dict.fromkeys(base.provides + given.provides)),
         cmdline=base.cmdline + given.cmdline,
         machine=given.machine or base.machine,
@@ -140,8 +145,7 @@ def prefix(name: str, patches: int) -> Definition:
     is no series; whether it is long enough is seen where it is read.
     """
     whole = load(name)
-    own = whole.base is None or len(whole.series) > len(load(whole.base).series)
-    if not whole.series or not own:
+    if not whole.own:
         msg = f"{name}@{patches}: kernel {name} has no series of its own"
         raise UserError(msg, hint="NAME@N is NAME with the first N patches of its series")
     provides = load(whole.base).provides if whole.base else ()
@@ -192,14 +196,12 @@ def _fragment(where: Path, name: str) -> Path:
     return path
 
 
-def _series(where: Path, name: str | None) -> tuple[Path, ...]:
-    if name is None:
-        return ()
+def _series(where: Path, name: str) -> Path:
     path = project_root() / "kernels" / "patches" / name
     if not (path / "series").is_file():
         msg = f"{where}: series {name}: no file kernels/patches/{name}/series"
         raise UserError(msg, hint="git format-patch -o there, then list the patches in the file `series`")
-    return (path,)
+    return path
 
 
 def _anchored(source: Source) -> Source:
