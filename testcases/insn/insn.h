@@ -70,7 +70,8 @@
 #define R8 BPF_REG_8
 #define R10 BPF_REG_10
 
-enum { PROTO_VOID = 0, PROTO_PTREGS, PROTO_INT, PROTO_GVOID };
+/* int(), int(struct pt_regs *), int(int), void(), int(int *), int(struct xdp_md *), int(struct __sk_buff *) */
+enum { PROTO_VOID = 0, PROTO_PTREGS, PROTO_INT, PROTO_GVOID, PROTO_MEM, PROTO_XDP, PROTO_SKB };
 
 struct func {
 	const char *name;
@@ -78,6 +79,8 @@ struct func {
 	int eatype;
 	int flags;
 	int global;
+	int exported; /* has the declaration tag bpf_export */
+	const char *arg_tag; /* declaration tag of its argument */
 	int proto;
 	struct bpf_insn *insns;
 	int n;
@@ -86,6 +89,11 @@ struct func {
 #define ROOT(nm, ty, ...) { .name = nm, .type = ty, .global = 1, INSNS(__VA_ARGS__) }
 #define ROOTE(nm, ty, ea, fl, ...) { .name = nm, .type = ty, .eatype = ea, .flags = fl, .global = 1, INSNS(__VA_ARGS__) }
 #define SUB(nm, ...) { .name = nm, INSNS(__VA_ARGS__) }
+
+#define EXPORT(nm, pr, ...) { .name = nm, .global = 1, .exported = 1, .proto = pr, INSNS(__VA_ARGS__) }
+#define GLOBAL(nm, pr, ...) { .name = nm, .global = 1, .proto = pr, INSNS(__VA_ARGS__) }
+/* call of function number k of the program whose FD is number i of fd_array */
+#define CALL_PROG(i, k) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_PROG_CALL, i, BTF_FUNC0 + (k))
 
 struct load {
 	struct bpf_prog_root roots[20];
@@ -101,7 +109,7 @@ struct load {
 struct func_info_record { uint32_t off, id; };
 
 /* what BPF_OBJ_GET_INFO_BY_FD says of one root */
-struct prog_view { struct bpf_prog_info i; uint64_t ksyms[64]; uint32_t lens[64]; struct bpf_insn xl[2048]; int nx; struct func_info_record fi[64]; uint32_t maps[64]; unsigned char jit[65536]; };
+struct prog_view { struct bpf_prog_info i; uint32_t callees[64]; uint64_t ksyms[64]; uint32_t lens[64]; struct bpf_insn xl[2048]; int nx; struct func_info_record fi[64]; uint32_t maps[64]; unsigned char jit[65536]; };
 
 extern char log_text[];
 extern int opt_log_level, opt_prog_flags;
@@ -113,7 +121,7 @@ extern int counter_map, array_map;
 extern int passed, failed;
 /* nothing but the roots of accepted loads, each by itself: for kernels without roots */
 extern bool opt_alone;
-#define BTF_FUNC0 8
+#define BTF_FUNC0 16
 
 int bpf(int cmd, union bpf_attr *a, unsigned int sz);
 int map_create(int type, int ks, int vs, int n, int flags);
@@ -131,6 +139,14 @@ int view_get(int fd, struct prog_view *p);
 void counters_zero(void);
 void counters_read(uint64_t *v);
 int map_create_btf(int type, int ks, int vs, int n, int flags, int valid);
+extern int fd_array[128];
+void prepare_with_btf(struct func *f, int n);
+int load_prepared(void);
+int load_with_btf(struct func *f, int n);
+int call_check(const char *name, struct func *f, int n, int err, const char *msg);
+#define LIBRARY(f) load_with_btf(f, ARRAY_LEN(f))
+#define CALL_REFUSE(name, f, err, msg) call_check(name, f, ARRAY_LEN(f), err, msg)
+#define CALL_ACCEPT(name, f) call_check(name, f, ARRAY_LEN(f), 0, NULL)
 int load_single(int type, int eatype, struct bpf_insn *in, int n, int fl);
 int kallsyms_count(const char *suffix);
 int count_progs(void);
@@ -194,5 +210,9 @@ void privileges_cases(void);
 void errors_cases(void);
 void lifetime_cases(void);
 void review_cases(void);
+void progcall_cases(void);
+void progcall_callee_cases(void);
+void progcall_effects_cases(void);
+void progcall_life_cases(void);
 
 #endif

@@ -77,7 +77,8 @@ void counters_read(uint64_t *v)
 
 /*
  * Raw BTF: 1 int, 2 int(), 3 struct pt_regs, 4 pointer to 3, 5 int(struct pt_regs *),
- * 6 int(int), 7 void(), then one FUNC per function.
+ * 6 int(int), 7 void(), 9 int(int *), 12 int(struct xdp_md *), 15 int(struct __sk_buff *), then one FUNC
+ * per function, and a tag for each that is exported.
  */
 int btf_create(struct func *f, int n)
 {
@@ -128,11 +129,44 @@ int btf_create(struct func *f, int n)
 	WORD(0);
 	WORD(BTF_KIND_FUNC_PROTO << 24 | 0);
 	WORD(0); /* 7: void() */
+	static const char *const ctxs[] = { NULL, "xdp_md", "__sk_buff" };
+	for (i = 0; i < 3; i++) {
+		/* 8 pointer to int, 9 int(int *); 10 to 12 and 13 to 15 are the same of structs */
+		int id = 8 + 3 * i - !!i;
+		if (ctxs[i]) {
+			WORD(STRING(ctxs[i]));
+			WORD(BTF_KIND_STRUCT << 24 | 1);
+			WORD(4);
+			WORD(STRING("m"));
+			WORD(1);
+			WORD(0);
+			id++;
+		}
+		WORD(0);
+		WORD(BTF_KIND_PTR << 24);
+		WORD(ctxs[i] ? id - 1 : 1);
+		WORD(0);
+		WORD(BTF_KIND_FUNC_PROTO << 24 | 1);
+		WORD(1);
+		WORD(STRING("p"));
+		WORD(id);
+	}
 	for (i = 0; i < n; i++) {
-		static int protos[] = { 2, 5, 6, 7 };
+		static int protos[] = { 2, 5, 6, 7, 9, 12, 15 };
 		WORD(STRING(f[i].name));
 		WORD(BTF_KIND_FUNC << 24 | (f[i].global ? BTF_FUNC_GLOBAL : BTF_FUNC_STATIC));
 		WORD(protos[f[i].proto]);
+	}
+	for (i = 0; i < n; i++) {
+		const char *tags[] = { f[i].exported ? "bpf_export" : NULL, f[i].arg_tag };
+		for (int t = 0; t < 2; t++) {
+			if (!tags[t])
+				continue;
+			WORD(STRING(tags[t]));
+			WORD(BTF_KIND_DECL_TAG << 24);
+			WORD(BTF_FUNC0 + i);
+			WORD(t - 1);
+		}
 	}
 	h->magic = BTF_MAGIC;
 	h->version = 1;
@@ -272,6 +306,58 @@ int load_do(struct load *l)
 	return l->err;
 }
 
+int fd_array[128];
+
+/* an ordinary load of f[0] and what it calls, with BTF and fd_array */
+void prepare_with_btf(struct func *f, int n)
+{
+	union bpf_attr *a = &loaded.attr;
+
+	load_prepare(&loaded, f, n);
+	a->prog_type = f[0].type;
+	a->expected_attach_type = f[0].eatype;
+	a->prog_flags = f[0].flags | opt_prog_flags;
+	strncpy(a->prog_name, f[0].name, 15);
+	a->roots = 0;
+	a->root_cnt = 0;
+	a->root_rec_size = 0;
+	a->fd_array = (long)fd_array;
+	loaded.nroots = 0;
+}
+
+/* FD or -errno */
+int load_prepared(void)
+{
+	int r;
+
+	if (tweak) {
+		tweak(&loaded);
+		tweak = NULL;
+	}
+	r = bpf(BPF_PROG_LOAD, &loaded.attr, sizeof(loaded.attr));
+	r = r < 0 ? -errno : r;
+	close(loaded.attr.prog_btf_fd);
+	return r;
+}
+
+int load_with_btf(struct func *f, int n)
+{
+	prepare_with_btf(f, n);
+	return load_prepared();
+}
+
+/* as check(), for an ordinary load; returns the FD, or -1 */
+int call_check(const char *name, struct func *f, int n, int err, const char *msg)
+{
+	int fd = load_with_btf(f, n), got = fd < 0 ? -fd : 0;
+
+	result(name, got == err && (!msg || strstr(log_text, msg)), "errno %d (%s), expected %d %s; log: %s",
+	       got, got ? strerror(got) : "accepted", err, msg ? msg : "", tail_of(log_text));
+	if (err && fd >= 0)
+		close(fd);
+	return err || fd < 0 ? -1 : fd;
+}
+
 /* an ordinary load of one program, by the attributes of a kernel without roots */
 int load_single(int type, int eatype, struct bpf_insn *in, int n, int fl)
 {
@@ -393,6 +479,8 @@ int view_get(int fd, struct prog_view *p)
 	p->i.nr_func_info = 64;
 	p->i.func_info = (long)p->fi;
 	p->i.func_info_rec_size = 8;
+	p->i.nr_callee_ids = 64;
+	p->i.callee_ids = (long)p->callees;
 	p->i.nr_map_ids = 64;
 	p->i.map_ids = (long)p->maps;
 	p->i.jited_prog_len = sizeof(p->jit);

@@ -16,6 +16,10 @@ static const struct {
 	{ "returns", returns_cases }, { "layout", layout_cases },	  { "tail_calls", tail_calls_cases },
 	{ "limits", limits_cases },   { "attributes", attributes_cases }, { "privileges", privileges_cases },
 	{ "errors", errors_cases },   { "lifetime", lifetime_cases },	  { "review", review_cases },
+	{ "progcall", progcall_cases },
+	{ "progcall callee", progcall_callee_cases },
+	{ "progcall effects", progcall_effects_cases },
+	{ "progcall life", progcall_life_cases },
 };
 
 /* a wrong expectation: must be reported as not ok */
