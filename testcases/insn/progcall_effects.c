@@ -256,6 +256,8 @@ static void inherited(void)
 	fd = CALL_ACCEPT("P93 override_return", k);
 	at = attach_kprobe(fd, "__set_task_comm");
 	result("P93/attach", at == -EINVAL, "%d", at);
+	if (at >= 0)
+		close(at);
 	close(fd);
 	close(fd_array[0]);
 }
