@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.jobs.engine import Engine
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import CellSpec, Program
 from harness.kernels import Kernel
 from harness.machine import Machine
 from harness.programs.protocol import TestRun
@@ -30,7 +30,7 @@ done
 
 def cell(name: str, steps: list[TestRun] | None = None) -> CellSpec:
     """A cell of a program that does nothing."""
-    return CellSpec(name, "duplicate", ["fine"], steps=list(steps or []), source=SOURCE)
+    return CellSpec(name, "duplicate", ["fine"], steps=list(steps or []), program=Program(SOURCE))
 
 
 def poison(name: str = "poison/cell") -> CellSpec:

@@ -16,7 +16,7 @@ import pytest
 from harness.jobs.engine import Engine
 from harness.jobs.kit import Kit
 from harness.jobs.run import open_store
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import CellSpec, Program
 from harness.kernels import Kernel
 from harness.machine import Machine, choose_accel
 from harness.results.model import Cell
@@ -180,7 +180,7 @@ def test_a_qemu_that_goes_twice_in_one_cell_leaves_it_without_a_verdict(kit: Kit
 
 def _large(kit: Kit, store: RunStore, body: str) -> Cell:
     source = SOURCE.replace("return XDP_PASS;", body)
-    spec = CellSpec("large/cell", "duplicate", ["fine"], source=source)
+    spec = CellSpec("large/cell", "duplicate", ["fine"], program=Program(source))
     (found,) = Engine(kit, store, choose_accel("auto")).submit(kit.kernels[0], [spec])
     return found
 

@@ -185,3 +185,25 @@ def test_kernels_have_to_agree_as_well(reference: Cell) -> None:
     cell = judge.judge(_spec("duplicate"), "patched", (), _OLD, loaded, reference)
     assert cell.outcome == "fail"
     assert "differ from duplicate on baseline" in cell.reason
+
+
+def _linked(target: int) -> Loaded:
+    """A root that calls ``target``, and a library with one function at 0x2000."""
+    call = b"\xe8" + (target - 0x1005).to_bytes(4, "little", signed=True)
+    library = [
+        JitedFunction("bpf_prog_0123456789abcdef_for_on_tc", "1800", b"\xc3"),
+        JitedFunction("bpf_prog_0123456789abcdef_checksum", "2000", b"\x90\xc3"),
+    ]
+    root = JitedFunction("bpf_prog_0123456789abcdef_on_tc", "1000", call + b"\xc3")
+    programs = [
+        Program("on_tc", "tc", True, "accept", jited=[root]),
+        Program("for_on_tc", "tc", False, "accept", jited=library),
+    ]
+    return _loaded(programs=programs, runs=[])
+
+
+@pytest.mark.parametrize(("target", "reason"), [(0x2000, ""), (0x2001, "on_tc calls no function")])
+def test_a_call_by_name_goes_to_the_first_byte_of_the_library(target: int, reason: str) -> None:
+    cell = _judge(_spec("fd_name", roots=["on_tc"]), _linked(target))
+    assert (cell.outcome == "pass") == (not reason)
+    assert reason in cell.reason

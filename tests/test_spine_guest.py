@@ -14,7 +14,7 @@ import pytest
 from harness.jobs.engine import Engine
 from harness.jobs.kit import Kit
 from harness.jobs.run import open_store
-from harness.jobs.spec import CellSpec, case_cells, object_cells
+from harness.jobs.spec import CellSpec, Program, case_cells, object_cells
 from harness.machine import choose_accel
 from harness.programs import cases
 from harness.programs.cases import Expectation
@@ -60,7 +60,8 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
     bad = tmp_path_factory.mktemp("bad") / "half_bad.bpf.c"
     bad.write_text(_HALF_BAD)
     good, tail, *_ = _specs("body/map_counter-kprobe+tracepoint")
-    mutated = dataclasses.replace(tail, source=tail.source.replace("count(1, 20)", "count(1, 21)"))
+    wrong = tail.program.source.replace("count(1, 20)", "count(1, 21)")
+    mutated = dataclasses.replace(tail, program=Program(wrong))
     specs = [
         *_specs("example/kprobe+tracepoint+cgroup_skb"),
         *_specs("body/packet_parser-tc+xdp"),
@@ -72,7 +73,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
         ),
         *object_cells([bad], "duplicate"),
     ]
-    assert mutated.source != tail.source
+    assert wrong != tail.program.source
     return {f"{cell.case}#{cell.mechanism}": cell for cell in engine.submit(kit.kernels[0], specs)}
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from harness.programs.protocol import Mechanism
-from harness.results.model import Cell, Root
+from harness.results.model import Cell, JitImage, Root
 
 SHARING: tuple[Mechanism, ...] = ("multi_root", "fd_name")
 
@@ -89,7 +89,7 @@ def _held(cells: list[Cell]) -> Iterator[Held]:
         others = {root.name: root for root in copy.roots}
         for root in cell.roots:
             if (other := others.get(root.name)) and (runs := _runs(root, other)):
-                yield _hold(cell, root, other, runs)
+                yield _hold(cell, root, _images(cell, root, other), other, runs)
 
 
 def _runs(root: Root, other: Root) -> dict[str, tuple[float, float]]:
@@ -101,19 +101,26 @@ def _runs(root: Root, other: Root) -> dict[str, tuple[float, float]]:
     }
 
 
-def _hold(cell: Cell, root: Root, other: Root, runs: dict[str, tuple[float, float]]) -> Held:
-    same = [image.sha256 for image in root.jit.images] == [image.sha256 for image in other.jit.images]
+def _images(cell: Cell, root: Root, other: Root) -> list[JitImage]:
+    """What a root runs. Of a library that is what has the names of the copy's functions."""
+    called = {image.symbol for image in other.jit.images[1:]}
+    library = [image for target in cell.targets for image in target.jit.images[1:] if image.symbol in called]
+    return [*root.jit.images, *{image.addr: image for image in library}.values()]
+
+
+def _hold(
+    cell: Cell, root: Root, images: list[JitImage], other: Root, runs: dict[str, tuple[float, float]]
+) -> Held:
+    same = [image.sha256 for image in images] == [image.sha256 for image in other.jit.images]
     if all(ours == copy for ours, copy in runs.values()):
         finding: Finding = "equal"
     elif not same:
         finding = "kept"
     else:
-        finding = "helpers" if _calls_kernel(root) else "unexplained"
-    sizes = [sum(image.bytes for image in one.jit.images) for one in (root, other)]
+        finding = "helpers" if _calls_kernel(images) else "unexplained"
+    sizes = [sum(image.bytes for image in found) for found in (images, other.jit.images)]
     return Held(cell.case, cell.kernel, cell.mechanism, root.name, same, finding, sizes[0] - sizes[1], runs)
 
 
-def _calls_kernel(root: Root) -> bool:
-    return any(
-        not target.startswith(("bpf_prog_", "+")) for image in root.jit.images for target in image.calls
-    )
+def _calls_kernel(images: list[JitImage]) -> bool:
+    return any(not target.startswith(("bpf_prog_", "+")) for image in images for target in image.calls)

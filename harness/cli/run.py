@@ -110,17 +110,24 @@ def _keep(machine: Any) -> None:
 @click.argument("objects", nargs=-1, required=True, metavar="OBJ...")
 @KERNEL
 @click.option("--mechanism", default="duplicate", show_default=True, metavar="M")
+@click.option("--lib", "library", metavar="OBJECT", help="With fd_name: what is loaded before, and called.")
 @ACCEL
 @JSON
 def load(
-    objects: tuple[str, ...], kernels: tuple[str, ...], mechanism: str, accel: str, as_json: bool
+    objects: tuple[str, ...],
+    kernels: tuple[str, ...],
+    mechanism: str,
+    library: str | None,
+    accel: str,
+    as_json: bool,
 ) -> None:
     """Load your own .bpf.o or .bpf.c: verdict, log, xlated, JIT for every program."""
     from harness.jobs import run as job
     from harness.jobs.spec import object_cells
     from harness.programs import cases
 
-    specs = object_cells([Path(name) for name in objects], cases.mechanisms([mechanism])[0])
+    library_path = Path(library) if library else None
+    specs = object_cells([Path(name) for name in objects], cases.mechanisms([mechanism])[0], library_path)
     result = job.run(
         kernels or ("baseline",),
         specs,

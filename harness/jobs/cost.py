@@ -17,7 +17,7 @@ from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.reuse import Reuse
 from harness.jobs.runner import RunnerDied, stream
-from harness.jobs.spec import CellSpec, cell_id
+from harness.jobs.spec import CellSpec, Objects, cell_id
 from harness.kernels import Kernel
 from harness.machine import Accel, Shape, choose_accel
 from harness.programs import compile as compiling
@@ -63,7 +63,7 @@ def measure(
     kernel: Kernel,
     specs: Sequence[CellSpec],
     cells: Iterable[Cell],
-    objects: dict[str, Path],
+    objects: dict[str, Objects],
     accel: Accel,
     task: Task,
     reuse: Reuse | None = None,
@@ -102,7 +102,7 @@ def measure_one(
     store: RunStore,
     kernel: Kernel,
     specs: Sequence[CellSpec],
-    objects: dict[str, Path],
+    objects: dict[str, Objects],
     way: Way,
     accel: Accel,
     task: Task,
@@ -141,7 +141,7 @@ def _lose(todo: _Pass, error: GuestError) -> None:
     todo.pending.pop(todo.current, None)
 
 
-def _plan(kit: Kit, specs: Sequence[CellSpec], objects: dict[str, Path]) -> _Pass:
+def _plan(kit: Kit, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> _Pass:
     """Empty programs first, one object each: a kind that this kernel lacks costs its own figures only."""
     todo = _Pass({}, {})
     for kind in cost.measured_kinds():
@@ -155,9 +155,11 @@ def _plan(kit: Kit, specs: Sequence[CellSpec], objects: dict[str, Path]) -> _Pas
     for spec in specs:
         assert spec.case is not None  # noqa: S101
         full = spec.load(1.0)
-        todo.objects[full.object] = objects[spec.id]
+        todo.objects |= objects[spec.id].of(full)
         steps = cost.steps(spec.roots, spec.case.kinds)
-        todo.pending[spec.id] = cost.load(spec.id, spec.mechanism, full.object, spec.roots, steps)
+        todo.pending[spec.id] = cost.load(
+            spec.id, spec.mechanism, full.object, spec.roots, steps, full.library
+        )
     return todo
 
 

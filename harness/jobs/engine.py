@@ -19,7 +19,7 @@ from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.pool import Pool
 from harness.jobs.reuse import Reuse
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import CellSpec, Objects, Program
 from harness.jobs.worker import Worker
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine
@@ -30,18 +30,25 @@ from harness.results.store import RunStore
 from harness.settings import jobs
 
 
-def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Path]:
-    """The object of every cell, by cell id. Raises UserError for C that does not compile."""
-    sources = {spec.source: spec for spec in specs if spec.source}
+def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Objects]:
+    """The objects of every cell, by cell id. Raises UserError for C that does not compile."""
+    wanted = [(spec.name, part) for spec in specs for part in (spec.program, spec.library) if part]
+    sources = {part.source: (name, part) for name, part in wanted if part.source}
 
-    def one(spec: CellSpec) -> Path:
-        name, near = (spec.file.name, spec.file.parent) if spec.file else (spec.name, None)
-        return compiling.compile_source(kit.toolchain, kit.objects, spec.source, name, near)
+    def one(item: tuple[str, Program]) -> Path:
+        name, part = item
+        shown, near = (part.file.name, part.file.parent) if part.file else (name, None)
+        return compiling.compile_source(kit.toolchain, kit.objects, part.source, shown, near)
 
     with ThreadPoolExecutor(jobs()) as pool:
         built = dict(zip(sources, pool.map(one, sources.values()), strict=True))
-    objects = {spec.id: built[spec.source] for spec in specs if spec.source}
-    return objects | {spec.id: spec.object for spec in specs if spec.object}
+
+    def file(part: Program | None) -> Path | None:
+        return (part.object or built.get(part.source)) if part else None
+
+    return {
+        spec.id: Objects(program, file(spec.library)) for spec in specs if (program := file(spec.program))
+    }
 
 
 class Engine:
@@ -117,7 +124,7 @@ class _Verdicts:
     def __init__(
         self,
         kernel: Kernel,
-        objects: dict[str, Path],
+        objects: dict[str, Objects],
         store: RunStore,
         reuse: Reuse | None,
         references: dict[str, Cell],
@@ -136,7 +143,7 @@ class _Verdicts:
         with self._lock:
             kernel = self._kernel
             cell = judge.judge(spec, kernel.name, kernel.provides, hello, loaded, self._reference(spec.name))
-            self._save_artefacts(cell, loaded, spec.source)
+            self._save_artefacts(cell, loaded, spec)
             self.refer_to(cell)
             if self._reuse:
                 self._reuse.keep(kernel, spec, self.objects[spec.id], self._store, cell)
@@ -178,9 +185,10 @@ class _Verdicts:
     def _reference(self, case: str) -> Cell | None:
         return self._first.get(case) or self._references.get(case)
 
-    def _save_artefacts(self, cell: Cell, loaded: protocol.Loaded, source: str) -> None:
-        if source:
-            self._store.artefact(cell, "source.bpf.c", source.encode())
+    def _save_artefacts(self, cell: Cell, loaded: protocol.Loaded, spec: CellSpec) -> None:
+        for name, part in (("source.bpf.c", spec.program), ("library.bpf.c", spec.library)):
+            if part and part.source:
+                self._store.artefact(cell, name, part.source.encode())
         for program in loaded.programs:
             for name, data in analysis.artefacts(program, loaded).items():
                 self._store.artefact(cell, name, data)

@@ -102,6 +102,8 @@ def _wrong(spec: CellSpec, cell: Cell, loaded: Loaded, reference: Cell | None) -
     sharing = [root for root in cell.roots if joins_groups(root.type)]
     if spec.mechanism == "multi_root" and (reason := _not_shared(sharing)):
         return reason
+    if spec.mechanism == "fd_name" and (reason := _not_linked(cell)):
+        return reason
     return _ran_wrong(spec, cell.results) or differs(spec, cell, reference)
 
 
@@ -119,6 +121,15 @@ def _not_shared(roots: list[Root]) -> str:
             return f"{symbol} has {len(found)} images, not one that all roots call"
     if len(roots) > 1 and not any(len(names) > 1 for names in callers.values()):
         return "the roots share no image"
+    return ""
+
+
+def _not_linked(cell: Cell) -> str:
+    """Whether every root calls an image of the library, at its first byte; why not, where one does not."""
+    functions = {image.symbol for target in cell.targets for image in target.jit.images[1:]}
+    for root in cell.roots:
+        if not functions.intersection(call for image in root.jit.images for call in image.calls):
+            return f"{root.name} calls no function of the library"
     return ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +87,8 @@ def _toolchain(baseline: Kernel, tools: images.Tools, progress: Progress) -> com
     assert vmlinux is not None  # noqa: S101
     cache = Cache(cache_root(), "vmlinux_h", progress.say)
 
-    def populate(out: Path) -> None:
-        compiling.make_vmlinux_h(tools.bpftool, vmlinux, out)
-        shutil.copytree(tools.include, out / "include")
-
-    entry = cache.get(baseline.key, populate)
-    return compiling.toolchain(entry / "include", entry, baseline.key)
+    entry = cache.get(baseline.key, lambda out: compiling.make_vmlinux_h(tools.bpftool, vmlinux, out))
+    headers = hashlib.sha256()
+    for file in sorted(tools.include.rglob("*.h")):
+        headers.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return compiling.toolchain(tools.include, entry, f"{baseline.key} {headers.hexdigest()}")

@@ -17,7 +17,7 @@ import msgspec
 import harness
 from harness.cache import Cache, sha256
 from harness.jobs.kit import Kit
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import CellSpec, Objects
 from harness.kernels import Kernel
 from harness.machine import Accel
 from harness.machine.accel import qemu_version
@@ -40,9 +40,9 @@ class Reuse:
         self._costs = Cache(cache_root(), "costs")
         self._common = (kit.image.digest, kit.runner_sha256, accel.name, qemu_version(), _judges_digest())
 
-    def find(self, kernel: Kernel, spec: CellSpec, object_: Path, store: RunStore) -> Cell | None:
+    def find(self, kernel: Kernel, spec: CellSpec, objects: Objects, store: RunStore) -> Cell | None:
         """The cell as it was, its artefacts in ``store``; None where it has to run."""
-        entry = self._cells.peek(self._key(kernel, spec, object_))
+        entry = self._cells.peek(self._key(kernel, spec, objects))
         if entry is None:
             return None
         cell = msgspec.json.decode((entry / _CELL).read_bytes(), type=Cell)
@@ -53,7 +53,7 @@ class Reuse:
         self._cells.used(entry.name)
         return cell
 
-    def keep(self, kernel: Kernel, spec: CellSpec, object_: Path, store: RunStore, cell: Cell) -> None:
+    def keep(self, kernel: Kernel, spec: CellSpec, objects: Objects, store: RunStore, cell: Cell) -> None:
         """Remember a finished cell that is as expected."""
         if cell.outcome not in ("pass", "unsupported"):
             return
@@ -64,23 +64,23 @@ class Reuse:
             kept = msgspec.structs.replace(cell, reused=store.run.run)
             (out / _CELL).write_bytes(msgspec.json.encode(kept))
 
-        self._cells.get(self._key(kernel, spec, object_), populate)
+        self._cells.get(self._key(kernel, spec, objects), populate)
 
-    def costs(self, kernel: Kernel, spec: CellSpec, object_: Path) -> list[CostFigure] | None:
+    def costs(self, kernel: Kernel, spec: CellSpec, objects: Objects) -> list[CostFigure] | None:
         """What `keep_costs` was given for this cell; None where it has to be measured."""
-        entry = self._costs.peek(self._key(kernel, spec, object_))
+        entry = self._costs.peek(self._key(kernel, spec, objects))
         if entry is None:
             return None
         self._costs.used(entry.name)
         return msgspec.json.decode((entry / _COSTS).read_bytes(), type=list[CostFigure])
 
-    def keep_costs(self, kernel: Kernel, spec: CellSpec, object_: Path, figures: list[CostFigure]) -> None:
+    def keep_costs(self, kernel: Kernel, spec: CellSpec, objects: Objects, figures: list[CostFigure]) -> None:
         """Remember all figures of a cell, none where nothing of it can be measured."""
 
         def populate(out: Path) -> None:
             (out / _COSTS).write_bytes(msgspec.json.encode(figures))
 
-        self._costs.get(self._key(kernel, spec, object_), populate)
+        self._costs.get(self._key(kernel, spec, objects), populate)
 
     def prune(self) -> None:
         """Forget what nobody has used for a month."""
@@ -90,15 +90,17 @@ class Reuse:
                 if used < before:
                     cache.discard(key)
 
-    def _key(self, kernel: Kernel, spec: CellSpec, object_: Path) -> str:
+    def _key(self, kernel: Kernel, spec: CellSpec, objects: Objects) -> str:
         parts = (
             *self._common,
             # The name is in the cell, and two names may be one kernel.
             kernel.name,
             kernel.key,
             f"{kernel.cpus} {kernel.memory_mib} {' '.join(kernel.append)} {sorted(kernel.provides)}",
-            _digest(object_),
-            spec.source,
+            _digest(objects.program),
+            _digest(objects.library) if objects.library else "",
+            spec.program.source,
+            spec.library.source if spec.library else "",
             msgspec.json.encode(spec.load(1.0)).decode(),
             msgspec.json.encode(spec.expected).decode(),
             " ".join(spec.case.equal) if spec.case else "",

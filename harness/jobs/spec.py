@@ -20,12 +20,34 @@ def cell_id(case: str, mechanism: str) -> str:
 
 
 @dataclass(frozen=True)
+class Program:
+    """What to load: ``source`` is C to compile, or ``object`` an ELF that exists. ``file`` is what a
+    user's source was read from: its errors are named for it, its headers are beside it."""
+
+    source: str = ""
+    object: Path | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The files of a cell on this side; ``library`` only under fd_name."""
+
+    program: Path
+    library: Path | None = None
+
+    def of(self, load: Load) -> dict[str, Path]:
+        """The files by the names that ``load`` has for them."""
+        files = {load.object: self.program}
+        return files | {load.library: self.library} if self.library else files
+
+
+@dataclass(frozen=True)
 class CellSpec:
     """One case under one mechanism, on whichever kernel it is submitted for.
 
-    ``source`` is C to compile, or ``object`` an ELF that exists. ``skip`` says why there is nothing
-    to load. ``case`` is the definition behind it, None for a user's own object. ``file`` is what a
-    user's source was read from: its errors are named for it, its headers are beside it.
+    ``library`` is loaded before ``program``, whose roots call its functions. ``skip`` says why there
+    is nothing to load. ``case`` is the definition behind it, None for a user's own object.
     """
 
     name: str
@@ -33,9 +55,8 @@ class CellSpec:
     roots: list[str]
     steps: list[Step] = field(default_factory=list)
     expected: Expectation = field(default_factory=Expectation)
-    source: str = ""
-    object: Path | None = None
-    file: Path | None = None
+    program: Program = field(default_factory=Program)
+    library: Program | None = None
     skip: str = ""
     case: Case | None = None
     reproduce: str = ""
@@ -53,10 +74,12 @@ class CellSpec:
 
     def load(self, slowdown: float) -> Load:
         """The runner's order for this cell; its deadline grows with the accelerator's ``slowdown``."""
+        stem = self.name.replace("/", "_")
         return Load(
             id=self.id,
             mechanism=self.mechanism,
-            object=f"{self.name.replace('/', '_')}.{render.form_of(self.mechanism)}.bpf.o",
+            object=f"{stem}.{render.form_of(self.mechanism)}.bpf.o",
+            library=f"{stem}.library.bpf.o" if self.library else "",
             roots=self.roots,
             steps=self.steps,
             timeout_s=30.0 * slowdown,
@@ -71,40 +94,55 @@ def case_cells(cases: Iterable[Case], mechanisms: Sequence[Mechanism]) -> list[C
 
 def _case_cell(case: Case, mechanism: Mechanism) -> CellSpec:
     skip = case.skip_reason(mechanism)
+    by_name = mechanism == "fd_name" and not skip
     return CellSpec(
         name=case.name,
         mechanism=mechanism,
         roots=case.root_names,
         steps=case.steps(),
         expected=case.expectation(mechanism),
-        source="" if skip else render.render(case, render.form_of(mechanism)),
+        program=Program() if skip else Program(render.render(case, render.form_of(mechanism))),
+        library=Program(render.render(case, "library")) if by_name else None,
         skip=skip,
         case=case,
     )
 
 
-def object_cells(paths: Sequence[Path], mechanism: Mechanism) -> list[CellSpec]:
-    """The cells of a user's own .bpf.o or .bpf.c files. Raises UserError for what is neither."""
+def object_cells(paths: Sequence[Path], mechanism: Mechanism, library: Path | None = None) -> list[CellSpec]:
+    """The cells of a user's own .bpf.o or .bpf.c files; under fd_name they call what ``library`` exports.
+
+    Raises UserError for what is neither.
+    """
     if mechanism == "tail_call":
         msg = "load takes a finished program; only generated cases have a tail-call form"
         raise UserError(msg, hint="--mechanism duplicate")
+    if (mechanism == "fd_name") != (library is not None):
+        msg = "fd_name calls functions of a library, and no other mechanism does"
+        raise UserError(msg, hint="--mechanism fd_name --lib OBJECT")
+    loaded_before = _program(library.resolve()) if library else None
     cells: dict[str, CellSpec] = {}
     for path in paths:
-        cell = _object_cell(path.resolve(), mechanism, len(cells) if path.name in cells else 0)
+        number = len(cells) if path.name in cells else 0
+        cell = _object_cell(path.resolve(), mechanism, number, loaded_before, library)
         cells[path.name if path.name not in cells else cell.name] = cell
     return list(cells.values())
 
 
-def _object_cell(path: Path, mechanism: Mechanism, number: int) -> CellSpec:
+def _object_cell(
+    path: Path, mechanism: Mechanism, number: int, library: Program | None, library_path: Path | None
+) -> CellSpec:
     stem = path.name.removesuffix(".c").removesuffix(".o").removesuffix(".bpf")
     name = f"load/{stem}" + (f"-{number}" if number else "")
     argv = ["bpfroots", "load", str(path), "--kernel", "KERNEL", "--mechanism", mechanism]
-    reproduce = shlex.join(argv)
+    argv += ["--lib", str(library_path.resolve())] if library_path else []
+    return CellSpec(name, mechanism, [], program=_program(path), library=library, reproduce=shlex.join(argv))
+
+
+def _program(path: Path) -> Program:
     if path.suffix == ".c":
-        source = _read(path)
-        return CellSpec(name, mechanism, [], source=source, file=path, reproduce=reproduce)
+        return Program(source=_read(path), file=path)
     elf.programs(path)
-    return CellSpec(name, mechanism, [], object=path, reproduce=reproduce)
+    return Program(object=path)
 
 
 def _read(path: Path) -> str:

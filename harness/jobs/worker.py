@@ -9,13 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from harness.errors import GuestError, GuestLost
 from harness.jobs.pool import Pool
 from harness.jobs.runner import stream
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import CellSpec, Objects
 from harness.machine import Machine
 from harness.programs import protocol
 from harness.results.model import Cell
@@ -49,7 +48,7 @@ class Worker:
         self,
         pool: Pool,
         judge: Judge,
-        objects: dict[str, Path],
+        objects: dict[str, Objects],
         slowdown: float,
         keep: Callable[[Machine], None] | None = None,
     ) -> None:
@@ -120,7 +119,7 @@ class Worker:
         has no complaint until then: of what comes later from a guest that is no longer good nothing counts.
         """
         loads = [spec.load(self._slowdown) for spec in pending.values()]
-        files = {load.object: self._objects[load.id] for load in loads}
+        files = {name: path for load in loads for name, path in self._objects[load.id].of(load).items()}
         hello: protocol.Hello | None = None
         held: protocol.Loaded | None = None
         for line in stream(guest.machine, loads, files):

@@ -20,7 +20,7 @@ def bundle(loads: Sequence[Load], objects: dict[str, Path]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         _add(tar, "job.json", msgspec.json.encode(Job(VERSION, list(loads))))
-        for name in sorted({load.object for load in loads}):
+        for name in sorted({name for load in loads for name in (load.object, load.library) if name}):
             _add(tar, name, objects[name].read_bytes())
     return out.getvalue()
 

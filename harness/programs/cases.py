@@ -28,7 +28,7 @@ from harness.programs.protocol import (
 )
 from harness.programs.roots import KINDS, RootKind
 
-Form = Literal["subprog", "tail"]
+Form = Literal["subprog", "tail", "library", "caller"]
 
 #: The family whose cases are generated, and their template.
 GENERATED = "gen"
@@ -51,6 +51,7 @@ class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     constant_index: bool = False
     linkage: Literal["static", "global"] = "static"
     not_as_tail_call: str = ""
+    not_by_name: str = ""
     equal: tuple[str, ...] = ("results",)
     expect_hits: Literal["exact", "some"] = "exact"
     expect: dict[Mechanism, Expectation] = {}
@@ -65,7 +66,8 @@ class Case(msgspec.Struct, frozen=True):
     """A case as the rest of the harness sees it.
 
     ``equal`` names the maps whose contents must be the same under every mechanism.
-    ``not_as_tail_call`` says why no tail call can express it, empty where one can.
+    ``not_as_tail_call`` and ``not_by_name`` of its definition say why no tail call, and no call of a function
+    that was verified by its BTF, can express it; empty where one can.
     """
 
     family: str
@@ -99,8 +101,12 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def linkage(self) -> str:
-        """Words before the shared function: a global one is verified by itself, from its BTF signature."""
-        return "static __noinline" if self.definition.linkage == "static" else "__noinline"
+        """Words before the shared function: a global one is verified by itself, from its BTF signature.
+
+        A hidden one is static to libbpf (mark_btf_static) and the kernel, but not to the compiler, which
+        would otherwise adapt its arguments and result to the callers: so it is one code under all mechanisms.
+        """
+        return "__hidden __noinline" if self.definition.linkage == "static" else "__noinline"
 
     @property
     def equal(self) -> tuple[str, ...]:
@@ -110,6 +116,8 @@ class Case(msgspec.Struct, frozen=True):
         """Why this mechanism cannot express the case; empty where it can."""
         if mechanism == "tail_call" and self.definition.not_as_tail_call:
             return f"not expressible as a tail call: {self.definition.not_as_tail_call}"
+        if mechanism == "fd_name" and self.definition.not_by_name:
+            return f"not expressible as a call by name: {self.definition.not_by_name}"
         return ""
 
     def expectation(self, mechanism: Mechanism) -> Expectation:
@@ -196,6 +204,7 @@ def _generated(*, full: bool) -> list[Case]:
             roots=list(found.kinds),
             params=msgspec.to_builtins(found),
             not_as_tail_call=found.not_as_tail_call,
+            not_by_name=found.not_by_name,
             # What a root has summed up that ran some number of times is some number.
             equal=("results",) if all(KINDS[kind].exact for kind in found.kinds) else (),
             expect=refused,

@@ -63,9 +63,20 @@ def steps(names: Sequence[str], kinds: Sequence[RootKind]) -> list[Step]:
     ]
 
 
-def load(id_: str, mechanism: Mechanism, object_: str, roots: list[str], todo: list[Step]) -> Load:
+def load(
+    id_: str, mechanism: Mechanism, object_: str, roots: list[str], todo: list[Step], library: str = ""
+) -> Load:
     """The runner's order: nothing but figures comes back."""
-    return Load(id=id_, mechanism=mechanism, object=object_, roots=roots, steps=todo, collect=(), log_level=0)
+    return Load(
+        id=id_,
+        mechanism=mechanism,
+        object=object_,
+        roots=roots,
+        steps=todo,
+        collect=(),
+        log_level=0,
+        library=library,
+    )
 
 
 def input_name(step: Step) -> str:

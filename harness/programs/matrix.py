@@ -21,6 +21,9 @@ from harness.programs.roots import KINDS, joins_groups
 
 _NO_STACK = "a pointer into the stack of its caller is an argument"
 _NO_RETURN = "the value it returns is used"
+_NO_LENGTH = "a pointer with a length is no argument of a global function"
+_NO_PACKET = "pointers into a packet are no arguments of a global function"
+_NO_KIND = "verified by itself, it cannot tell whose context it has"
 # What excludes each other (see _possible()).
 _CONSTRAINED = (
     ["first", "body"],
@@ -61,16 +64,37 @@ class Combination(msgspec.Struct, frozen=True):
         return _NO_STACK if self.args == "stack" else ""
 
     @property
+    def not_by_name(self) -> str:
+        """Why no function that is verified by its BTF alone can be the body; empty where one can."""
+        if self.body == "packet":
+            return _NO_PACKET
+        if self.ctx == "kind" and len(set(self.kinds)) > 1:
+            return _NO_KIND
+        return _NO_LENGTH if self.args == "mem" else ""
+
+    @property
     def rejected(self) -> dict[Mechanism, str]:
         """The message of every mechanism that has to refuse it."""
-        group = [KINDS[kind] for kind in self.kinds if joins_groups(KINDS[kind].section)]
+        # A library has a program for each kind, whatever the number of roots.
+        loads: dict[Mechanism, list[str]] = {
+            "multi_root": list(self.kinds),
+            "fd_name": sorted(set(self.kinds)),
+        }
+        if self.not_by_name:
+            del loads["fd_name"]
+        found = {mechanism: self._refusal(kinds) for mechanism, kinds in loads.items()}
+        return {mechanism: message for mechanism, message in found.items() if message}
+
+    def _refusal(self, kinds: list[str]) -> str:
+        """What the kernel says to roots of these kinds in one load; empty where it takes them."""
+        group = [KINDS[kind] for kind in kinds if joins_groups(KINDS[kind].section)]
         if len(group) < 2:
-            return {}
+            return ""
         if self.body == "timer" or any(kind.refused for kind in group):
-            return {"multi_root": "is not supported in a multi-root load"}
+            return "is not supported in a multi-root load"
         if self.ctx == "ambiguous" and len({kind.type for kind in group}) > 1:
-            return {"multi_root": "same insn cannot be used with different contexts: ctx access"}
-        return {}
+            return "same insn cannot be used with different contexts: ctx access"
+        return ""
 
 
 def combinations(*, full: bool = False) -> list[Combination]:

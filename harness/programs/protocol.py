@@ -95,7 +95,9 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ``roots`` are program names; every other program of the object is loaded as well (a tail
     call's target) and reported with ``root`` false. ``steps`` run in order, only when every
     program was accepted. ``collect`` leaves out what costs transfer. ``prefer_groups``: libbpf may load
-    roots that share functions together, and falls back to copies where the kernel refuses that.
+    roots that share functions together, and falls back to copies where the kernel refuses that. ``library``
+    (fd_name) is an object that is loaded before, whose functions the programs call; its own programs are
+    reported with ``root`` false.
 
     A load without steps of which no code is collected is brief: neighbours of that kind share a process,
     their lines come some together, and the kernel log names not every one. A report of the kernel's in
@@ -111,6 +113,7 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     log_level: int = 6
     timeout_s: float = 30.0
     prefer_groups: bool = False
+    library: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -39,9 +39,17 @@ class _Group:
     roots: list[_Root]
 
 
+_FORMS: dict[Mechanism, Form] = {
+    "tail_call": "tail",
+    "duplicate": "subprog",
+    "multi_root": "subprog",
+    "fd_name": "caller",
+}
+
+
 def form_of(mechanism: Mechanism) -> Form:
     """The source form a mechanism loads."""
-    return "tail" if mechanism == "tail_call" else "subprog"
+    return _FORMS[mechanism]
 
 
 @functools.cache

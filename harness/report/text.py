@@ -65,9 +65,7 @@ def sharing(total: Sharing) -> str:
     if helpers:
         parts.append(f" ({helpers:,} call helpers that went another way)")
     if other:
-        parts.append(
-            f"; {other:,} have a body that serves other roots too, {least:+g} to {most:+g} insns per run"
-        )
+        parts.append(f"; {other:,} run other code, {least:+g} to {most:+g} insns per run")
     if unexplained:
         parts.append(f"; {unexplained:,} differ without a reason: one of the figures is wrong")
     return "".join(parts)

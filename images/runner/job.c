@@ -41,11 +41,11 @@ static int parse_load(json_t *json, struct load *load)
 	int log_level = 6, prefer_groups = 0;
 
 	load->timeout_s = 30;
-	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s?o, s?i, s?F, s?b}",
+	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s?o, s?i, s?F, s?b, s?s}",
 			   "id", &load->id, "mechanism", &load->mechanism, "object", &load->object,
 			   "roots", &load->roots, "steps", &load->steps, "collect", &collect,
 			   "log_level", &log_level, "timeout_s", &load->timeout_s,
-			   "prefer_groups", &prefer_groups)) {
+			   "prefer_groups", &prefer_groups, "library", &load->library)) {
 		fprintf(stderr, "job: load: %s\n", error.text);
 		return -1;
 	}
@@ -55,6 +55,8 @@ static int parse_load(json_t *json, struct load *load)
 		return -1;
 	}
 	load->multi_root = !strcmp(load->mechanism, "multi_root");
+	if (load->library && !load->library[0])
+		load->library = NULL;
 	load->prefer_groups = prefer_groups;
 	load->log_level = log_level;
 	return 0;

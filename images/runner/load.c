@@ -2,7 +2,8 @@
 /*
  * From an object file to verdicts. All programs are loaded together, so that they share maps and
  * global data. Where that fails, each is loaded alone, so that each has a verdict of its own; but
- * under multi_root the programs are one load, which has one verdict and one log.
+ * under multi_root the programs are one load, which has one verdict and one log. Under fd_name another
+ * object, the library, is loaded before, and stays as long as its callers.
  */
 #include "runner.h"
 
@@ -120,9 +121,39 @@ static bool in_set(json_t *set, const char *name)
 	return !set || json_object_get(set, name);
 }
 
+#ifdef HAVE_PROG_CALL
+/* What has one name is one map, and functions that are declared extern are the library's. */
+static int link_library(struct bpf_object *obj, struct bpf_object *library)
+{
+	struct bpf_map *map, *shared;
+	struct bpf_program *prog;
+	int err;
+
+	bpf_object__for_each_map(map, obj) {
+		shared = bpf_map__is_internal(map) ? NULL : bpf_object__find_map_by_name(library, bpf_map__name(map));
+		err = shared ? bpf_map__reuse_fd(map, bpf_map__fd(shared)) : 0;
+		if (err)
+			return err;
+	}
+	bpf_object__for_each_program(prog, library) {
+		err = bpf_program__fd(prog) < 0 ? 0 : bpf_object__add_lib_prog(obj, bpf_program__fd(prog));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+#else
+static int link_library(struct bpf_object *obj, struct bpf_object *library)
+{
+	(void)obj;
+	(void)library;
+	return -EOPNOTSUPP;
+}
+#endif
+
 /* Open and load. @only names the programs to load, NULL means all that are not optional. */
-static int attempt_once(const struct load *load, json_t *only, size_t log_size, unsigned int log_level,
-			struct attempt *attempt)
+static int attempt_once(const struct load *load, struct bpf_object *library, json_t *only, size_t log_size,
+			unsigned int log_level, struct attempt *attempt)
 {
 	struct bpf_program *prog;
 
@@ -158,6 +189,8 @@ static int attempt_once(const struct load *load, json_t *only, size_t log_size, 
 		bpf_object__set_multi_root(attempt->obj, LIBBPF_MULTI_ROOT_PREFER);
 #endif
 	attempt->err = set_target_tgid(attempt->obj);
+	if (!attempt->err && library)
+		attempt->err = link_library(attempt->obj, library);
 	if (!attempt->err)
 		attempt->err = bpf_object__load(attempt->obj);
 	return 0;
@@ -167,7 +200,8 @@ static int attempt_once(const struct load *load, json_t *only, size_t log_size, 
  * As attempt_once(), with logs as large as they need be. Where the largest is too small,
  * @truncated is set and the verdict is that of a load with statistics alone.
  */
-static int attempt_load(const struct load *load, json_t *only, struct attempt *attempt, bool *truncated)
+static int attempt_load(const struct load *load, struct bpf_object *library, json_t *only,
+			struct attempt *attempt, bool *truncated)
 {
 	size_t size;
 	int err;
@@ -175,7 +209,7 @@ static int attempt_load(const struct load *load, json_t *only, struct attempt *a
 	*truncated = false;
 	size = load->log_level & 3 ? LOG_SIZE_FIRST : LOG_SIZE_STATS;
 	for (; size <= LOG_SIZE_LAST; size *= 4) {
-		err = attempt_once(load, only, size, load->log_level, attempt);
+		err = attempt_once(load, library, only, size, load->log_level, attempt);
 		if (err == -ENOMEM && size > LOG_SIZE_FIRST)
 			break;
 		if (err || attempt->err != -ENOSPC || !messages.refused[0])
@@ -183,7 +217,7 @@ static int attempt_load(const struct load *load, json_t *only, struct attempt *a
 		attempt_close(attempt);
 	}
 	*truncated = true;
-	return attempt_once(load, only, LOG_SIZE_FIRST, load->log_level & ~3U, attempt);
+	return attempt_once(load, library, only, LOG_SIZE_FIRST, load->log_level & ~3U, attempt);
 }
 
 /* Something other than a verdict: in libbpf's words, which name the map or symbol. */
@@ -202,7 +236,8 @@ static void fail_load(const struct load *load, struct result *result, int err)
  * fails the object otherwise, after the program itself was accepted: then again with the target that
  * it names, as often as it names another one. A target that is refused is seen in its own verdict.
  */
-static bool load_alone(const struct load *load, struct result *result, const char *name)
+static bool load_alone(const struct load *load, struct bpf_object *library, struct result *result,
+		       const char *name)
 {
 	json_t *only = json_pack("{s:b}", name, 1), *accepted = NULL, *refused = NULL;
 	struct attempt attempt = {};
@@ -213,7 +248,7 @@ static bool load_alone(const struct load *load, struct result *result, const cha
 		struct bpf_program *prog;
 
 		more = false;
-		err = attempt_load(load, only, &attempt, &truncated);
+		err = attempt_load(load, library, only, &attempt, &truncated);
 		if (err)
 			break;
 		loaded = !attempt.err;
@@ -246,7 +281,8 @@ static bool load_alone(const struct load *load, struct result *result, const cha
  * it was something else. It stays refused, also where it is accepted alone: a prog array belongs
  * to the type of the first program that uses it (kernel/bpf/core.c, bpf_prog_map_compatible()).
  */
-static void load_each(const struct load *load, struct result *result, json_t *names, json_t *together)
+static void load_each(const struct load *load, struct bpf_object *library, struct result *result, json_t *names,
+		      json_t *together)
 {
 	const char *refused = json_string_value(json_object_get(together, "name"));
 	bool accepted = true;
@@ -256,7 +292,7 @@ static void load_each(const struct load *load, struct result *result, json_t *na
 	json_array_foreach(names, i, name) {
 		const char *text = json_string_value(name);
 		bool counts = !json_array_size(load->roots) || load_is_root(load, text);
-		bool alone = load_alone(load, result, text);
+		bool alone = load_alone(load, library, result, text);
 
 		if (alone && refused && !strcmp(refused, text)) {
 			json_array_set(result->programs, json_array_size(result->programs) - 1, together);
@@ -308,7 +344,19 @@ static json_t *program_names(const struct load *load, struct result *result, str
 	return names;
 }
 
-void load_object(const struct load *load, struct result *result)
+static void collect_all(const struct load *load, const struct attempt *attempt, bool truncated, struct result *result)
+{
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, attempt->obj)
+		if (bpf_program__fd(prog) >= 0)
+			json_array_append_new(result->programs,
+					      collect_accepted(load, prog, bpf_program__fd(prog),
+							       attempt_group_log(attempt, prog), truncated,
+							       result->symbols));
+}
+
+static void load_callers(const struct load *load, struct bpf_object *library, struct result *result)
 {
 	struct bpf_program *prog;
 	struct attempt attempt;
@@ -316,9 +364,7 @@ void load_object(const struct load *load, struct result *result)
 	bool truncated;
 	int err;
 
-	if (result->error[0])
-		return;
-	err = attempt_load(load, NULL, &attempt, &truncated);
+	err = attempt_load(load, library, NULL, &attempt, &truncated);
 	if (err) {
 		fail_load(load, result, err);
 		return;
@@ -329,12 +375,7 @@ void load_object(const struct load *load, struct result *result)
 	} else if (!attempt.err) {
 		result->accepted = true;
 		run_steps(load, attempt.obj, result);
-		bpf_object__for_each_program(prog, attempt.obj)
-			if (bpf_program__fd(prog) >= 0)
-				json_array_append_new(result->programs,
-						      collect_accepted(load, prog, bpf_program__fd(prog),
-								       attempt_group_log(&attempt, prog), truncated,
-								       result->symbols));
+		collect_all(load, &attempt, truncated, result);
 	} else if (messages.refused[0] && load->multi_root) {
 		refuse_all(load, result, &attempt, truncated);
 	} else if (messages.refused[0]) {
@@ -342,11 +383,50 @@ void load_object(const struct load *load, struct result *result)
 		if (prog)
 			together = collect_refused(load, prog, -attempt.err, attempt_log(&attempt, prog), truncated);
 		attempt_close(&attempt);
-		load_each(load, result, names, together);
+		load_each(load, library, result, names, together);
 		json_decref(together);
 	} else {
 		fail_load(load, result, attempt.err);
 	}
 	json_decref(names);
 	attempt_close(&attempt);
+}
+
+/*
+ * The library is one load for all types of its programs, as far as they can be. Where it is refused,
+ * that is the verdict of the whole.
+ */
+static void load_with_library(const struct load *load, struct result *result)
+{
+	struct load order = *load;
+	struct attempt attempt;
+	bool truncated;
+	int err;
+
+	order.object = load->library;
+	order.multi_root = true;
+	err = attempt_load(&order, NULL, NULL, &attempt, &truncated);
+	if (err) {
+		fail_load(&order, result, err);
+		return;
+	}
+	if (!attempt.err) {
+		load_callers(load, attempt.obj, result);
+		collect_all(load, &attempt, truncated, result);
+	} else if (messages.refused[0]) {
+		refuse_all(&order, result, &attempt, truncated);
+	} else {
+		fail_load(&order, result, attempt.err);
+	}
+	attempt_close(&attempt);
+}
+
+void load_object(const struct load *load, struct result *result)
+{
+	if (result->error[0])
+		return;
+	if (load->library)
+		load_with_library(load, result);
+	else
+		load_callers(load, NULL, result);
 }

@@ -31,8 +31,12 @@ static bool knows(const struct load *load, const struct probes *probes, const ch
 	}
 	if (strcmp(load->mechanism, "fd_name"))
 		return true;
-	if (probes->fd_name)
-		*error = "runner does not speak fd_name yet";
+	if (!probes->fd_name)
+		return false;
+#ifdef HAVE_PROG_CALL
+	return true;
+#endif
+	*error = "runner does not speak fd_name yet";
 	return false;
 }
 

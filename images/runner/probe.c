@@ -69,7 +69,8 @@ static json_t *probe_json(bool supported, int err, bool clean)
 }
 
 /* BTF with "int NAME(void)" for each name; func_info is mandatory for more than one root. */
-static struct btf *functions_btf(__u32 *ids, const char *const *names, int count)
+/* Functions that take nothing and return an int. @exported, if not NULL, can be called by later programs. */
+static struct btf *functions_btf(__u32 *ids, const char *const *names, int count, const char *exported)
 {
 	struct btf *btf = btf__new_empty();
 	int type, i;
@@ -77,8 +78,14 @@ static struct btf *functions_btf(__u32 *ids, const char *const *names, int count
 	if (!btf)
 		return NULL;
 	type = btf__add_func_proto(btf, btf__add_int(btf, "int", 4, BTF_INT_SIGNED));
-	for (i = 0; i < count; i++)
-		ids[i] = btf__add_func(btf, names[i], BTF_FUNC_STATIC, type);
+	for (i = 0; i < count; i++) {
+		bool global = exported && !strcmp(names[i], exported);
+
+		ids[i] = btf__add_func(btf, names[i], global ? BTF_FUNC_GLOBAL : BTF_FUNC_STATIC, type);
+	}
+	for (i = 0; exported && i < count; i++)
+		if (!strcmp(names[i], exported))
+			btf__add_decl_tag(btf, "bpf_export", ids[i], -1);
 	if (btf__load_into_kernel(btf)) {
 		btf__free(btf);
 		return NULL;
@@ -100,7 +107,7 @@ static bool probe_multi_root(json_t *json)
 	struct bpf_func_info infos[] = { { .insn_off = 0 }, { .insn_off = 2 } };
 	union roots_attr attr;
 	__u32 ids[ARRAY_SIZE(names)] = {};
-	struct btf *btf = functions_btf(ids, names, ARRAY_SIZE(names));
+	struct btf *btf = functions_btf(ids, names, ARRAY_SIZE(names), NULL);
 	int fds, got, err;
 	bool supported, clean;
 
@@ -157,7 +164,7 @@ static int load_raw(const struct bpf_insn *insns, unsigned int count, const stru
 	return sys_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 }
 
-/* The library: a root that calls "lib_fn", a static function, which the later program then names. */
+/* The library: a root, and "lib_fn", an exported function, which the later program then names. */
 static int load_library(struct btf **btf, __u32 *id)
 {
 	static const char *const names[] = { "lib_root", "lib_fn" };
@@ -170,7 +177,7 @@ static int load_library(struct btf **btf, __u32 *id)
 	__u32 ids[ARRAY_SIZE(names)] = {};
 	union bpf_attr attr;
 
-	*btf = functions_btf(ids, names, ARRAY_SIZE(names));
+	*btf = functions_btf(ids, names, ARRAY_SIZE(names), "lib_fn");
 	if (!*btf)
 		return -1;
 	*id = ids[1];
@@ -201,7 +208,7 @@ static bool probe_fd_name(json_t *json)
 	bool clean;
 
 	library = load_library(&library_btf, &callee);
-	btf = functions_btf(&caller, names, ARRAY_SIZE(names));
+	btf = functions_btf(&caller, names, ARRAY_SIZE(names), NULL);
 	insns[0].imm = callee;
 	fds = count_fds();
 	fd = load_raw(insns, ARRAY_SIZE(insns), btf, caller, &library);

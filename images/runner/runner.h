@@ -30,6 +30,7 @@ struct load {
 	bool multi_root;	/* that is the mechanism */
 	bool prefer_groups;	/* duplicate, unless the kernel can do better */
 	const char *object;
+	const char *library;	/* whose functions the object calls, or NULL */
 	json_t *roots;
 	json_t *steps;
 	unsigned int collect;
