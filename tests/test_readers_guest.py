@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,12 @@ from typing import get_args
 
 import pytest
 
+from harness.jobs.bench import throughput
 from harness.jobs.kit import Kit
-from harness.report import ktap
-from harness.results.model import BAD, Cell, Outcome
+from harness.programs.protocol import Verdict
+from harness.progress import Progress
+from harness.report import ktap, veristat
+from harness.results.model import BAD, Cell, Outcome, Root, VerifierStats
 
 pytestmark = pytest.mark.guest
 
@@ -75,3 +80,30 @@ def test_twin_a_wrong_number_is_an_error(kit: Kit, tmp_path: Path) -> None:
     ktap.write(path, _cells())
     path.write_text(path.read_text().replace("ok 2 duplicate", "ok 7 duplicate"))
     assert int(_parse(source, path)[-1]) > 0
+
+
+def _verified(insns: int, verdict: Verdict) -> list[Cell]:
+    stats = VerifierStats(processed_insns=insns, total_states=3, peak_states=3)
+    roots = [Root(name, "tc", verdict, verifier=stats) for name in ("on_tc", "on_xdp")]
+    return [Cell("body/x-tc+xdp", "patched", "multi_root", "pass", verdict, roots=roots)]
+
+
+def test_veristat_compares_two_runs_of_ours(kit: Kit, tmp_path: Path) -> None:
+    reason, tool = throughput._veristat(kit.kernels[0], Progress(quiet=True))
+    assert tool, reason
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    files[0].write_text(veristat.render(_verified(40, "accept"), with_kernel=False))
+    files[1].write_text(veristat.render(_verified(50, "reject"), with_kernel=False))
+    done = subprocess.run(
+        [tool, "-C", *files, "-e", "file,prog,verdict,insns", "-o", "csv"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["prog_name"] for row in rows] == ["on_tc", "on_xdp"]
+    for row in rows:
+        assert (row["verdict_base"], row["verdict_comp"]) == ("success", "failure")
+        assert (row["total_insns_base"], row["total_insns_comp"]) == ("40", "50")

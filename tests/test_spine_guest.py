@@ -65,6 +65,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
     specs = [
         *_specs("example/kprobe+tracepoint+cgroup_skb"),
         *_specs("body/packet_parser-tc+xdp"),
+        *_specs("global/mix-kprobe+tracepoint"),
         _renamed(good, "twin/good"),
         _renamed(mutated, "twin/good"),
         _renamed(good, "twin/wrong_verdict", expected=Expectation("reject")),
@@ -101,7 +102,7 @@ def test_the_tail_call_is_an_indirect_branch_through_a_retpoline(cells: dict[str
 
 @pytest.mark.parametrize("mechanism", ["multi_root", "fd_name"])
 def test_new_mechanisms_are_refused_cleanly(cells: dict[str, Cell], mechanism: str) -> None:
-    cell = cells[f"example/kprobe+tracepoint+cgroup_skb#{mechanism}"]
+    cell = cells[f"global/mix-kprobe+tracepoint#{mechanism}"]
     assert cell.outcome == "unsupported", cell.reason
 
 
