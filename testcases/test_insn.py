@@ -37,10 +37,10 @@ _GROUPS = {
     "errors": 6,
     "lifetime": 11,
     "review": 16,
-    "progcall": 49,
+    "progcall": 52,
     "progcall callee": 37,
     "progcall effects": 45,
-    "progcall life": 39,
+    "progcall life": 42,
 }
 
 

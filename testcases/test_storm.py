@@ -1,9 +1,9 @@
 """Groups of roots under load: `pytest --kernel=debug -m storm --storm-seconds=600`. Never part of CI.
 
-Twelve tasks load, run, attach, look at, pin and close groups at once, fail loads at every stage, and
-die in the middle of them (testcases/storm). What must hold: no splat, none of the tasks sees anything
-odd, and at the end no program, image, FD or unreachable object is left. A kernel with KASAN, lockdep
-and kmemleak sees more of it; any that has multi-root loads will do.
+Seventeen tasks load, run, attach, look at, pin and close groups and programs that call each other at
+once, fail loads at every stage, and die in the middle of them (testcases/storm). What must hold: no
+splat, none of the tasks sees anything odd, and at the end no program, image, FD or unreachable object
+is left. A kernel with KASAN, lockdep and kmemleak sees more of it; any that has multi-root loads will do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.storm]
 _DIRECTORY = Path(__file__).parent
 _PROGRAM = "/run/storm"
 _CPUS = 4
-_WORKS = 12
+_WORKS = 17
 
 
 @dataclass

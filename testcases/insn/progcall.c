@@ -143,6 +143,33 @@ static void arguments(void)
 	close(fd_array[0]);
 }
 
+static int attach_id;
+
+static void attach_to(struct load *l)
+{
+	l->attr.attach_btf_id = attach_id;
+}
+
+/* the attach target is part of what a function was verified for */
+static void tracing(void)
+{
+	struct func l[] = { ROOTE("lib", BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, 0, MOV_IMM(R0, 0), EXIT),
+			    EXPORT("f", PROTO_INT, PLUS_ONE) };
+	struct func c[] = { ROOTE("c", BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, 0, MOV_IMM(R1, 5), CALL_PROG(0, 1),
+				  MOV_IMM(R0, 0), EXIT) };
+
+	attach_id = kbtf_find("__set_task_comm", BTF_KIND_FUNC, NULL);
+	tweak = attach_to;
+	fd_array[0] = LIBRARY(l);
+	result("P18 library of fentry", fd_array[0] > 0, "%d: %s", fd_array[0], tail_of(log_text));
+	tweak = attach_to;
+	close(CALL_ACCEPT("P18b caller at the same function", c));
+	attach_id = kbtf_find("__x64_sys_getpgid", BTF_KIND_FUNC, NULL);
+	tweak = attach_to;
+	CALL_REFUSE("P19 caller at another function", c, EINVAL, "it was not verified for this type of program");
+	close(fd_array[0]);
+}
+
 /* programs of one group are a library for their types */
 static void classes(void)
 {
@@ -249,5 +276,6 @@ void progcall_cases(void)
 	linked(fd_array[0]);
 	close(fd_array[0]);
 	arguments();
+	tracing();
 	classes();
 }

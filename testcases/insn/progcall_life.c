@@ -84,6 +84,81 @@ static void orders(void)
 	       before);
 }
 
+static int pin(int fd, const char *path)
+{
+	union bpf_attr a;
+
+	memset(&a, 0, sizeof(a));
+	a.pathname = (long)path;
+	a.bpf_fd = fd;
+	return bpf(BPF_OBJ_PIN, &a, sizeof(a)) ? -errno : 0;
+}
+
+static int get_pinned(const char *path)
+{
+	union bpf_attr a;
+
+	memset(&a, 0, sizeof(a));
+	a.pathname = (long)path;
+	return bpf(BPF_OBJ_GET, &a, sizeof(a));
+}
+
+/* A library that a process has pinned and left, called by one process for each type. */
+static void processes(void)
+{
+	struct func lib[] = { ROOT("kp", KPROBE, MOV_IMM(R0, 0), EXIT), ROOT("tp", TRACEPOINT, MOV_IMM(R0, 0), EXIT),
+			      ROOT("tc", TC, MOV_IMM(R0, 0), EXIT), ROOT("xd", XDP, MOV_IMM(R0, 0), EXIT),
+			      EXPORT("f", PROTO_INT, INC(0), MOV_REG(R0, R1), EXIT) };
+	static const char *const paths[] = { "/sys/fs/bpf/insn-kp", "/sys/fs/bpf/insn-tp", "/sys/fs/bpf/insn-tc",
+					     "/sys/fs/bpf/insn-xd" };
+	int before, st, bad = 0;
+	uint64_t v[16];
+	pid_t p;
+
+	rcu_settle();
+	before = count_progs();
+	fflush(stdout);
+	p = fork();
+	if (!p) {
+		load_prepare(&loaded, lib, ARRAY_LEN(lib));
+		load_do(&loaded);
+		for (int i = 0; i < 4 && !loaded.err; i++)
+			loaded.err = -pin(loaded.fds[i], paths[i]);
+		_exit(loaded.err);
+	}
+	waitpid(p, &st, 0);
+	result("P99 library is pinned by a process that leaves", st == 0 && count_progs() == before + 4,
+	       "status %#x, %d programs", st, count_progs());
+	counters_zero();
+	for (int i = 0; i < 4; i++) {
+		p = fork();
+		if (!p) {
+			struct func c[] = { ROOT("c", lib[i].type, MOV_IMM(R1, 5), CALL_PROG(0, 4), EXIT) };
+			int fd, ret = 5, at = -1;
+
+			fd_array[0] = get_pinned(paths[i]);
+			fd = LIBRARY(c);
+			if (i == 0)
+				at = attach_kprobe(fd, "__set_task_comm");
+			else if (i == 1)
+				at = attach_tp(fd, "syscalls/sys_enter_getpgid");
+			else
+				test_run(fd, &ret);
+			set_comm(1);
+			getpgid(0);
+			_exit(fd < 0 || ret != 5 || (i < 2 && at < 0));
+		}
+		waitpid(p, &st, 0);
+		bad += !!st;
+	}
+	counters_read(v);
+	result("P99/callers", !bad && v[0] >= 4, "%d failed, %llu calls", bad, (long long)v[0]);
+	for (int i = 0; i < 4; i++)
+		unlink(paths[i]);
+	rcu_settle();
+	result("P99/gone", count_progs() == before, "%d programs, %d before", count_progs(), before);
+}
+
 static void small_log(struct load *l)
 {
 	l->attr.log_size = 128;
@@ -322,6 +397,7 @@ void progcall_life_cases(void)
 	if (opt_alone)
 		return;
 	orders();
+	processes();
 	failures();
 	many();
 	replaced();

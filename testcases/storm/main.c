@@ -142,6 +142,7 @@ int main(int argc, char **argv)
 	counter_map = map_create(BPF_MAP_TYPE_ARRAY, 4, 128, 1, 0);
 	prog_array = map_create(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0);
 	board->prog_array = prog_array;
+	board->library = load_library();
 	enter_cgroup();
 	lo_up();
 	rcu_settle();

@@ -5,12 +5,13 @@
 
 #include "../insn/insn.h"
 
-#define MAX_WORKERS 16
+#define MAX_WORKERS 20
 
 /* Shared by all workers: what each has done, and whether it is time to stop. */
 struct board {
 	volatile int stop;
 	int prog_array;
+	int library; /* a program with a function that many call */
 	struct {
 		volatile unsigned long done;	/* rounds that did what they are for */
 		volatile unsigned long odd;	/* what must not happen */
@@ -30,5 +31,13 @@ extern const size_t nr_works;
 
 __attribute__((format(printf, 1, 2))) void odd(const char *fmt, ...);
 void done(void);
+void expect_run(int fd, int wanted);
+
+int load_library(void);
+void call_and_close(void);
+void call_through(void);
+void call_group(void);
+void call_shared(void);
+void replace_shared(void);
 
 #endif

@@ -49,7 +49,7 @@ static void close_shuffled(void)
 	close_all(&loaded);
 }
 
-static void expect_run(int fd, int wanted)
+void expect_run(int fd, int wanted)
 {
 	int got = -1, err = test_run(fd, &got);
 
@@ -303,5 +303,10 @@ const struct work works[] = {
 	{ "refused", fail_in_verifier },
 	{ "killed", killed_loader },
 	{ "pin", pin_unpin },
+	{ "call, close", call_and_close },
+	{ "call through", call_through },
+	{ "call group", call_group },
+	{ "call shared", call_shared },
+	{ "replace shared", replace_shared },
 };
 const size_t nr_works = ARRAY_LEN(works);
