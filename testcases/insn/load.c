@@ -129,27 +129,29 @@ int btf_create(struct func *f, int n)
 	WORD(0);
 	WORD(BTF_KIND_FUNC_PROTO << 24 | 0);
 	WORD(0); /* 7: void() */
-	static const char *const ctxs[] = { NULL, "xdp_md", "__sk_buff" };
+	/* 8 pointer to int, 9 int(int *); 10 struct xdp_md, 11, 12 and 13 struct __sk_buff, 14, 15 alike */
+	static const char *const structs[] = { NULL, "xdp_md", "__sk_buff" };
+	int next = 8;
 	for (i = 0; i < 3; i++) {
-		/* 8 pointer to int, 9 int(int *); 10 to 12 and 13 to 15 are the same of structs */
-		int id = 8 + 3 * i - !!i;
-		if (ctxs[i]) {
-			WORD(STRING(ctxs[i]));
+		int target = 1;
+		if (structs[i]) {
+			WORD(STRING(structs[i]));
 			WORD(BTF_KIND_STRUCT << 24 | 1);
 			WORD(4);
 			WORD(STRING("m"));
 			WORD(1);
 			WORD(0);
-			id++;
+			target = next++;
 		}
 		WORD(0);
 		WORD(BTF_KIND_PTR << 24);
-		WORD(ctxs[i] ? id - 1 : 1);
+		WORD(target);
 		WORD(0);
 		WORD(BTF_KIND_FUNC_PROTO << 24 | 1);
 		WORD(1);
 		WORD(STRING("p"));
-		WORD(id);
+		WORD(next); /* the pointer */
+		next += 2;
 	}
 	for (i = 0; i < n; i++) {
 		static int protos[] = { 2, 5, 6, 7, 9, 12, 15 };
