@@ -47,7 +47,8 @@ def _figures(machine: Machine, kit: Kit, kind: str) -> dict[int, dict[int, float
         for extra in _EXTRA
     }
     loads = [
-        cost.load(str(extra), "duplicate", f"{extra}.bpf.o", [cost.EMPTY_ROOT], steps) for extra in _EXTRA
+        cost.load(protocol.Load(str(extra), "duplicate", f"{extra}.bpf.o", [cost.EMPTY_ROOT]), steps)
+        for extra in _EXTRA
     ]
     found = {}
     for line in stream(machine, loads, objects):
@@ -120,7 +121,7 @@ def test_time_of_a_run(kit: Kit, tmp_path: Path) -> None:
     store = RunStore(tmp_path, Run(SCHEMA, "wall", [], ""))
     with Progress(quiet=True).task("wall") as task:
         found = costs.measure_one(
-            kit, store, kit.kernels[0], specs, objects, costs.WALL, choose_accel("tcg"), task
+            Guests(kit, choose_accel("tcg")), kit, store, kit.kernels[0], specs, objects, costs.WALL, task
         )
     assert {(figure.root, figure.measure) for figure in found} == {
         ("on_tc", "ns_per_run"),

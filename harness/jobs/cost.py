@@ -82,9 +82,11 @@ def measure(
     if not wanted:
         return found
     measured = ways(accel)
+    counting, native = Guests(kit, choose_accel("tcg")), Guests(kit, accel)
     new: dict[str, list[CostFigure]] = {}
     for way in measured:
-        for figure in measure_one(kit, store, kernel, wanted, objects, way, accel, task):
+        guests = counting if way.icount else native
+        for figure in measure_one(guests, kit, store, kernel, wanted, objects, way, task):
             new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
     for spec in wanted:
         figures = new.get(spec.id, [])
@@ -98,19 +100,19 @@ def _measurable(spec: CellSpec) -> bool:
 
 
 def measure_one(
+    guests: Guests,
     kit: Kit,
     store: RunStore,
     kernel: Kernel,
     specs: Sequence[CellSpec],
     objects: dict[str, Objects],
     way: Way,
-    accel: Accel,
     task: Task,
 ) -> list[CostFigure]:
-    """Measure accepted cells in one way; each figure is in the run folder before the next cell."""
+    """Measure accepted cells in one way, in its ``guests``; each figure is in the run folder before the
+    next cell."""
     todo = _plan(kit, specs, objects)
     by_id = {spec.id: spec for spec in specs}
-    guests = Guests(kit, choose_accel("tcg") if way.icount else accel)
     shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
     found: list[CostFigure] = []
     while todo.pending:
@@ -149,17 +151,13 @@ def _plan(kit: Kit, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> _
         source = cost.empty_source(kind)
         todo.objects[name] = compiling.compile_source(kit.toolchain, kit.objects, source, name)
         steps = cost.steps([cost.EMPTY_ROOT], [kind])
-        todo.pending[_empty_id(kind.name)] = cost.load(
-            _empty_id(kind.name), "duplicate", name, [cost.EMPTY_ROOT], steps
-        )
+        order = protocol.Load(_empty_id(kind.name), "duplicate", name, [cost.EMPTY_ROOT])
+        todo.pending[order.id] = cost.load(order, steps)
     for spec in specs:
         assert spec.case is not None  # noqa: S101
-        full = spec.load(1.0)
-        todo.objects |= objects[spec.id].of(full)
-        steps = cost.steps(spec.roots, spec.case.kinds)
-        todo.pending[spec.id] = cost.load(
-            spec.id, spec.mechanism, full.object, spec.roots, steps, full.library
-        )
+        order = spec.load(1.0)
+        todo.objects |= objects[spec.id].of(order)
+        todo.pending[spec.id] = cost.load(order, cost.steps(spec.roots, spec.case.kinds))
     return todo
 
 

@@ -123,18 +123,16 @@ def object_cells(paths: Sequence[Path], mechanism: Mechanism, library: Path | No
     cells: dict[str, CellSpec] = {}
     for path in paths:
         number = len(cells) if path.name in cells else 0
-        cell = _object_cell(path.resolve(), mechanism, number, loaded_before, library)
+        cell = _object_cell(path.resolve(), mechanism, number, loaded_before)
         cells[path.name if path.name not in cells else cell.name] = cell
     return list(cells.values())
 
 
-def _object_cell(
-    path: Path, mechanism: Mechanism, number: int, library: Program | None, library_path: Path | None
-) -> CellSpec:
+def _object_cell(path: Path, mechanism: Mechanism, number: int, library: Program | None) -> CellSpec:
     stem = path.name.removesuffix(".c").removesuffix(".o").removesuffix(".bpf")
     name = f"load/{stem}" + (f"-{number}" if number else "")
     argv = ["bpfroots", "load", str(path), "--kernel", "KERNEL", "--mechanism", mechanism]
-    argv += ["--lib", str(library_path.resolve())] if library_path else []
+    argv += ["--lib", str(library.file or library.object)] if library else []
     return CellSpec(name, mechanism, [], program=_program(path), library=library, reproduce=shlex.join(argv))
 
 

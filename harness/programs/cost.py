@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from harness.programs.packets import PACKETS
-from harness.programs.protocol import Attach, Detach, Load, MeasureEvents, MeasureRuns, Mechanism, Step
+from harness.programs.protocol import Attach, Detach, Load, MeasureEvents, MeasureRuns, Step
 from harness.programs.roots import KINDS, RootKind
 
 EMPTY_ROOT = "empty"
@@ -63,20 +65,9 @@ def steps(names: Sequence[str], kinds: Sequence[RootKind]) -> list[Step]:
     ]
 
 
-def load(
-    id_: str, mechanism: Mechanism, object_: str, roots: list[str], todo: list[Step], library: str = ""
-) -> Load:
-    """The runner's order: nothing but figures comes back."""
-    return Load(
-        id=id_,
-        mechanism=mechanism,
-        object=object_,
-        roots=roots,
-        steps=todo,
-        collect=(),
-        log_level=0,
-        library=library,
-    )
+def load(order: Load, todo: list[Step]) -> Load:
+    """The runner's ``order`` with other steps, from which nothing but figures comes back."""
+    return msgspec.structs.replace(order, steps=todo, collect=(), log_level=0)
 
 
 def input_name(step: Step) -> str:
