@@ -6,6 +6,7 @@ for programs that test_verifier does without.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -26,9 +27,12 @@ _INCLUDES = ("tools/lib", "tools/include", "tools/arch/x86/include", "tools/incl
 _TESTMOD_CONFIG = ("MODULES", "MODULE_UNLOAD", "DEBUG_INFO_BTF_MODULES")
 
 
-def recipe() -> list[Path]:
-    """The files, beside the kernel's, that decide what is made here: for a cache key."""
-    return [_glue(), Path(__file__)]
+def cache_key(what: str, inputs: str, *more: Path) -> str:
+    """The key of a tool made of a tree that ``inputs`` stands for: by the files here, and by ``more``."""
+    key = hashlib.sha256(f"{what}\0{inputs}\0{toolchain.fingerprint()}".encode())
+    for file in (_glue(), Path(__file__), *more):
+        key.update(b"\0" + file.read_bytes())
+    return key.hexdigest()
 
 
 def build_test_verifier(source: Path, out: Path, progress: Progress) -> None:

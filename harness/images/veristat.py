@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from harness.errors import KernelError
+from harness.images import selftests
 from harness.images.selftests import compile_tool, libbpf_command
 from harness.images.tools import strip
 from harness.progress import Progress
@@ -14,9 +15,9 @@ VERISTAT = "veristat"
 _SOURCE = Path("tools/testing/selftests/bpf/veristat.c")
 
 
-def recipe() -> list[Path]:
-    """The files, beside the kernel's, that decide what is made here: for a cache key."""
-    return [Path(__file__)]
+def cache_key(inputs: str) -> str:
+    """The key of the veristat of a tree that ``inputs`` stands for."""
+    return selftests.cache_key(VERISTAT, inputs, Path(__file__))
 
 
 def build_veristat(source: Path, out: Path, progress: Progress) -> None:

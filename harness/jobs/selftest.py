@@ -6,7 +6,6 @@ kernel's tree. bpf_testmod is each kernel's own, and either all kernels have it 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 import time
@@ -25,7 +24,7 @@ from harness.images import selftests
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.run import open_store
-from harness.kernels import Kernel, toolchain
+from harness.kernels import Kernel
 from harness.machine import Accel, Command, Machine, Shape, choose_accel
 from harness.progress import Progress, Task
 from harness.results.store import RunStore
@@ -141,7 +140,8 @@ def _test_verifier(name: str, progress: Progress) -> Path:
     source, digest = kernels.tools_source(request, progress)
     cache = Cache(cache_root(), "selftests", progress.say)
     entry = cache.get(
-        _key("test_verifier", digest), lambda out: selftests.build_test_verifier(source, out, progress)
+        selftests.cache_key("test_verifier", digest),
+        lambda out: selftests.build_test_verifier(source, out, progress),
     )
     return entry / selftests.TEST_VERIFIER
 
@@ -160,15 +160,10 @@ def _testmods(names: Sequence[str], kit: Kit, progress: Progress) -> dict[str, P
             # Two revisions of one tree share a place: bring this one's source back.
             selftests.build_testmod(kernels.ensure(kernels.resolve(name), progress), out, progress)
 
-        found[kernel.name] = cache.get(_key("bpf_testmod", kernel.key), build) / selftests.TESTMOD
+        found[kernel.name] = (
+            cache.get(selftests.cache_key("bpf_testmod", kernel.key), build) / selftests.TESTMOD
+        )
     return found
-
-
-def _key(what: str, inputs: str) -> str:
-    key = hashlib.sha256(f"{what}\0{inputs}\0{toolchain.fingerprint()}".encode())
-    for file in selftests.recipe():
-        key.update(b"\0" + file.read_bytes())
-    return key.hexdigest()
 
 
 def _payload(binary: Path, module: Path | None) -> bytes:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import msgspec
 
 from harness import process
 from harness.cache import Cache
@@ -21,7 +16,7 @@ from harness.jobs.bench.common import Bench, take_turns
 from harness.jobs.guests import Guests
 from harness.kernels import Kernel
 from harness.machine import Machine
-from harness.programs import protocol
+from harness.programs import bundle, protocol
 from harness.programs.protocol import Load
 from harness.progress import Progress
 from harness.results.bench import RATE, Measurement, measurement
@@ -94,29 +89,22 @@ def _veristat(kernel: Kernel, progress: Progress) -> tuple[str, Path | None]:
     if kernel.source is None:
         return f"the source of {kernel.name} is not known, and veristat is part of it", None
     source = kernel.source
-    key = hashlib.sha256(f"{kernel.source_id}\0{kernel.series_id}".encode())
-    for file in veristat.recipe():
-        key.update(file.read_bytes())
+    key = veristat.cache_key(f"{kernel.source_id}\0{kernel.series_id}")
     cache = Cache(cache_root(), "selftests", progress.say)
-    entry = cache.get(key.hexdigest(), lambda out: veristat.build_veristat(source, out, progress))
+    entry = cache.get(key, lambda out: veristat.build_veristat(source, out, progress))
     return "", entry / veristat.VERISTAT
 
 
 def _send(machine: Machine, loads: Sequence[Load], files: Mapping[str, Path], tool: Path | None) -> None:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, path in files.items():
-            tar.add(path, name)
-        if tool:
-            tar.add(tool, veristat.VERISTAT)
-        job = msgspec.json.encode(protocol.Job(protocol.VERSION, list(loads)))
-        info = tarfile.TarInfo("job.json")
-        info.size = len(job)
-        tar.addfile(info, io.BytesIO(job))
-    done = machine.output(f"mkdir {_FOLDER} && cd {_FOLDER} && tar x", stdin=out.getvalue())
-    if done.status:
-        msg = f"no room for {len(files)} objects: {done.stderr.decode(errors='replace').strip()}"
-        raise InfraError(msg)
+    sent = [(f"mkdir {_FOLDER} && cd {_FOLDER} && tar x", bundle.bundle(loads, dict(files)))]
+    if tool:
+        path = f"{_FOLDER}/{veristat.VERISTAT}"
+        sent.append((f"cat > {path} && chmod +x {path}", tool.read_bytes()))
+    for command, stdin in sent:
+        done = machine.output(command, stdin=stdin)
+        if done.status:
+            msg = f"no room for {len(files)} objects: {done.stderr.decode(errors='replace').strip()}"
+            raise InfraError(msg)
 
 
 def _ours(machine: Machine, count: int) -> float:
