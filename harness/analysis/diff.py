@@ -7,8 +7,9 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 
-# A jump or call within its image: where it leads shifts with every instruction before it.
-_LOCAL = re.compile(r"^((?:j\w+|call|loop\w*) )(0x[0-9a-f]+|\d+)$")
+#: A jump or call within its image: where it leads shifts with every instruction before it. The report's
+#: script takes it as well.
+LOCAL = re.compile(r"^((?:j\w+|call|loop\w*) )(0x[0-9a-f]+|\d+)$")
 
 
 def _matches(reference: Sequence[str], lines: Sequence[str]) -> dict[int, int]:
@@ -41,7 +42,7 @@ def code_added(reference: Sequence[tuple[int, str]], code: Sequence[tuple[int, s
     Both are normalised JIT code: (offset, "MNEMONIC OPERANDS"). A jump within its image is the same
     when it leads to the same instruction, however far that is.
     """
-    left, right = ([_LOCAL.sub(r"\1", text) for _, text in insns] for insns in (reference, code))
+    left, right = ([LOCAL.sub(r"\1", text) for _, text in insns] for insns in (reference, code))
     matches = _matches(left, right)
     places = _places(reference, sorted(matches.values())), _places(code, sorted(matches))
     elsewhere = {
@@ -57,7 +58,7 @@ def _places(code: Sequence[tuple[int, str]], matched: Sequence[int]) -> dict[int
 
 def _target(insn: str, places: Mapping[int, int]) -> tuple[bool, int] | None:
     """The place that a jump within its image leads to; an offset where no instruction begins there."""
-    if not (match := _LOCAL.match(insn)):
+    if not (match := LOCAL.match(insn)):
         return None
     offset = int(match[2], 0)
     return offset in places, places.get(offset, offset)

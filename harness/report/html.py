@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from harness.analysis import verifier_log
+from harness.analysis import diff, verifier_log
 from harness.analysis.compare import Comparison, Row, compare, refusal
 from harness.report import bench, case_page, junit, ktap, plots, text, veristat
 from harness.results.bench import newest
@@ -40,8 +40,9 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     comparison = compare(cells)
     pages = _pages(cells)
     (report / "report.css").write_text(_asset("report.css"), encoding="utf-8")
-    rules = f"const variable = {json.dumps(verifier_log.variable())};\n"
-    (report / "beside.js").write_text(rules + _asset("beside.js"), encoding="utf-8")
+    rules = {"variable": verifier_log.variable(), "local": diff.LOCAL.pattern}
+    defined = "".join(f"const {name} = {json.dumps(rule)};\n" for name, rule in rules.items())
+    (report / "beside.js").write_text(defined + _asset("beside.js"), encoding="utf-8")
     index = report / "index.html"
     measured = bench.rows(newest(run_dir.resolve().parent))
     index.write_text(_index(run, cells, comparison, pages, measured), encoding="utf-8")

@@ -30,9 +30,9 @@
     "translated program": /^\s*\d+: /,
     "verifier log": /^(from \d+ to )?\d+: /,
   };
-  const local = /^((?:j\w+|call|loop\w*) )0x[0-9a-f]+$/;
+  const branch = new RegExp(local);
   const key = (what, line) =>
-    rules.reduce((text, [pattern, word]) => text.replace(pattern, word), line.replace(place[what], "")).replace(local, "$1");
+    rules.reduce((text, [pattern, word]) => text.replace(pattern, word), line.replace(place[what], "")).replace(branch, "$1");
 
   // Longest common subsequence, after what both begin and end with: texts have 1,500 lines at most.
   const align = (a, b) => {
