@@ -147,6 +147,10 @@ int call_check(const char *name, struct func *f, int n, int err, const char *msg
 #define LIBRARY(f) load_with_btf(f, ARRAY_LEN(f))
 #define CALL_REFUSE(name, f, err, msg) call_check(name, f, ARRAY_LEN(f), err, msg)
 #define CALL_ACCEPT(name, f) call_check(name, f, ARRAY_LEN(f), 0, NULL)
+void call_runs(const char *name, struct func *f, int n, int want);
+#define CALL_RUNS(name, f, want) call_runs(name, f, ARRAY_LEN(f), want)
+void no_log(struct load *l);
+void drop_caps(uint64_t keep);
 int load_single(int type, int eatype, struct bpf_insn *in, int n, int fl);
 int kallsyms_count(const char *suffix);
 int count_progs(void);

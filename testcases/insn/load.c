@@ -360,6 +360,42 @@ int call_check(const char *name, struct func *f, int n, int err, const char *msg
 	return err || fd < 0 ? -1 : fd;
 }
 
+/* it is accepted, and "ID/run": in a test run it returns @want */
+void call_runs(const char *name, struct func *f, int n, int want)
+{
+	int fd = call_check(name, f, n, 0, NULL), ret = -1;
+	char run[32];
+
+	test_run(fd, &ret);
+	snprintf(run, sizeof(run), "%.*s/run", (int)strcspn(name, " "), name);
+	result(run, ret == want, "%d", ret);
+	close(fd);
+}
+
+/* an ordinary user with no capabilities but @keep */
+void drop_caps(uint64_t keep)
+{
+	struct {
+		uint32_t v;
+		int pid;
+	} h = { 0x20080522, 0 };
+	struct {
+		uint32_t e, p, i;
+	} d[2] = { { keep, keep, 0 }, { keep >> 32, keep >> 32, 0 } };
+
+	prctl(PR_SET_KEEPCAPS, 1);
+	if (setuid(1000) || syscall(__NR_capset, &h, d))
+		perror("capset");
+}
+
+/* a tweak: no log at all */
+void no_log(struct load *l)
+{
+	l->attr.log_level = 0;
+	l->attr.log_size = 0;
+	l->attr.log_buf = 0;
+}
+
 /* an ordinary load of one program, by the attributes of a kernel without roots */
 int load_single(int type, int eatype, struct bpf_insn *in, int n, int fl)
 {

@@ -5,22 +5,6 @@
  * A load needs the privileges of all of its roots.
  */
 
-static void drop_caps(uint64_t keep)
-{
-	struct {
-		uint32_t v;
-		int pid;
-	} h = { 0x20080522, 0 };
-	struct {
-		uint32_t e, p, i;
-	} d[2] = { { keep, keep, 0 }, { keep >> 32, keep >> 32, 0 } };
-	prctl(PR_SET_KEEPCAPS, 1);
-	if (setuid(1000)) {
-	}
-	if (syscall(__NR_capset, &h, d))
-		perror("capset");
-}
-
 void privileges_cases(void)
 {
 	struct func f[] = { ROOT("ka", KPROBE, CALL_EXIT(2)), ROOT("xb", XDP, CALL_EXIT(2)),

@@ -61,30 +61,20 @@ static void arguments(void)
 			    EXPORT("ctx", PROTO_XDP, BPF_LDX_MEM(BPF_W, R2, R1, 0), BPF_LDX_MEM(BPF_W, R0, R1, 4),
 				   BPF_ALU64_REG(BPF_SUB, R0, R2), EXIT),
 			    EXPORT("num", PROTO_INT, PLUS_ONE), EXPORT("none", PROTO_VOID, MOV_IMM(R0, 9), EXIT) };
-	int ret = -1, fd;
 
 	fd_array[0] = LIBRARY(l);
 	{
 		struct func f[] = { ROOT("c", XDP, BPF_ST_MEM(BPF_W, R10, -4, 77), MOV_REG(R1, R10),
 					 BPF_ALU64_IMM(BPF_ADD, R1, -4), CALL_PROG(0, 1), EXIT) };
-		fd = CALL_ACCEPT("P02 memory", f);
-		test_run(fd, &ret);
-		result("P02/run", ret == 77, "%d", ret);
-		close(fd);
+		CALL_RUNS("P02 memory", f, 77);
 	}
 	{
 		struct func f[] = { ROOT("c", XDP, CALL_PROG(0, 2), EXIT) };
-		fd = CALL_ACCEPT("P03 context", f);
-		test_run(fd, &ret);
-		result("P03/run", ret == 64, "%d", ret);
-		close(fd);
+		CALL_RUNS("P03 context", f, 64);
 	}
 	{
 		struct func f[] = { ROOT("c", XDP, CALL_PROG(0, 4), EXIT) };
-		fd = CALL_ACCEPT("P04 no argument", f);
-		test_run(fd, &ret);
-		result("P04/run", ret == 9, "%d", ret);
-		close(fd);
+		CALL_RUNS("P04 no argument", f, 9);
 	}
 	struct func null[] = { ROOT("c", XDP, MOV_IMM(R1, 0), CALL_PROG(0, 1), EXIT) },
 		    scalar[] = { ROOT("c", XDP, MOV_IMM(R1, 4096), CALL_PROG(0, 1), EXIT) },

@@ -10,18 +10,6 @@
 #define CALLER(i, k) ROOT("c", XDP, MOV_IMM(R1, 5), CALL_PROG(i, k), EXIT)
 #define CALLER_OF_ID(id) ROOT("c", XDP, MOV_IMM(R1, 5), BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_PROG_CALL, 0, id), EXIT)
 
-static int export_check(const char *name, struct func *f, int n, int err, const char *msg)
-{
-	int fd = load_with_btf(f, n), got = fd < 0 ? -fd : 0;
-
-	result(name, got == err && (!msg || strstr(log_text, msg)), "errno %d, expected %d %s; log: %s", got, err,
-	       msg ? msg : "", tail_of(log_text));
-	if (fd >= 0)
-		close(fd);
-	return fd;
-}
-#define EXPORT_CHECK(name, f, err, msg) export_check(name, f, ARRAY_LEN(f), err, msg)
-
 static void names(void)
 {
 	struct func l[] = { ROOT("lib", XDP, MOV_IMM(R1, 1), CALL_FUNC(2), MOV_IMM(R1, 1), CALL_FUNC(3), EXIT),
@@ -90,21 +78,6 @@ static void fds(void)
 	close(lib);
 }
 
-static void drop_to(uint64_t keep)
-{
-	struct {
-		uint32_t v;
-		int pid;
-	} h = { 0x20080522, 0 };
-	struct {
-		uint32_t e, p, i;
-	} d[2] = { { keep, keep, 0 }, { keep >> 32, keep >> 32, 0 } };
-
-	prctl(PR_SET_KEEPCAPS, 1);
-	if (setuid(1000) || syscall(__NR_capset, &h, d))
-		perror("capset");
-}
-
 /* errno of the load by a process with these capabilities; its log goes to *said */
 static int load_as(uint64_t caps, struct func *f, int n, char *said)
 {
@@ -116,7 +89,7 @@ static int load_as(uint64_t caps, struct func *f, int n, char *said)
 	pid_t p = fork();
 	if (!p) {
 		prepare_with_btf(f, n);
-		drop_to(caps);
+		drop_caps(caps);
 		int r = load_prepared();
 		char *last = tail_of(log_text);
 		if (write(ends[1], last, strlen(last)) < 0)
@@ -185,15 +158,15 @@ static void exports(void)
 			       GLOBAL("g", PROTO_INT, BPF_ST_MEM(BPF_DW, R10, -200, 0), IDENTITY) };
 
 	static_one[1].global = 0;
-	EXPORT_CHECK("P45 static", static_one, EINVAL, "f() cannot be exported: it is not global");
+	CALL_REFUSE("P45 static", static_one, EINVAL, "f() cannot be exported: it is not global");
 	entry[0].exported = 1;
-	EXPORT_CHECK("P46 entry", entry, EINVAL, "lib() cannot be exported: it is the entry of a program");
-	EXPORT_CHECK("P47 unsafe, never called", unsafe, EACCES, "R1 invalid mem access 'scalar'");
-	EXPORT_CHECK("P48 beyond its argument, never called", context, EACCES, "invalid access to memory");
-	EXPORT_CHECK("P49 void", nothing, EINVAL, "doesn't return scalar");
-	EXPORT_CHECK("P50 exceptions", throws, EINVAL, "f() cannot be exported: the program uses exceptions");
-	EXPORT_CHECK("P51 calls itself", loops, E2BIG, "the call stack of 8 frames is too deep");
-	EXPORT_CHECK("P52 stack of an export", deep, EACCES, "combined stack size of 2 calls is");
+	CALL_REFUSE("P46 entry", entry, EINVAL, "lib() cannot be exported: it is the entry of a program");
+	CALL_REFUSE("P47 unsafe, never called", unsafe, EACCES, "R1 invalid mem access 'scalar'");
+	CALL_REFUSE("P48 beyond its argument, never called", context, EACCES, "invalid access to memory");
+	CALL_REFUSE("P49 void", nothing, EINVAL, "doesn't return scalar");
+	CALL_REFUSE("P50 exceptions", throws, EINVAL, "f() cannot be exported: the program uses exceptions");
+	CALL_REFUSE("P51 calls itself", loops, E2BIG, "the call stack of 8 frames is too deep");
+	CALL_REFUSE("P52 stack of an export", deep, EACCES, "combined stack size of 2 calls is");
 
 	/* in a group every root verifies it: XDP may not call what a kprobe may */
 	struct func group[] = { ROOT("kp", KPROBE, MOV_IMM(R0, 0), EXIT), ROOT("xd", XDP, MOV_IMM(R0, 0), EXIT),

@@ -26,14 +26,10 @@ static void stack(void)
 				 GLOBAL("g", PROTO_INT, FRAME(200), CALL_PROG(0, 1), EXIT) },
 		    middle[] = { MAIN(XDP), EXPORT("g", PROTO_INT, FRAME(200), CALL_PROG(0, 1), EXIT) },
 		    top[] = { ROOT("c", XDP, FRAME(200), FIVE, CALL_PROG(1, 1), EXIT) };
-	int ret = -1, fd;
 
 	fd_array[0] = LIBRARY(l);
 	CALL_REFUSE("P60 400 and 200 on the stack", sum, EACCES, "combined stack size of 2 calls is ");
-	fd = CALL_ACCEPT("P61 300 and 200", fits);
-	test_run(fd, &ret);
-	result("P61/run", ret == 5, "%d", ret);
-	close(fd);
+	CALL_RUNS("P61 300 and 200", fits, 5);
 	CALL_REFUSE("P62 below the callee", below, EACCES, "combined stack size of 3 calls is ");
 	CALL_REFUSE("P63 below a subprogram", sub, EACCES, "combined stack size of 3 calls is ");
 	CALL_REFUSE("P64 below a callback", callback, EACCES, "combined stack size of 3 calls is ");
@@ -53,13 +49,9 @@ static void frames(void)
 			    SUB("s2", CALL_FUNC(3), EXIT), SUB("s3", CALL_FUNC(4), EXIT),
 			    SUB("s4", CALL_FUNC(5), EXIT), SUB("s5", CALL_PROG(0, 1), EXIT),
 			    SUB("s6", CALL_PROG(0, 1), EXIT) };
-	int ret = -1, fd;
 
 	fd_array[0] = LIBRARY(l);
-	fd = call_check("P70 6 frames and 2", c, 6, 0, NULL);
-	test_run(fd, &ret);
-	result("P70/run", ret == 5, "%d", ret);
-	close(fd);
+	call_runs("P70 6 frames and 2", c, 6, 5);
 	c[5].insns[0] = (struct bpf_insn)CALL_FUNC(6);
 	CALL_REFUSE("P71 7 frames and 2", c, E2BIG, "the call stack of 8 frames is too deep");
 	c[6].insns[0] = (struct bpf_insn)CALL_PROG(0, 2);
@@ -167,21 +159,14 @@ static void refused_callees(void)
 				     CALL_FUNC(1), MOV_REG(R0, R7), EXIT),
 				SUB("s", MOV_REG(R6, R1), MOV_IMM(R1, 6), CALL_PROG(0, 4), MOV_REG(R1, R6),
 				    LD_MAP(R2, progs), MOV_IMM(R3, 0), HELPER(tail_call), MOV_IMM(R0, 0), EXIT) };
-	int ret = -1, fd;
 
 	l[3].proto = PROTO_XDP;
 	fd_array[0] = LIBRARY(l);
 	result("P88 library with tail calls", fd_array[0] > 0, "%s", tail_of(log_text));
 	CALL_REFUSE("P88b callee with a tail call", leaves, EINVAL, "cannot be called: it may do tail calls");
 	CALL_REFUSE("P88c tail call below the callee", asks, EINVAL, "cannot be called: it may do tail calls");
-	fd = CALL_ACCEPT("P89 caller with a tail call", stays);
-	test_run(fd, &ret);
-	result("P89/run", ret == 5, "%d", ret);
-	close(fd);
-	fd = CALL_ACCEPT("P89b call where a tail call is reachable", inner);
-	test_run(fd, &ret);
-	result("P89b/run", ret == 5, "%d", ret);
-	close(fd);
+	CALL_RUNS("P89 caller with a tail call", stays, 5);
+	CALL_RUNS("P89b call where a tail call is reachable", inner, 5);
 	close(fd_array[0]);
 	close(progs);
 

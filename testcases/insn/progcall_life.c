@@ -342,25 +342,11 @@ static void layout(void)
 	struct func c[] = { ROOT("c", XDP, MOV_IMM(R1, 10), CALL_PROG(0, 2), MOV_REG(R1, R0), CALL_PROG(0, 3), EXIT) };
 	struct func dead[] = { ROOT("c", XDP, MOV_IMM(R0, 4), MOV_IMM(R1, 1), BPF_JMP_IMM(BPF_JEQ, R1, 1, 1),
 				    CALL_PROG(0, 2), EXIT) };
-	int ret = -1, fd;
 
 	fd_array[0] = LIBRARY(l);
-	fd = CALL_ACCEPT("P115 behind a dead function", c);
-	test_run(fd, &ret);
-	result("P115/run", ret == 15, "%d", ret);
-	close(fd);
-	fd = CALL_ACCEPT("P116 call that is dead", dead);
-	test_run(fd, &ret);
-	result("P116/run", ret == 4, "%d", ret);
-	close(fd);
+	CALL_RUNS("P115 behind a dead function", c, 15);
+	CALL_RUNS("P116 call that is dead", dead, 4);
 	close(fd_array[0]);
-}
-
-static void no_log(struct load *l)
-{
-	l->attr.log_level = 0;
-	l->attr.log_size = 0;
-	l->attr.log_buf = 0;
 }
 
 /* verifying a caller does not depend on what it calls */

@@ -9,11 +9,8 @@
 
 static int load_quietly(struct func *f, int n)
 {
-	prepare_with_btf(f, n);
-	loaded.attr.log_level = 0;
-	loaded.attr.log_buf = 0;
-	loaded.attr.log_size = 0;
-	return load_prepared();
+	tweak = no_log;
+	return load_with_btf(f, n);
 }
 
 static int checked(int fd)
