@@ -55,8 +55,6 @@ static int parse_load(json_t *json, struct load *load)
 		return -1;
 	}
 	load->multi_root = !strcmp(load->mechanism, "multi_root");
-	if (load->library && !load->library[0])
-		load->library = NULL;
 	load->prefer_groups = prefer_groups;
 	load->log_level = log_level;
 	return 0;

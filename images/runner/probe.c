@@ -68,8 +68,10 @@ static json_t *probe_json(bool supported, int err, bool clean)
 			 "clean", clean);
 }
 
-/* BTF with "int NAME(void)" for each name; func_info is mandatory for more than one root. */
-/* Functions that take nothing and return an int. @exported, if not NULL, can be called by later programs. */
+/*
+ * BTF with "int NAME(void)" for each name; func_info is mandatory for more than one root. @exported, if not
+ * NULL, is the name of one that later programs can call.
+ */
 static struct btf *functions_btf(__u32 *ids, const char *const *names, int count, const char *exported)
 {
 	struct btf *btf = btf__new_empty();
@@ -82,10 +84,9 @@ static struct btf *functions_btf(__u32 *ids, const char *const *names, int count
 		bool global = exported && !strcmp(names[i], exported);
 
 		ids[i] = btf__add_func(btf, names[i], global ? BTF_FUNC_GLOBAL : BTF_FUNC_STATIC, type);
-	}
-	for (i = 0; exported && i < count; i++)
-		if (!strcmp(names[i], exported))
+		if (global)
 			btf__add_decl_tag(btf, "bpf_export", ids[i], -1);
+	}
 	if (btf__load_into_kernel(btf)) {
 		btf__free(btf);
 		return NULL;
