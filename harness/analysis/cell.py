@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis import jit, verifier_log
 from harness.programs.protocol import JitedFunction, Loaded, MapDump, Program
-from harness.results.model import Cost, Jit, JitImage, Root, RunResult, VerifierStats
+from harness.results.model import Cell, Cost, Jit, JitImage, Root, RunResult, VerifierStats
 
 # libbpf's section_defs in which the part after the slash is of the type; in all others it is the target.
 _TYPED = frozenset(
@@ -186,6 +187,20 @@ def readable_maps(maps: Iterable[MapDump]) -> dict[str, str]:
         for name, dumps in _by_name(maps).items()
         for entry in dumps[-1].entries
     }
+
+
+def results_digest(cell: Cell) -> str:
+    """What a cell's runs returned and left in the maps that are compared, in 16 digits; "" without any."""
+    said = [
+        f"{r.name} {run.input} {run.retval} {run.data_out}"
+        for r in cell.roots
+        for run in r.runs
+        if run.retval is not None
+    ]
+    wanted = {_map_name(name) for name in cell.compared}
+    values = readable_maps(dump for dump in cell.results if _map_name(dump.name) in wanted)
+    said += [f"{name} {value}" for name, value in sorted(values.items())]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] if said else ""
 
 
 def _different_entries(label: str, a: MapDump, b: MapDump) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from harness import __version__
-from harness.cli import bench, host, kernel, results, run, selftest, shell
+from harness.cli import bench, history, host, kernel, results, run, selftest, shell
 from harness.errors import BpfrootsError
 
 
@@ -33,6 +33,7 @@ for _command in (
     bench.bench,
     results.compare,
     results.write_report,
+    history.history,
 ):
     cli.add_command(_command)
 

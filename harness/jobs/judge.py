@@ -62,6 +62,7 @@ def judge(
     one_load = spec.mechanism == "multi_root"
     cell.cost = analysis.total_cost(cell.roots, cell.targets, one_load=one_load)
     cell.results = loaded.maps
+    cell.compared = list(spec.case.equal) if spec.case else []
     reason = _wrong(spec, cell, loaded, reference)
     if reason:
         cell.outcome, cell.reason = "fail", reason

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ from harness.machine import Accel
 from harness.machine.accel import qemu_version
 from harness.results.model import Cell, CostFigure
 from harness.results.store import RunStore
-from harness.settings import cache_root
+from harness.settings import cache_root, project_root
 
 _KEPT_DAYS = 30
 _CELL = "cell.json"
@@ -38,7 +39,7 @@ class Reuse:
     def __init__(self, kit: Kit, accel: Accel) -> None:
         self._cells = Cache(cache_root(), "cells")
         self._costs = Cache(cache_root(), "costs")
-        self._common = (kit.image.digest, kit.runner_sha256, accel.name, qemu_version(), _judges_digest())
+        self._common = _common(kit, accel)
 
     def find(self, kernel: Kernel, spec: CellSpec, objects: Objects, store: RunStore) -> Cell | None:
         """The cell as it was, its artefacts in ``store``; None where it has to run."""
@@ -108,6 +109,17 @@ class Reuse:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def inputs(kit: Kit, accel: Accel) -> str:
+    """A digest of all but the kernel that could make a cell come out otherwise, the cases included."""
+    key = hashlib.sha256("\0".join(_common(kit, accel)).encode())
+    _add_files(key, project_root(), ["testcases"], "*")
+    return key.hexdigest()
+
+
+def _common(kit: Kit, accel: Accel) -> tuple[str, ...]:
+    return kit.image.digest, kit.runner_sha256, accel.name, qemu_version(), _judges_digest()
+
+
 def _link(source: Path, target: Path) -> None:
     try:
         target.hardlink_to(source)
@@ -120,10 +132,15 @@ _digest = functools.cache(sha256)
 
 @functools.cache
 def _judges_digest() -> str:
-    root = Path(harness.__file__).parent
     key = hashlib.sha256()
-    for name in _JUDGES:
-        found = sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]
-        for file in found:
-            key.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+    _add_files(key, Path(harness.__file__).parent, _JUDGES, "*.py")
     return key.hexdigest()
+
+
+def _add_files(key: hashlib._Hash, root: Path, names: Sequence[str], pattern: str) -> None:
+    """Names and contents of files below ``root``, and of all that match in its folders of these names."""
+    for name in names:
+        found = sorted((root / name).rglob(pattern)) if (root / name).is_dir() else [root / name]
+        for file in found:
+            if file.is_file() and "__pycache__" not in file.parts:
+                key.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")

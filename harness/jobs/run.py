@@ -13,7 +13,7 @@ from harness.errors import BpfrootsError, KernelError, UserError
 from harness.jobs import cost
 from harness.jobs.engine import Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
-from harness.jobs.reuse import Reuse
+from harness.jobs.reuse import Reuse, inputs
 from harness.jobs.spec import CellSpec, cell_id
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine, choose_accel
@@ -66,6 +66,7 @@ def open_store(kit: Kit, accel: Accel, label: str, command: list[str]) -> RunSto
     run = store.run
     run.kernels = [describe(kernel) for kernel in kit.kernels]
     run.image = {"digest": kit.image.digest, "runner_sha256": kit.runner_sha256}
+    run.inputs = inputs(kit, accel)
     run.qemu = qemu_version()
     run.accel, run.accel_reason = accel.name, accel.reason
     run.host = {"cores": jobs(), "machine": platform.machine(), "release": platform.release()}

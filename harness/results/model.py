@@ -108,7 +108,8 @@ class Cell(msgspec.Struct):
 
     ``reason`` says in one line why the outcome is what it is, where it is not a plain pass.
     ``artefacts`` maps names to paths relative to the run folder. ``results`` are the maps after
-    the steps, by name, for the oracle. ``verdict`` is empty where nothing was loaded. ``reused`` is the
+    the steps, by name, for the oracle; those in ``compared`` have to be equal under every mechanism.
+    ``verdict`` is empty where nothing was loaded. ``reused`` is the
     run it comes from, where nothing that could make a difference has changed since.
     """
 
@@ -125,6 +126,7 @@ class Cell(msgspec.Struct):
     reproduce: str = ""
     reason: str = ""
     results: list[MapDump] = []
+    compared: list[str] = []
     duration_s: float = 0.0
     reused: str = ""
 
@@ -163,7 +165,11 @@ class KernelInfo(msgspec.Struct, omit_defaults=True):
 
 
 class Run(msgspec.Struct):
-    """run.json. ``accel`` is the accelerator actually used, with the reason."""
+    """run.json. ``accel`` is the accelerator actually used, with the reason.
+
+    ``inputs`` changes whenever something but the kernel does that could make a cell come out otherwise:
+    image, QEMU, cases, judge. ``job`` is the nightly job that it is a night of.
+    """
 
     schema: int
     run: str
@@ -175,4 +181,6 @@ class Run(msgspec.Struct):
     accel: str = ""
     accel_reason: str = ""
     host: dict[str, Any] = {}
+    inputs: str = ""
+    job: str = ""
     finished: str = ""

@@ -164,6 +164,10 @@ class RunStore:
             raise _cannot_write(directory, error) from None
         return directory / name
 
+    def selftests(self) -> list[tuple[str, Path]]:
+        """What selftests said, test by test: kernels and files of JSON lines."""
+        return [(path.parent.name, path) for path in sorted((self.path / _SELFTESTS).glob("*/*.jsonl"))]
+
     def artefact(self, cell: Cell, name: str, data: bytes) -> None:
         """Keep a file of a cell: cells/CASE/KERNEL/MECHANISM/NAME."""
         relative = Path("cells") / cell.case / cell.kernel / cell.mechanism / name
@@ -200,11 +204,15 @@ def run_folders() -> list[Path]:
     return sorted(path for path in results.glob("*") if _RUN_NAME.match(path.name))
 
 
+def _only_selftests(folder: Path) -> bool:
+    return (folder / _SELFTESTS).is_dir() and not (folder / "cells.jsonl").is_file()
+
+
 def find_run(name: str | None) -> Path:
     """A run by path, name or unique prefix; the newest of cells where ``name`` is None. Raises UserError."""
     folders = run_folders()
     if name is None:
-        folders = [folder for folder in folders if not (folder / _SELFTESTS).is_dir()]
+        folders = [folder for folder in folders if not _only_selftests(folder)]
         if not folders:
             msg = "no runs yet in results/"
             raise UserError(msg, hint="bpfroots run")
