@@ -1,5 +1,5 @@
 """``python -m harness`` is ``bpfroots``."""
 
-from harness.cli import main
+from harness.start import main
 
 main()

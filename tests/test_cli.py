@@ -113,7 +113,7 @@ def test_doctor_names_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "setup", "cases", "run", "load", "compare", "report", "kernel"]
+    "command", ["doctor", "setup", "cases", "run", "load", "compare", "report", "kernel", "bisect"]
 )
 def test_every_command_has_help(command: str) -> None:
     done = _bpfroots(command, "--help")

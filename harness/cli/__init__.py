@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from harness import __version__
-from harness.cli import bench, history, host, kernel, results, run, selftest, shell
+from harness.cli import bench, bisect, history, host, kernel, results, run, selftest, shell
 from harness.errors import BpfrootsError
 
 
@@ -31,6 +31,7 @@ for _command in (
     shell.shell,
     selftest.selftest,
     bench.bench,
+    bisect.bisect,
     results.compare,
     results.write_report,
     history.history,

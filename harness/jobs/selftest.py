@@ -18,7 +18,7 @@ import msgspec
 from harness import kernels
 from harness.analysis import selftest as analysis
 from harness.analysis.selftest import Difference, Ran
-from harness.cache import Cache
+from harness.cache import Cache, sha256
 from harness.errors import BpfrootsError, GuestError, KernelError, UserError
 from harness.images import selftests
 from harness.jobs.guests import Guests
@@ -38,6 +38,7 @@ _MEMORY_MIB = 1536
 # The whole of it takes a minute and a half under emulation, and ten times that with KASAN.
 _DEADLINE = 3600.0
 _SILENCE = 600.0
+_NAMES = "names.json"
 _COMMAND = (
     "echo 0 > /proc/sys/kernel/unprivileged_bpf_disabled; "
     "mkdir /tmp/selftest && cd /tmp/selftest && tar x && exec ./test_verifier {arguments}"
@@ -123,6 +124,39 @@ def run(
         result.store.finish()
     _check_range(tests, result)
     return result
+
+
+class Suite:
+    """test_verifier of baseline's tree for kernels that come one by one; without bpf_testmod."""
+
+    def __init__(self, guests: Guests, store: RunStore, accel: Accel, progress: Progress) -> None:
+        self._guests = guests
+        self._store = store
+        self._accel = accel
+        self._progress = progress
+        self._binary = _test_verifier("baseline", progress)
+
+    def ask(self, kernel: Kernel, tests: tuple[int, int] | None) -> analysis.Output:
+        """The tests from one number to another, or all. Raises KernelError, GuestError or SelftestError."""
+        asked = _Asked(self._binary, {}, " ".join(map(str, tests or ())), self._accel)
+        result = Result(self._store, testmod=False)
+        with self._progress.task(f"guests    {kernel.name}: test_verifier", "tests") as task:
+            _run_kernel(self._guests, kernel, asked, result, task)
+        if result.failed:
+            raise result.failed[0]
+        return result.ran[0].output
+
+    def names(self) -> dict[int, str]:
+        """Number → name of every test, out of one run of all of them on baseline."""
+
+        def find_out(out: Path) -> None:
+            whole = self.ask(kernels.ensure(kernels.resolve("baseline"), self._progress), None)
+            found = {int(test.id.partition("/")[0]): test.name for test in whole.tests}
+            (out / _NAMES).write_bytes(msgspec.json.encode(found))
+
+        key = selftests.cache_key("names", sha256(self._binary))
+        entry = Cache(cache_root(), "selftests", self._progress.say).get(key, find_out)
+        return msgspec.json.decode((entry / _NAMES).read_bytes(), type=dict[int, str])
 
 
 def _require_unequal(found: Sequence[Kernel]) -> None:

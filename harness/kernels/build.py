@@ -24,7 +24,7 @@ import msgspec
 from harness import cache
 from harness.errors import InfraError, KernelError
 from harness.kernels import kconfig, series, source, spec, toolchain, tree
-from harness.kernels.spec import Definition, Directory, GitRevision
+from harness.kernels.spec import Checkout, Definition, Directory, GitRevision
 from harness.process import run, spawn
 from harness.progress import Progress, Task
 from harness.settings import cache_root
@@ -82,10 +82,15 @@ class Plan:
         return _digest(self.tree_id, self.config, self.compiler, str(_RECIPE))[:32]
 
     @property
+    def in_place(self) -> bool:
+        """Whether the source is used where it lies, with objects elsewhere; else there is a tree of links."""
+        return isinstance(self.definition.source, Directory) and self.patches is None
+
+    @property
     def place(self) -> str:
         """Name of the kept directory. Revisions of one repository share one, so do parts of a series."""
         match self.definition.source:
-            case Directory(path) | GitRevision(path):
+            case Directory(path) | Checkout(path) | GitRevision(path):
                 return f"{Path(path).name}-{_digest(str(Path(path).resolve()), self.series_id)[:8]}"
         name = self.definition.name
         return name if self.definition.patches is None else f"{name.rpartition('@')[0]}@"
@@ -138,7 +143,7 @@ def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[War
         linux = _prepare_tree(wanted, directory, progress)
         output = _output(wanted, directory)
         output.mkdir(exist_ok=True)
-        _configure(wanted, linux, output)
+        _configure(wanted, linux, output, progress)
         # make FILE.s (scripts/Makefile.build) compiles with all the flags and leaves FILE.o alone.
         targets = [f"{name[:-2]}.s" for name in files if (output / f"{name[:-2]}.o").exists()]
         for target in targets:
@@ -154,7 +159,7 @@ def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[War
 
 def source_tree(wanted: Plan, progress: Progress) -> Path:
     """The patched tree of ``wanted``, prepared again where another plan has used its place."""
-    if wanted.located.directory is not None and wanted.patches is None:
+    if wanted.in_place and wanted.located.directory is not None:
         return wanted.located.directory
     path = cache_root() / "build" / wanted.place
     if _stamp(path) != wanted.tree_id:
@@ -172,7 +177,7 @@ def _build(wanted: Plan, entry: Path, progress: Progress) -> None:
         if unfinished.exists():
             tree.drop_unfinished(output)
         unfinished.touch()
-        _configure(wanted, linux, output)
+        _configure(wanted, linux, output, progress)
         artefacts = directory / "artefacts"
         shutil.rmtree(artefacts, ignore_errors=True)
         artefacts.mkdir()
@@ -186,8 +191,7 @@ def _place(name: str, progress: Progress) -> AbstractContextManager[Path]:
 
 
 def _output(wanted: Plan, directory: Path) -> Path:
-    in_place = wanted.located.directory is not None and wanted.patches is None
-    return directory / tree.OUTPUT if in_place else directory / "linux" / tree.OUTPUT
+    return directory / tree.OUTPUT if wanted.in_place else directory / "linux" / tree.OUTPUT
 
 
 def _stamp(directory: Path) -> str:
@@ -198,7 +202,7 @@ def _stamp(directory: Path) -> str:
 
 
 def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
-    if wanted.located.directory is not None and wanted.patches is None:
+    if wanted.in_place and wanted.located.directory is not None:
         return wanted.located.directory
     linux = directory / "linux"
     if _stamp(directory) == wanted.tree_id:
@@ -227,7 +231,7 @@ def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
     return linux
 
 
-def _configure(wanted: Plan, linux: Path, output: Path) -> None:
+def _configure(wanted: Plan, linux: Path, output: Path, progress: Progress) -> None:
     """tinyconfig, fragments, olddefconfig; from nothing each time, so that the result
     depends on the inputs and not on what was built here before."""
     config = output / ".config"
@@ -236,7 +240,12 @@ def _configure(wanted: Plan, linux: Path, output: Path) -> None:
     with config.open("a") as file:
         file.write(wanted.config)
     _make(linux, output, "olddefconfig")
-    kconfig.check(wanted.wishes, config, linux)
+    try:
+        kconfig.check(wanted.wishes, config, linux)
+    except KernelError as error:
+        if not isinstance(wanted.definition.source, Checkout):
+            raise
+        progress.say(f"{wanted.definition.name}  {error.message}")
     if before and before[0] == config.read_bytes():
         os.utime(config, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
 
@@ -289,6 +298,8 @@ def _count_objects(linux: Path, output: Path) -> int | None:
 def _failure(what: str, text: str, log: Path) -> KernelError | InfraError:
     if "No space left on device" in text:
         return cache.out_of_space(log.parent)
+    if "Killed signal terminated program" in text:
+        return InfraError(f"{what}: the compiler was killed: not enough memory?", detail=f"log: {log}")
     found = _first_error(text)
     return KernelError(
         f"{what}: {found}" if found else what,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import PIPE
 
@@ -17,7 +17,7 @@ from harness import cache
 from harness.errors import InfraError, KernelError, UserError
 from harness.kernels.facts import remember
 from harness.kernels.git import environment, git
-from harness.kernels.spec import DebianSource, Definition, Directory, GitRevision, Source, Tarball
+from harness.kernels.spec import Checkout, DebianSource, Definition, Directory, GitRevision, Source, Tarball
 from harness.process import run, spawn
 from harness.progress import Progress
 from harness.settings import cache_root
@@ -54,6 +54,8 @@ def locate(definition: Definition, progress: Progress) -> Located:
             return _tarball(Path(path))
         case Directory(path):
             return _directory(Path(path))
+        case Checkout(path):
+            return _checkout(Path(path))
         case GitRevision():
             return _git(source)
 
@@ -154,6 +156,15 @@ def _directory(path: Path) -> Located:
         raise AssertionError(path)  # used in place
 
     return Located(id=f"{path} {identity}", directory=path, unpack=unpack, what=str(path))
+
+
+def _checkout(path: Path) -> Located:
+    if git(path, "rev-parse", "--git-dir").returncode != 0:
+        msg = f"{path}: no git repository"
+        raise UserError(msg)
+    found = _directory(path)
+    # Wherever a revision is checked out, it is the same source.
+    return replace(found, id=_git_identity(path))
 
 
 def _git_identity(path: Path) -> str:

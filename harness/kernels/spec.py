@@ -41,6 +41,14 @@ class Directory(_Source, frozen=True, tag="directory"):
     path: str
 
 
+class Checkout(_Source, frozen=True, tag="checkout"):
+    """A git work tree that changes between builds, as under ``git bisect``: built from a tree of links to it,
+    which takes over baseline's objects and rebuilds what a checkout has changed. Options that one of its
+    revisions does not have are left out."""
+
+    path: str
+
+
 class GitRevision(_Source, frozen=True, tag="git"):
     """One revision of a git repository."""
 
@@ -48,7 +56,7 @@ class GitRevision(_Source, frozen=True, tag="git"):
     rev: str
 
 
-Source = DebianSource | Tarball | Directory | GitRevision
+Source = DebianSource | Tarball | Directory | Checkout | GitRevision
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,6 +219,8 @@ def _anchored(source: Source) -> Source:
             return Tarball(str(project_root() / Path(path).expanduser()))
         case Directory(path):
             return Directory(str(project_root() / Path(path).expanduser()))
+        case Checkout(path):
+            return Checkout(str(project_root() / Path(path).expanduser()))
         case GitRevision(tree, rev):
             return GitRevision(str(project_root() / Path(tree).expanduser()), rev)
     return source
