@@ -94,9 +94,7 @@ def install(progress: Progress, log: Path, *, yes: bool) -> None:
     if shutil.which("apt-get") is None:
         msg = f"missing on this machine: {' '.join(packages)} (Debian's names)"
         raise InfraError(msg, hint="install them with this system's package manager")
-    sudo = [] if os.geteuid() == 0 else ["sudo"]
-    update = [*sudo, "apt-get", "-q", "update"]
-    command = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
+    update, command = _apt_get()
     command += ["install", "--no-install-recommends"]
     progress.say(f"will run: {' '.join(update)} && {' '.join([*command, *packages])}")
     if not yes and not _agreed():
@@ -105,6 +103,21 @@ def install(progress: Progress, log: Path, *, yes: bool) -> None:
     with progress.task(f"machine   installing {len(packages)} packages (log: {log})"), log.open("wb") as out:
         _apt(update, out.fileno(), log)
         _apt([*command, *(_pinned(name, progress) for name in packages)], out.fileno(), log)
+
+
+def upgrade(package: str, log: Path) -> None:
+    """Bring one installed package up to what the archive has. Raises InfraError."""
+    update, command = _apt_get()
+    with log.open("wb") as out:
+        _apt(update, out.fileno(), log)
+        _apt([*command, "install", "--only-upgrade", package], out.fileno(), log)
+
+
+def _apt_get() -> tuple[list[str], list[str]]:
+    """`apt-get update`, and the beginning of a command that changes what is installed."""
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    command = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
+    return [*sudo, "apt-get", "-q", "update"], command
 
 
 def _agreed() -> bool:

@@ -19,7 +19,7 @@ from harness.analysis.trend import trend
 from harness.errors import UserError
 from harness.results.history import History, Key, State
 from harness.results.model import Cell, Cost, Expected, Root, RunResult
-from harness.results.store import RunStore
+from harness.results.store import RunStore, Step
 from tests.nights import accepted, key, night, record, synthetic
 
 _QUICK = 2.0
@@ -150,6 +150,7 @@ def test_folders_that_are_not_in_it_are_recorded(project: Path) -> None:
         selftest.Test("7/p", "calls: basic", "ok", ["OK"]),
         selftest.Test("8/p", "calls: basic", "fail", ["x", "FAIL bad"]),
     ]
+    store.add_step(Step("test_verifier", "patched", "pass"))
     path = store.selftest("patched", "test_verifier.jsonl")
     path.write_bytes(b"".join(msgspec.json.encode(test) + b"\n" for test in tests))
     with History() as history:
@@ -161,6 +162,7 @@ def test_folders_that_are_not_in_it_are_recorded(project: Path) -> None:
         found = history.cells(run.id)
     assert {str(one): state.outcome for one, state in found.items()} == {
         "example/a (duplicate, patched)": "pass",
+        "kernel/test_verifier (step, patched)": "pass",
         "test_verifier/calls: basic [p] (selftest, patched)": "pass",
         "test_verifier/calls: basic [p] 2 (selftest, patched)": "fail",
     }

@@ -127,7 +127,7 @@ def test_what_was_fixed_in_between_is_bad_since_the_second_time(history: History
 def test_it_is_named_until_it_is_accepted(history: History) -> None:
     runs = _nights(history, [accepted(), REJECTED, REJECTED, REJECTED])
     assert [len(trend(history, run).regressions) for run in runs] == [0, 1, 1, 1]
-    history.accept(runs[1].name)
+    history.hold_against(runs[1].name)
     assert trend(history, runs[3]).regressions == []
     assert trend(history, runs[3]).reference == runs[1].name
 

@@ -17,8 +17,8 @@ from harness.results.history import FIGURES, History, Key, State
 from harness.results.model import Cell
 from harness.results.store import RunStore, run_folders
 
-#: The mechanism of a test of the kernel tree, which has none.
-SELFTEST = "selftest"
+#: In place of a mechanism: a test of the kernel's tree, and what is done for a kernel beside cells.
+SELFTEST, STEP = "selftest", "step"
 _OUTCOMES = {"ok": "pass", "fail": "fail", "skip": "skip", "unknown": "infra_error"}
 
 
@@ -65,9 +65,13 @@ def catch_up(history: History) -> list[str]:
 def observe_run(store: RunStore) -> list[tuple[Key, State]]:
     """What is kept of a run folder. Raises UserError where it is damaged."""
     found = list(observe(store.cells()))
-    for kernel, path in store.selftests():
-        tests = [msgspec.json.decode(line, type=Test) for line in path.read_bytes().splitlines()]
-        found += observe_tests(path.stem, kernel, tests)
+    for step in store.steps():
+        lost = step.outcome in ("guest_crash", "guest_hang")
+        state = State(outcome=step.outcome, reason=normalise(step.reason), splat=step.reason if lost else "")
+        found.append((Key(f"kernel/{step.what}", step.kernel, STEP), state))
+        if path := store.selftest_results(step):
+            tests = [msgspec.json.decode(line, type=Test) for line in path.read_bytes().splitlines()]
+            found += observe_tests(step.what, step.kernel, tests)
     return found
 
 

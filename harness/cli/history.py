@@ -28,7 +28,7 @@ def history(case: str | None, job: str | None, last: int, accept: str | None, as
     with History() as opened:
         catch_up(opened)
         if accept:
-            opened.accept(accept)
+            opened.hold_against(accept)
         if case:
             _print_case(opened, case, as_json)
         else:

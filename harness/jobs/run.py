@@ -14,7 +14,7 @@ from harness.jobs import cost
 from harness.jobs.engine import Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.reuse import Reuse, inputs
-from harness.jobs.spec import CellSpec, cell_id
+from harness.jobs.spec import CellSpec, Objects, cell_id
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine, choose_accel
 from harness.machine.accel import qemu_version
@@ -63,6 +63,12 @@ def describe(kernel: Kernel) -> KernelInfo:
 def open_store(kit: Kit, accel: Accel, label: str, command: list[str]) -> RunStore:
     """A new run folder that says what runs where."""
     store = RunStore.create(label, command)
+    describe_run(store, kit, accel)
+    return store
+
+
+def describe_run(store: RunStore, kit: Kit, accel: Accel) -> None:
+    """Write into run.json what runs where."""
     run = store.run
     run.kernels = [describe(kernel) for kernel in kit.kernels]
     run.image = {"digest": kit.image.digest, "runner_sha256": kit.runner_sha256}
@@ -71,7 +77,6 @@ def open_store(kit: Kit, accel: Accel, label: str, command: list[str]) -> RunSto
     run.accel, run.accel_reason = accel.name, accel.reason
     run.host = {"cores": jobs(), "machine": platform.machine(), "release": platform.release()}
     store.save()
-    return store
 
 
 def run(
@@ -103,26 +108,25 @@ def run(
     if accel == "auto" and chosen.reason:
         progress.say(f"guests    {chosen.reason}")
     if resume:
-        _reopen(resume, kit)
+        reopen(resume, kit)
         result = Result(resume, resume.cells())
     else:
         result = Result(open_store(kit, chosen, label, command))
     progress.say(f"results   {result.store.path}")
     try:
-        reuse = Reuse(kit, chosen) if with_reuse else None
-        engine = Engine(kit, result.store, chosen, reuse, guests=guests, keep=keep)
-        for kernel in kit.kernels:
-            title = f"guests    {kernel.name} ({kernel.release}, {chosen.name}): {len(specs)} cells"
-            with progress.task(title, "cells") as task:
-                _run_kernel(engine, kernel, specs, result, task, on_cell)
-            if with_cost:
-                with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
-                    figures = cost.measure(
-                        kit, result.store, kernel, specs, result.cells, objects, chosen, task, reuse
-                    )
-                    task.summary = f"{len(figures)} figures"
-        if reuse:
-            reuse.prune()
+        run_cells(
+            kit,
+            result,
+            specs,
+            chosen,
+            progress,
+            objects=objects,
+            on_cell=on_cell,
+            with_cost=with_cost,
+            with_reuse=with_reuse,
+            guests=guests,
+            keep=keep,
+        )
     finally:
         result.store.finish()
         result.cells = result.store.cells()
@@ -130,7 +134,41 @@ def run(
     return result
 
 
-def _reopen(store: RunStore, kit: Kit) -> None:
+def run_cells(
+    kit: Kit,
+    result: Result,
+    specs: Sequence[CellSpec],
+    accel: Accel,
+    progress: Progress,
+    *,
+    objects: dict[str, Objects],
+    on_cell: Callable[[Cell], None] | None = None,
+    with_cost: bool = False,
+    with_reuse: bool = False,
+    guests: int | None = None,
+    keep: Callable[[Machine], None] | None = None,
+) -> None:
+    """Add every cell on every kernel of ``kit`` to ``result``, but for those that it has. See `run`.
+
+    ``objects`` are from `compile_cells`.
+    """
+    reuse = Reuse(kit, accel) if with_reuse else None
+    engine = Engine(kit, result.store, accel, reuse, guests=guests, keep=keep)
+    for kernel in kit.kernels:
+        title = f"guests    {kernel.name} ({kernel.release}, {accel.name}): {len(specs)} cells"
+        with progress.task(title, "cells") as task:
+            _run_kernel(engine, kernel, specs, result, task, on_cell)
+        if with_cost:
+            with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
+                figures = cost.measure(
+                    kit, result.store, kernel, specs, result.cells, objects, accel, task, reuse
+                )
+                task.summary = f"{len(figures)} figures"
+    if reuse:
+        reuse.prune()
+
+
+def reopen(store: RunStore, kit: Kit) -> None:
     """Make a run ready to go on. Raises UserError where what it runs on is not what it was."""
     now = [describe(kernel) for kernel in kit.kernels]
     changed = [info.name for info in now if info not in store.run.kernels]
@@ -150,7 +188,12 @@ def _run_kernel(
     task: Task,
     on_cell: Callable[[Cell], None] | None,
 ) -> None:
-    known = [cell for cell in result.cells if cell.kernel == kernel.name]
+    wanted = {spec.id for spec in specs}
+    known = [
+        cell
+        for cell in result.cells
+        if cell.kernel == kernel.name and cell_id(cell.case, cell.mechanism) in wanted
+    ]
     finished = {cell_id(cell.case, cell.mechanism) for cell in known}
     missing = [spec for spec in specs if spec.id not in finished]
     done = len(known)

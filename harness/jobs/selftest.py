@@ -27,7 +27,7 @@ from harness.jobs.run import open_store
 from harness.kernels import Kernel
 from harness.machine import Accel, Command, Machine, Shape, choose_accel
 from harness.progress import Progress, Task
-from harness.results.store import RunStore
+from harness.results.store import RunStore, Step
 from harness.settings import cache_root
 
 #: What can be asked for.
@@ -63,9 +63,10 @@ class SelftestError(BpfrootsError):
 
 @dataclass
 class Result:
-    """What a run left: its folder, and what each kernel that booted said, in the order asked for."""
+    """What a run left: its folder, and what each kernel that booted said, in the order of ``kernels``."""
 
     store: RunStore
+    kernels: list[str]
     testmod: bool
     ran: list[Ran] = field(default_factory=list)
     failed: list[BpfrootsError] = field(default_factory=list)
@@ -73,7 +74,7 @@ class Result:
     def differences(self) -> dict[str, list[Difference]]:
         """Of every kernel but the first to the first, by kernel. Empty without a first that is whole."""
         whole = [ran for ran in self.ran if not ran.error]
-        if not whole or whole[0].kernel != self.store.run.kernels[0].name:
+        if not whole or whole[0].kernel != self.kernels[0]:
             return {}
         return {ran.kernel: analysis.differences(whole[0].output, ran.output) for ran in whole[1:]}
 
@@ -81,7 +82,7 @@ class Result:
     def exit_code(self) -> int:
         """4 > 3 > 1 > 0. 1: one of several kernels differs from the first; on a single one a test fails."""
         codes = [_exit_code(error) for error in self.failed]
-        alone = len(self.store.run.kernels) == 1
+        alone = len(self.kernels) == 1
         if any(self.differences().values()) or (alone and any(r.output.count("fail") for r in self.ran)):
             codes.append(1)
         return max(codes, default=0)
@@ -105,24 +106,55 @@ def run(
     """
     chosen = choose_accel(accel)
     kit = prepare(names, progress)
+    asked = _ask(kit, names, chosen, progress, _arguments(tests, logs=logs), testmod)
+    store = open_store(kit, chosen, "selftest", command)
+    progress.say(f"results   {store.path}")
+    try:
+        result = _run(store, kit, asked, progress)
+    finally:
+        store.finish()
+    _check_range(tests, result)
+    return result
+
+
+def run_in(
+    store: RunStore,
+    kit: Kit,
+    names: Sequence[str],
+    accel: Accel,
+    progress: Progress,
+    *,
+    logs: bool,
+    testmod: bool,
+) -> Result:
+    """As `run`, into a run folder that is there; ``names`` are what the kernels of ``kit`` were asked by."""
+    asked = _ask(kit, names, accel, progress, _arguments(logs=logs), testmod)
+    return _run(store, kit, asked, progress)
+
+
+def _ask(
+    kit: Kit, names: Sequence[str], accel: Accel, progress: Progress, arguments: str, testmod: bool
+) -> _Asked:
     _require_unequal(kit.kernels)
-    asked = _Asked(
+    return _Asked(
         binary=_test_verifier(names[0], progress),
         modules=_testmods(names, kit, progress) if testmod else {},
-        arguments=" ".join([*(["-v"] if logs else []), *map(str, tests or ())]),
-        accel=chosen,
+        arguments=arguments,
+        accel=accel,
     )
-    result = Result(open_store(kit, chosen, "selftest", command), bool(asked.modules))
-    progress.say(f"results   {result.store.path}")
-    guests = Guests(kit, chosen)
-    try:
-        for kernel in kit.kernels:
-            title = f"guests    {kernel.name} ({kernel.release}, {chosen.name}): test_verifier"
-            with progress.task(title, "tests") as task:
-                _run_kernel(guests, kernel, asked, result, task)
-    finally:
-        result.store.finish()
-    _check_range(tests, result)
+
+
+def _arguments(tests: tuple[int, int] | None = None, *, logs: bool) -> str:
+    return " ".join([*(["-v"] if logs else []), *map(str, tests or ())])
+
+
+def _run(store: RunStore, kit: Kit, asked: _Asked, progress: Progress) -> Result:
+    result = Result(store, [kernel.name for kernel in kit.kernels], bool(asked.modules))
+    guests = Guests(kit, asked.accel)
+    for kernel in kit.kernels:
+        title = f"guests    {kernel.name} ({kernel.release}, {asked.accel.name}): test_verifier"
+        with progress.task(title, "tests") as task:
+            _run_kernel(guests, kernel, asked, result, task)
     return result
 
 
@@ -139,7 +171,7 @@ class Suite:
     def ask(self, kernel: Kernel, tests: tuple[int, int] | None) -> analysis.Output:
         """The tests from one number to another, or all. Raises KernelError, GuestError or SelftestError."""
         asked = _Asked(self._binary, {}, " ".join(map(str, tests or ())), self._accel)
-        result = Result(self._store, testmod=False)
+        result = Result(self._store, [kernel.name], testmod=False)
         with self._progress.task(f"guests    {kernel.name}: test_verifier", "tests") as task:
             _run_kernel(self._guests, kernel, asked, result, task)
         if result.failed:
@@ -214,23 +246,25 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: Result, t
     console = result.store.console(kernel.name)
     log = result.store.selftest(kernel.name, "test_verifier.log")
     total = len(result.ran[0].output.tests) if result.ran else None
-    start, error = time.monotonic(), ""
+    start, failure, error = time.monotonic(), None, ""
     try:
         with guests.boot(kernel, console, shape=shape) as machine:
             start = time.monotonic()
             payload = _payload(asked.binary, asked.modules.get(kernel.name))
             _stream(_start(machine, payload, asked), log, task, total)
-    except KernelError as failure:
-        result.failed.append(failure)
+    except KernelError as unusable:
+        result.failed.append(unusable)
         return
-    except GuestError as failure:
-        result.failed.append(failure)
-        error = failure.message
+    except GuestError as lost:
+        result.failed.append(lost)
+        failure, error = lost, lost.message
     ran = _ran(result.store, kernel.name, time.monotonic() - start, log)
     if not error and ran.output.complaint:
         result.failed.append(_broken_off(ran, console))
         error = ran.output.complaint
     ran.error = error
+    outcome = failure.outcome if failure else ("fail" if error else "pass")
+    result.store.add_step(Step(selftests.TEST_VERIFIER, kernel.name, outcome, error))
     result.ran.append(ran)
     task.summary = ran.output.totals
 

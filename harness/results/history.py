@@ -106,7 +106,8 @@ class Built(msgspec.Struct, frozen=True):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A run in the history. ``good``: see `History.record`."""
+    """A run in the history. ``good``: later nights of its job may be held against it; None where nobody has
+    said."""
 
     id: int
     name: str
@@ -239,10 +240,10 @@ class History:
                 [(*key, id_, digest) for key, _, digest in rows],
             )
 
-    def accept(self, name: str) -> None:
-        """From now on later nights of its job are held against the run ``name``. Raises UserError."""
+    def hold_against(self, name: str, good: bool = True) -> None:
+        """Are later nights of its job to be held against the run ``name``? Raises UserError."""
         with self._transaction():
-            if not self._db.execute("UPDATE runs SET good = 1 WHERE name = ?", (name,)).rowcount:
+            if not self._db.execute("UPDATE runs SET good = ? WHERE name = ?", (good, name)).rowcount:
                 msg = f"{name}: no such run in {self.path}"
                 raise UserError(msg, hint="bpfroots history lists them")
 

@@ -16,10 +16,24 @@ from harness import settings
 from harness.errors import InfraError, UserError
 from harness.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
 
-_Line = TypeVar("_Line", Cell, CostFigure)
-
 _SELFTESTS = "selftests"
 _RUN_NAME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A line of steps.jsonl: what is done for a kernel beside cells.
+
+    ``what`` is "build", or a program of the kernel's tree, whose tests are in selftests/KERNEL/WHAT.jsonl.
+    ``outcome`` is one of a cell's.
+    """
+
+    what: str
+    kernel: str
+    outcome: str
+    reason: str = ""
+
+
+_Line = TypeVar("_Line", Cell, CostFigure, Step)
 
 
 class RunStore:
@@ -107,7 +121,7 @@ class RunStore:
 
     def mend(self) -> None:
         """Cut off what a kill left of a line: what is appended next begins one of its own."""
-        for name in ("cells.jsonl", "costs.jsonl"):
+        for name in ("cells.jsonl", "costs.jsonl", "steps.jsonl"):
             path = self.path / name
             if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
                 os.truncate(path, content.rfind(b"\n") + 1)
@@ -164,9 +178,18 @@ class RunStore:
             raise _cannot_write(directory, error) from None
         return directory / name
 
-    def selftests(self) -> list[tuple[str, Path]]:
-        """What selftests said, test by test: kernels and files of JSON lines."""
-        return [(path.parent.name, path) for path in sorted((self.path / _SELFTESTS).glob("*/*.jsonl"))]
+    def add_step(self, step: Step) -> None:
+        """Append a step that came to an end."""
+        self._append("steps.jsonl", msgspec.json.encode(step) + b"\n")
+
+    def steps(self) -> list[Step]:
+        """The steps that came to an end, good or bad."""
+        return self._read("steps.jsonl", Step)
+
+    def selftest_results(self, step: Step) -> Path | None:
+        """What a program of the kernel's tree said test by test; None for another kind of step."""
+        path = self.path / _SELFTESTS / step.kernel / f"{step.what}.jsonl"
+        return path if path.is_file() else None
 
     def artefact(self, cell: Cell, name: str, data: bytes) -> None:
         """Keep a file of a cell: cells/CASE/KERNEL/MECHANISM/NAME."""

@@ -1,0 +1,68 @@
+"""bpfroots nightly: what a machine does every night."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import JSON, print_json
+from harness.errors import BpfrootsError
+from harness.progress import Progress
+
+
+@click.command()
+@click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.option("--resume", is_flag=True, help="Go on with the last night, which was broken off.")
+@click.option(
+    "--notify", "command", metavar="COMMAND", help="In place of the file's: gets the summary on stdin."
+)
+@JSON
+def nightly(path: Path, resume: bool, command: str | None, as_json: bool) -> None:
+    """Update sources, build, run, compare with the last good night, record, report, notify."""
+    from harness.jobs.nightly import config as configs
+    from harness.jobs.nightly import night
+    from harness.report import night as report
+
+    config = configs.load(path)
+    outcome = night.run(config, path, command=["bpfroots", *sys.argv[1:]], progress=Progress(), resume=resume)
+    found = (outcome.trend, outcome.failures, outcome.cells)
+    summary = report.summary(*found, outcome.store.path)
+    (outcome.store.path / "summary.txt").write_text(summary)
+    if as_json:
+        print_json(_document(outcome))
+    else:
+        click.echo(summary, nl=False)
+    code = outcome.exit_code
+    words = shlex.split(command) if command else config.notify
+    if words and (code or config.notify_when == "always"):
+        code = max(code, _tell(words, report.subject(*found), summary))
+    sys.exit(code)
+
+
+def _tell(words: Any, subject: str, summary: str) -> int:
+    """The exit code that is for it."""
+    from harness.jobs.nightly.notify import notify
+
+    try:
+        notify(words, subject, summary)
+    except BpfrootsError as error:
+        click.echo(f"bpfroots: {error.render()}", err=True)
+        return error.exit_code
+    return 0
+
+
+def _document(outcome: Any) -> dict[str, Any]:
+    from collections import Counter
+
+    return {
+        "run": outcome.store.run.run,
+        "path": str(outcome.store.path),
+        "exit_code": outcome.exit_code,
+        "counts": Counter(cell.outcome for cell in outcome.cells),
+        "trend": outcome.trend,
+        "failures": outcome.failures,
+    }

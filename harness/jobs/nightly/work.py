@@ -1,0 +1,79 @@
+"""The kinds of work of a night, and how each is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+from harness.errors import BpfrootsError
+from harness.jobs import run as cells_job
+from harness.jobs import selftest
+from harness.jobs.engine import compile_cells
+from harness.jobs.kit import Kit
+from harness.jobs.nightly.config import Cells, Config, TestVerifier, Work
+from harness.jobs.spec import case_cells
+from harness.machine import Accel
+from harness.programs import cases
+from harness.progress import Progress
+from harness.results.store import RunStore
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """Where a night's work is done: ``names`` are what the kernels of ``kit`` were asked for by."""
+
+    config: Config
+    kit: Kit
+    names: Sequence[str]
+    accel: Accel
+    store: RunStore
+    progress: Progress
+
+    def on(self, wanted: Sequence[str]) -> tuple[Kit, list[str]]:
+        """The kit with those of ``wanted`` kernels that there are, and what they were asked for by."""
+        chosen = [
+            (kernel, name)
+            for kernel, name in zip(self.kit.kernels, self.names, strict=True)
+            if name in wanted
+        ]
+        kit = dataclasses.replace(self.kit, kernels=[kernel for kernel, _ in chosen])
+        return kit, [name for _, name in chosen]
+
+
+def title(work: Work) -> str:
+    """In a few words, for people."""
+    return f"{work.__struct_config__.tag} on {', '.join(work.kernels)}"
+
+
+@functools.singledispatch
+def do(work: Work, site: Site) -> tuple[list[BpfrootsError], int]:
+    """Do it, but for what is done already: what could not be done, and an exit code for the rest."""
+    raise NotImplementedError(work)
+
+
+@do.register
+def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
+    specs = case_cells(cases.select(work.cases or None, full=work.full), cases.mechanisms(work.mechanisms))
+    kit, _ = site.on(work.kernels)
+    result = cells_job.Result(site.store, site.store.cells())
+    cells_job.run_cells(
+        kit,
+        result,
+        specs,
+        site.accel,
+        site.progress,
+        objects=compile_cells(kit, specs),
+        with_cost=work.cost,
+        guests=site.config.guests,
+    )
+    return result.failed, 0  # what cells are worth is seen when all are there
+
+
+@do.register
+def _test_verifier(work: TestVerifier, site: Site) -> tuple[list[BpfrootsError], int]:
+    kit, names = site.on(work.kernels)
+    result = selftest.run_in(
+        site.store, kit, names, site.accel, site.progress, logs=work.logs, testmod=work.testmod
+    )
+    return result.failed, 1 if any(result.differences().values()) else 0

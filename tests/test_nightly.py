@@ -1,0 +1,221 @@
+"""What a night is made of, without a guest: its file, its lock, telling, and keeping."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.trend import Trend
+from harness.errors import InfraError, UserError
+from harness.jobs.nightly import config as configs
+from harness.jobs.nightly.notify import notify
+from harness.kernels.update import fetch
+from harness.report import night as report
+from harness.results import artefacts
+from harness.results.model import Cell
+from harness.results.night import Failure
+from harness.results.store import RunStore
+from harness.settings import project_root
+
+_WORK = '[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with its own results."""
+    real = project_root()
+    for name in ("kernels", "testcases"):
+        (tmp_path / name).symlink_to(real / name)
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr("harness.settings.project_root", lambda: tmp_path)
+    return tmp_path
+
+
+def _config(tmp_path: Path, text: str) -> configs.Config:
+    path = tmp_path / "night.toml"
+    path.write_text(text)
+    return configs.load(path)
+
+
+def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (project_root() / "docs/nightly.md").read_text()
+    sample = text.split("```toml\n")[1].split("```")[0]
+    # Kernels of a tree that is not here.
+    config = _config(tmp_path, sample.replace('"../linux@origin/master", ', ""))
+    assert config.kernels == ["baseline", "patched"]
+    assert [type(work).__name__ for work in config.work] == ["Cells", "TestVerifier"]
+    every = {key for struct in (configs.Config, configs.Retention) for key in struct.__struct_fields__}
+    every |= {key for kind in (configs.Cells, configs.TestVerifier) for key in kind.__struct_fields__}
+    assert [key for key in sorted(every) if key not in sample] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "missing required field `work`"),
+        ("work = []", "there is nothing to do"),
+        (_WORK + "retries = 3", "unknown field `retries`"),
+        ("[[work]]\ntype = 'fuzz'", "Invalid value 'fuzz'"),
+        (_WORK.replace("baseline", "baselin"), "kernel baselin: no such definition"),
+        (_WORK.replace("example", "nonsense"), "matches no case"),
+        (_WORK + 'mechanisms = ["telepathy"]', "unknown mechanism 'telepathy'"),
+        (_WORK.replace('"baseline"', ""), "cells: on no kernel"),
+        (_WORK + "[thresholds]\nduration = 0.1", "Invalid enum value 'duration'"),
+        (_WORK + "[thresholds]\njit_bytes = -1", "thresholds.jit_bytes: below 0"),
+        ('name = "../x"\n' + _WORK, "'../x' is no name of a job"),
+        (_WORK + "[", "not TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        _config(tmp_path, text)
+    assert str(tmp_path / "night.toml") in caught.value.message
+    assert says in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_paths_of_kernels_start_at_the_project(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    config = _config(tmp_path, _WORK.replace("baseline", f"{tmp_path}/tree@v6.12"))
+    assert config.kernels == [f"{tmp_path}/tree@v6.12"]
+    (relative,) = configs._anchored(("../linux@origin/master",))
+    assert relative == f"{project_root()}/../linux@origin/master"
+
+
+def _nightly(root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "nightly", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "BPFROOTS_ROOT": str(root)},
+        check=False,
+    )
+
+
+def test_two_at_once(project: Path) -> None:
+    (project / "night.toml").write_text(_WORK)
+    with (project / "results/.nightly.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = _nightly(project, project / "night.toml")
+    assert done.returncode == 4
+    assert "another bpfroots nightly is running" in done.stderr
+    assert list((project / "results").glob("2*")) == []
+
+
+def test_nothing_to_resume(project: Path) -> None:
+    (project / "night.toml").write_text(_WORK)
+    done = _nightly(project, project / "night.toml", "--resume")
+    assert done.returncode == 2
+    assert "no night of nightly was broken off" in done.stderr
+
+
+def test_a_command_gets_the_summary(tmp_path: Path) -> None:
+    notify(
+        ["sh", "-c", f"cat > {tmp_path}/mail; echo '{{subject}}' > {tmp_path}/subject"],
+        "all is well",
+        "line\n",
+    )
+    assert (tmp_path / "mail").read_text() == "line\n"
+    assert (tmp_path / "subject").read_text() == "all is well\n"
+
+
+def test_a_command_that_fails_is_our_side(tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match="notify: sh: no such mailbox"):
+        notify(["sh", "-c", "echo no such mailbox >&2; exit 67"], "", "")
+
+
+def test_the_subject_says_whether_to_read_on() -> None:
+    calm = Trend("RUN", "BEFORE", 3)
+    assert report.subject(calm, [], []) == "bpfroots RUN: nothing got worse"
+    bad = [Cell(case="a/b", kernel="patched", mechanism="duplicate", outcome="fail", reason="results differ")]
+    failed = [Failure("kernel linux", "it does not build", 3)]
+    assert report.subject(calm, failed, bad) == "bpfroots RUN: 1 part failed, 1 cell not as expected"
+    text = report.summary(calm, failed, bad, Path("results/RUN"))
+    assert "  kernel linux: it does not build\n" in text
+    assert "  a/b (duplicate, patched): results differ\n" in text
+
+
+# -- what is kept
+
+
+def _run(content: dict[str, bytes]) -> Path:
+    store = RunStore.create("nightly", [])
+    for case, data in content.items():
+        cell = Cell(case=case, kernel="patched", mechanism="duplicate", outcome="pass")
+        store.artefact(cell, "log", data)
+        store.add(cell)
+    store.finish()
+    artefacts.deposit(store.path)
+    return store.path
+
+
+def _logs(run: Path) -> dict[str, bytes]:
+    return {cell.case: (run / cell.artefacts["log"]).read_bytes() for cell in RunStore.open(run).cells()}
+
+
+def _kept(project: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(project / "results/artefacts"))
+
+
+def test_equal_files_are_there_once(project: Path) -> None:
+    content = {"a/1": b"same", "a/2": b"same", "a/3": b"other"}
+    first, second = _run(content), _run(content | {"a/3": b"third"})
+    assert _kept(project) == 3
+    assert (_logs(first), _logs(second)) == (content, content | {"a/3": b"third"})
+    inodes = {path.stat().st_ino for path in project.glob("results/2*/cells/**/log")}
+    assert len(inodes) == 3
+
+
+def test_pruning_breaks_no_kept_run(project: Path) -> None:
+    contents = [{f"a/{n}": b"%d" % (n * night % 7) for n in range(20)} for night in range(6)]
+    runs = [_run(content) for content in contents]
+    assert artefacts.prune(project / "results", [runs[0].name, runs[2].name, runs[5].name]) == 3
+    left = {index: run for index, run in enumerate(runs) if run.exists()}
+    assert list(left) == [1, 3, 4]
+    for index, run in left.items():
+        assert _logs(run) == contents[index]
+    assert _kept(project) == len({data for index in left for data in contents[index].values()})
+    artefacts.prune(project / "results", [run.name for run in runs])
+    assert _kept(project) == 0
+
+
+def test_a_pruning_that_was_killed_is_finished_by_the_next(project: Path) -> None:
+    run = _run({"a/1": b"x"})
+    run.rename(run.with_name(f".going-{run.name}"))
+    artefacts.prune(project / "results", [])
+    assert [path.name for path in (project / "results").iterdir()] == ["artefacts"]
+    assert _kept(project) == 0
+
+
+# -- sources
+
+
+def _git(where: Path, *arguments: str) -> str:
+    settings = ("-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=master")
+    done = subprocess.run(
+        ["git", *settings, *arguments], cwd=where, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_repository_is_brought_up_to_date(tmp_path: Path) -> None:
+    upstream, clone = tmp_path / "upstream", tmp_path / "clone"
+    upstream.mkdir()
+    _git(upstream, "init", "-q")
+    _git(upstream, "commit", "-q", "--allow-empty", "-m", "one")
+    _git(tmp_path, "clone", "-q", str(upstream), str(clone))
+    assert fetch(clone, "origin") == ""
+    _git(upstream, "commit", "-q", "--allow-empty", "-m", "two")
+    assert "origin/master" in fetch(clone, "origin")
+    assert _git(clone, "rev-parse", "origin/master") == _git(upstream, "rev-parse", "HEAD")
+    with pytest.raises(UserError, match="no remote elsewhere"):
+        fetch(clone, "elsewhere")
+    upstream.rename(tmp_path / "gone")
+    with pytest.raises(InfraError, match="git fetch origin"):
+        fetch(clone, "origin")
