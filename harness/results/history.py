@@ -32,6 +32,8 @@ FIGURES = (
     "xlated_bytes",
     "insns_per_run",
 )
+#: Figures that are worth a sum over cells.
+TOTALLED = ("processed_insns", "jit_bytes", "insns_per_run")
 _WORDS = ("outcome", "verdict", "reason", "message", "splat", "result", "code")
 
 # Each is applied once, in order, and never changed after it has been in a release.
@@ -338,25 +340,27 @@ class History:
         )
         return {id_: _state(values) for id_, *values in found}
 
-    def totals(self, runs: Sequence[int], figure: str) -> dict[tuple[str, str], dict[int, float]]:
-        """(kernel, mechanism) → run id → a figure's sum over the cells that were accepted in all runs."""
-        assert figure in FIGURES  # noqa: S101
+    def totals(self, runs: Sequence[int]) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+        """(kernel, mechanism) → run id → sums of TOTALLED over the cells that were accepted in all runs, and
+        had that figure in all."""
         chosen = json.dumps(list(runs))
-        found: dict[tuple[str, str], dict[int, float]] = {}
+        sums = [f"SUM(CASE WHEN has_{name} THEN {name} END)" for name in TOTALLED]
+        counts = [f"COUNT({name}) = :n AS has_{name}" for name in TOTALLED]
+        found: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
         with self._errors():
             rows = self._db.execute(
-                "WITH chosen AS (SELECT value AS run FROM json_each(?)),"  # noqa: S608
-                f" known AS MATERIALIZED (SELECT id, {figure} AS figure FROM states"
-                f" WHERE verdict = 'accept' AND {figure} IS NOT NULL),"
-                " counted AS MATERIALIZED (SELECT cell, run, figure FROM results JOIN known ON id = state"
-                " WHERE run IN (SELECT run FROM chosen))"
-                " SELECT kernel, mechanism, run, SUM(figure) FROM counted JOIN cells ON cells.id = cell"
-                " WHERE cell IN (SELECT cell FROM counted GROUP BY cell HAVING COUNT(*) = ?)"
-                " GROUP BY kernel, mechanism, run",
-                (chosen, len(runs)),
+                f"WITH known AS MATERIALIZED (SELECT cell, run, {', '.join(TOTALLED)} FROM results"  # noqa: S608
+                " JOIN states ON states.id = state AND verdict = 'accept'"
+                " WHERE run IN (SELECT value FROM json_each(:runs))),"
+                f" steady AS MATERIALIZED (SELECT cell, {', '.join(counts)} FROM known"
+                " GROUP BY cell HAVING COUNT(*) = :n)"
+                f" SELECT kernel, mechanism, run, {', '.join(sums)} FROM known"
+                " JOIN steady USING (cell) JOIN cells ON cells.id = cell GROUP BY kernel, mechanism, run",
+                {"runs": chosen, "n": len(runs)},
             )
-            for kernel, mechanism, run, total in rows:
-                found.setdefault((kernel, mechanism), {})[run] = total
+            for kernel, mechanism, run, *values in rows:
+                figures = {n: v for n, v in zip(TOTALLED, values, strict=True) if v is not None}
+                found.setdefault((kernel, mechanism), {})[run] = figures
         return found
 
 
