@@ -116,7 +116,7 @@ def cells(tmp_path: Path) -> list[Cell]:
     ]
 
 
-class _Page(HTMLParser):
+class Page(HTMLParser):
     """Links, scripts and ids of a page; fails on tags that do not nest."""
 
     _VOID = frozenset({"meta", "link", "input", "br"})
@@ -143,8 +143,8 @@ class _Page(HTMLParser):
         assert self._open.pop() == tag
 
 
-def pages(run_dir: Path) -> dict[Path, _Page]:
-    return {path: _Page(path.read_text()) for path in (run_dir / "report").rglob("*.html")}
+def pages(run_dir: Path) -> dict[Path, Page]:
+    return {path: Page(path.read_text()) for path in (run_dir / "report").rglob("*.html")}
 
 
 def test_every_report_is_written(tmp_path: Path, run: Run, cells: list[Cell]) -> None:

@@ -16,8 +16,11 @@ from harness.errors import UserError
 @click.option("--job", metavar="NAME", help="Runs of this nightly job; default: the one that ran last.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs to list.")
 @click.option("--accept", metavar="RUN", help="What RUN found is in order: hold later nights against it.")
+@click.option("--html", is_flag=True, help="Write the page of the newest night again, and print where it is.")
 @JSON
-def history(case: str | None, job: str | None, last: int, accept: str | None, as_json: bool) -> None:
+def history(
+    case: str | None, job: str | None, last: int, accept: str | None, html: bool, as_json: bool
+) -> None:
     """Runs and what got worse in the newest night; with CASE, that case over all runs.
 
     Finished runs in results/ that are not in the history yet are recorded first.
@@ -32,7 +35,7 @@ def history(case: str | None, job: str | None, last: int, accept: str | None, as
         if case:
             _print_case(opened, case, as_json)
         else:
-            _print_runs(opened, job, last, as_json)
+            _print_runs(opened, job, last, html, as_json)
 
 
 def _print_case(opened: Any, case: str, as_json: bool) -> None:
@@ -51,7 +54,7 @@ def _print_case(opened: Any, case: str, as_json: bool) -> None:
         report.print_case(cells, terminal.console())
 
 
-def _print_runs(opened: Any, job: str | None, last: int, as_json: bool) -> None:
+def _print_runs(opened: Any, job: str | None, last: int, html: bool, as_json: bool) -> None:
     from harness.analysis.trend import trend
     from harness.report import history as report
     from harness.report import terminal
@@ -63,6 +66,9 @@ def _print_runs(opened: Any, job: str | None, last: int, as_json: bool) -> None:
         msg = f"--job {job}: no run of that job"
         raise UserError(msg, hint=f"there is: {jobs}")
     found = trend(opened, nights[-1]) if nights else None
+    if html and found:
+        click.echo(_write_page(opened, nights[-1], found))
+        return
     runs = (nights if job is not None else every)[-last:]
     outcomes = opened.outcomes([run.id for run in runs])
     if as_json:
@@ -73,3 +79,11 @@ def _print_runs(opened: Any, job: str | None, last: int, as_json: bool) -> None:
     report.print_runs(runs, outcomes, out)
     for line in ["", *report.trend_lines(found)] if found else []:
         out.print(line)
+
+
+def _write_page(opened: Any, night: Any, found: Any) -> Any:
+    from harness import report
+    from harness.results.store import RunStore, find_run
+
+    store = RunStore.open(find_run(night.name))
+    return report.write_trend(opened, night, found, store.path, store.cells())

@@ -38,29 +38,29 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     report = run_dir / "report"
     report.mkdir(parents=True, exist_ok=True)
     comparison = compare(cells)
-    pages = _pages(cells)
+    by_case = pages(cells)
     (report / "report.css").write_text(_asset("report.css"), encoding="utf-8")
     rules = {"variable": verifier_log.variable(), "local": diff.LOCAL.pattern}
     defined = "".join(f"const {name} = {json.dumps(rule)};\n" for name, rule in rules.items())
     (report / "beside.js").write_text(defined + _asset("beside.js"), encoding="utf-8")
     index = report / "index.html"
     measured = bench.rows(newest(run_dir.resolve().parent))
-    index.write_text(_index(run, cells, comparison, pages, measured), encoding="utf-8")
+    index.write_text(_index(run, cells, comparison, by_case, measured), encoding="utf-8")
     ratios = {(row.case, row.kernel, row.mechanism): row for row in comparison.rows}
-    groups: dict[str, list[Cell]] = {case: [] for case in pages}
+    groups: dict[str, list[Cell]] = {case: [] for case in by_case}
     for cell in cells:
         groups[cell.case].append(cell)
-    for case, page in pages.items():
+    for case, page in by_case.items():
         path = report / page
         path.parent.mkdir(parents=True, exist_ok=True)
         context = case_page.context(run_dir.resolve(), groups[case], ratios, up="../" * page.count("/"))
-        path.write_text(_render("case.html.j2", run=run, case=case, **context), encoding="utf-8")
+        path.write_text(render("case.html.j2", run=run, case=case, **context), encoding="utf-8")
     return index
 
 
-def _pages(cells: Sequence[Cell]) -> dict[str, str]:
+def pages(cells: Sequence[Cell]) -> dict[str, str]:
     """Case name → its page, relative to report/. Names become safe and stay unique."""
-    pages: dict[str, str] = {}
+    found: dict[str, str] = {}
     taken: set[str] = set()
     for case in dict.fromkeys(cell.case for cell in cells):
         parts = [re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "_" for part in case.split("/")]
@@ -69,8 +69,8 @@ def _pages(cells: Sequence[Cell]) -> dict[str, str]:
         while page in taken:
             page, number = f"{base}-{number}", number + 1
         taken.add(page)
-        pages[case] = page + ".html"
-    return pages
+        found[case] = page + ".html"
+    return found
 
 
 def _asset(name: str) -> str:
@@ -94,7 +94,8 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _render(template: str, **context: object) -> str:
+def render(template: str, **context: object) -> str:
+    """A page of ``templates/``."""
     return _environment().get_template(template).render(**context)
 
 
@@ -121,7 +122,7 @@ def _index(
         for row in sorted(comparison.rows, key=lambda row: row.case)
     ]
     totals = comparison.summary.totals
-    return _render(
+    return render(
         "index.html.j2",
         run=run,
         summary=comparison.summary,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from harness.analysis.compare import BASELINE, Comparison, Row
 from harness.analysis.growth import Series, by_mechanism, by_roots, by_size, main_kernel
@@ -53,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines over a common grid; ticks are (place, label)."""
+    """Lines over a common grid; ticks are (place, label), and so are marks: upright lines."""
 
     title: str
     note: str
@@ -61,6 +61,7 @@ class Lines:
     lines: list[Line]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
+    marks: list[tuple[float, str]] = field(default_factory=list)
     left: int = _LEFT
     right: int = _WIDTH - _RIGHT
     bottom: int = _HEIGHT - _BOTTOM
@@ -88,6 +89,56 @@ def plots(comparison: Comparison) -> list[Bars | Lines]:
         ),
     ]
     return [plot for plot in found if plot is not None]
+
+
+def over_runs(
+    title: str,
+    note: str,
+    runs: Sequence[str],
+    over: Mapping[str, list[tuple[int, float]]],
+    marks: Sequence[int] = (),
+) -> Lines:
+    """``over``: mechanism → (number of a run, value). The axis has no more than these, so that little shows.
+
+    ``runs`` are names, ``marks`` numbers of them. Each mechanism has a value.
+    """
+    values = [value for points in over.values() for _, value in points]
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.1 or abs(high) * 0.05 or 1.0
+    low, high = low - margin, high + margin
+    right = Lines.right
+
+    def y(value: float) -> float:
+        return Lines.bottom - (value - low) / (high - low) * (Lines.bottom - _TOP)
+
+    def x(number: int) -> float:
+        return _LEFT + 8 + number / max(1, len(runs) - 1) * (right - _LEFT - 16)
+
+    labels = dict(_apart((y(points[-1][1]), mechanism) for mechanism, points in over.items()))
+    return Lines(
+        title,
+        note,
+        "",
+        [
+            Line(
+                mechanism,
+                [(x(number), y(value), f"{runs[number]}: {value:,.6g}") for number, value in points],
+                labels[mechanism],
+            )
+            for mechanism, points in over.items()
+        ],
+        # A date is a fifth of the width.
+        [(x(number), runs[number][:10]) for number in sorted({0, len(runs) // 2, len(runs) - 1})],
+        [(y(tick), f"{tick:,.4g}") for tick in _between(low, high)],
+        [(x(number), runs[number]) for number in marks],
+    )
+
+
+def _between(low: float, high: float) -> list[float]:
+    """Three to five round figures from ``low`` to ``high``."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor * 4 >= high - low)
+    return [step * index for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _bars(note: str, rows: Sequence[Row]) -> Bars | None:

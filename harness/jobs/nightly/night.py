@@ -189,6 +189,7 @@ class _Night:
             if not found.regressions and not any(failure.of_night for failure in self._state.failures):
                 history.hold_against(store.run.run)
             report.write_reports(store.path, store.run, cells)
+            report.write_trend(history, recorded, found, store.path, cells)
             with self._written_down("retention", of_night=False):
                 artefacts.deposit(store.path)
                 self._prune(history, found)
