@@ -52,7 +52,7 @@ def test_section_type(section: str, type_: str) -> None:
 def test_root_of_an_accepted_program() -> None:
     one = program("one", 0xFFFFFFFFC0001000, xlated_bytes=64, verified_insns=12, run_cnt=3)
     loaded = Loaded("x", "accept", [one], runs=[Run("one", 4, 7, 100), Run("other", 5, 1, 1)])
-    root = cell.make_root(one, loaded, {4: "tcp"})
+    root = cell.make_root(one, cell.Code(loaded), {4: "tcp"})
     assert (root.name, root.type, root.verdict, root.message, root.run_cnt) == (
         "one",
         "kprobe",
@@ -67,16 +67,24 @@ def test_root_of_an_accepted_program() -> None:
 
 def test_a_refusal_without_a_log_names_the_error() -> None:
     refused = program("one", 0, verdict="reject", errno=7, jited=[])
-    assert cell.make_root(refused, Loaded("x", "reject", [refused])).message.startswith("E2BIG")
+    assert cell.make_root(refused, cell.Code(Loaded("x", "reject", [refused]))).message.startswith("E2BIG")
     told = program("one", 0, verdict="reject", errno=13, jited=[], log="R1 !read_ok\nprocessed 0 insns\n")
-    assert cell.make_root(told, Loaded("x", "reject", [told])).message == "R1 !read_ok"
+    assert cell.make_root(told, cell.Code(Loaded("x", "reject", [told]))).message == "R1 !read_ok"
 
 
 def test_a_shared_image_counts_once() -> None:
     programs = [program("one", 0xFFFFFFFFC0001000), program("two", 0xFFFFFFFFC0001800)]
-    loaded = Loaded("x", "accept", programs)
-    cost = cell.total_cost([cell.make_root(p, loaded) for p in programs], [])
+    code = cell.Code(Loaded("x", "accept", programs))
+    cost = cell.total_cost([cell.make_root(p, code) for p in programs], [])
     assert (cost.roots, cost.jit_images, cost.jit_bytes, cost.direct_calls) == (2, 3, 2 * 6 + 8, 2)
+
+
+def test_an_image_is_disassembled_once() -> None:
+    programs = [program("one", 0xFFFFFFFFC0001000), program("two", 0xFFFFFFFFC0001800)]
+    code = cell.Code(Loaded("x", "accept", programs))
+    (_, shared), (_, same) = (code.of(one) for one in programs)
+    assert shared is same
+    assert code.of(programs[0])[1] is shared
 
 
 def test_images_without_an_address_are_not_taken_for_one() -> None:
@@ -96,12 +104,12 @@ def test_another_image_at_a_reused_address_is_another() -> None:
 
 def test_artefacts_hold_everything() -> None:
     one = program("one", 0xFFFFFFFFC0001000, log="log\n", xlated="0: exit\n")
-    files = cell.artefacts(one, Loaded("x", "accept", [one]))
+    files = cell.artefacts(one, cell.Code(Loaded("x", "accept", [one])))
     assert set(files) == {f"one.{name}" for name in ("verifier.log", "xlated.txt", "jited.bin", "jited.asm")}
     assert files["one.jited.bin"] == CALL_BODY + BODY.code
     assert b"; bpf_prog_body addr=ffffffffc0002000 bytes=8 file+0x6\n" in files["one.jited.asm"]
     refused = program("one", 0, verdict="reject", jited=[])
-    assert cell.artefacts(refused, Loaded("x", "reject", [refused])) == {}
+    assert cell.artefacts(refused, cell.Code(Loaded("x", "reject", [refused]))) == {}
 
 
 def test_equal_results_in_words() -> None:
@@ -143,7 +151,8 @@ def guest(name: str) -> list[Loaded]:
 
 def test_tail_calls_of_a_guest() -> None:
     (loaded,) = guest("tail-call")
-    roots = {program.name: cell.make_root(program, loaded) for program in loaded.programs}
+    code = cell.Code(loaded)
+    roots = {program.name: cell.make_root(program, code) for program in loaded.programs}
     figures = {
         name: (image.direct_calls, image.indirect_branches, image.retpoline_calls)
         for name, root in roots.items()
@@ -152,13 +161,14 @@ def test_tail_calls_of_a_guest() -> None:
     assert figures == {"target": (0, 0, 0), "constant_index": (0, 0, 0), "variable_index": (0, 1, 1)}
     (program,) = (program for program in loaded.programs if program.name == "constant_index")
     # The poked jump enters the target behind its prologue (X86_TAIL_CALL_OFFSET).
-    assert b"jmp bpf_prog_target+0x" in cell.artefacts(program, loaded)["constant_index.jited.asm"]
+    assert b"jmp bpf_prog_target+0x" in cell.artefacts(program, code)["constant_index.jited.asm"]
 
 
 def test_duplicates_of_a_guest() -> None:
     """Each root has its own copy of the subprogram, equal but for where it is."""
     for loaded in guest("accept"):
-        roots = [cell.make_root(program, loaded) for program in loaded.programs]
+        code = cell.Code(loaded)
+        roots = [cell.make_root(program, code) for program in loaded.programs]
         copies = [root.jit.images[1] for root in roots]
         assert len({image.addr for image in copies}) == len(roots) > 1
         assert len({image.sha256 for image in copies}) == 1

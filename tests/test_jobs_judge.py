@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.analysis.cell import Code
 from harness.errors import GuestCrash, GuestHang, GuestTimeout
 from harness.jobs import judge
 from harness.jobs.spec import CellSpec, case_cells
@@ -50,7 +51,7 @@ def _rejected(log: str) -> Loaded:
 
 
 def _judge(spec: CellSpec, loaded: Loaded, hello: Hello = _OLD, **rest: Any) -> Cell:
-    return judge.judge(spec, "baseline", rest.get("provides", ()), hello, loaded, rest.get("reference"))
+    return judge.judge(spec, "baseline", rest.get("provides", ()), hello, Code(loaded), rest.get("reference"))
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
 
 def test_kernels_have_to_agree_as_well(reference: Cell) -> None:
     loaded = _loaded(maps=[_map("hits", [8, 8]), _map("results", [5, 7]), _map("buffers", [1])])
-    cell = judge.judge(_spec("duplicate"), "patched", (), _OLD, loaded, reference)
+    cell = judge.judge(_spec("duplicate"), "patched", (), _OLD, Code(loaded), reference)
     assert cell.outcome == "fail"
     assert "differ from duplicate on baseline" in cell.reason
 

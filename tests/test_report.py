@@ -70,15 +70,16 @@ def make_cell(
         return cell
     folder = Path("cells") / case / kernel / mechanism
     (run_dir / folder).mkdir(parents=True, exist_ok=True)
+    code = cells_of.Code(load)
     files = {"source.bpf.c": f"/* {EVIL} */\nint body(void) {{ return {len(mechanism)}; }}\n".encode()}
     for program in load.programs:
-        files |= cells_of.artefacts(program, load)
+        files |= cells_of.artefacts(program, code)
     for name, data in files.items():
         (run_dir / folder / name).write_bytes(data)
         cell.artefacts[name] = str(folder / name)
     cell.verdict = load.verdict
     cell.expected = Expected(load.verdict)
-    cell.roots = [cells_of.make_root(program, load) for program in load.programs]
+    cell.roots = [cells_of.make_root(program, code) for program in load.programs]
     cell.cost = cells_of.total_cost(cell.roots, [])
     cell.results = load.maps
     return cell

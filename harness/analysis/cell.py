@@ -23,12 +23,31 @@ def section_type(section: str) -> str:
     return section if first in _TYPED else first
 
 
-def make_root(program: Program, loaded: Loaded, inputs: Mapping[int, str] | None = None) -> Root:
+class Code:
+    """The images of a load, each disassembled once, however many programs call it and whoever asks."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        images = [function for program in loaded.programs for function in program.jited]
+        self.loaded = loaded
+        self._symbols = jit.Symbols(loaded.symbols, images)
+        self._known: dict[JitedFunction, jit.Disassembly] = {}
+
+    def of(self, program: Program) -> list[jit.Disassembly]:
+        """Those that a program of the load consists of, its own entry first."""
+        return [self._one(function) for function in program.jited]
+
+    def _one(self, function: JitedFunction) -> jit.Disassembly:
+        found = self._known.get(function)
+        if found is None:
+            found = self._known[function] = jit.analyse(function, self._symbols)
+        return found
+
+
+def make_root(program: Program, code: Code, inputs: Mapping[int, str] | None = None) -> Root:
     """One program of a load as a cell records it.
 
     ``inputs`` names what each step of the load fed to the program; "step N" where it does not.
     """
-    symbols = _symbols(loaded)
     return Root(
         name=program.name,
         type=section_type(program.section),
@@ -37,19 +56,14 @@ def make_root(program: Program, loaded: Loaded, inputs: Mapping[int, str] | None
         message=_message(program),
         verifier=_stats(program),
         xlated_bytes=program.xlated_bytes,
-        jit=Jit([jit.analyse(function, symbols).image for function in program.jited]),
+        jit=Jit([found.image for found in code.of(program)]),
         runs=[
             RunResult((inputs or {}).get(run.step, f"step {run.step}"), run.retval, run.data_out)
-            for run in loaded.runs
+            for run in code.loaded.runs
             if run.root == program.name
         ],
         run_cnt=program.run_cnt,
     )
-
-
-def _symbols(loaded: Loaded) -> jit.Symbols:
-    images = [function for program in loaded.programs for function in program.jited]
-    return jit.Symbols(loaded.symbols, images)
 
 
 def _stats(program: Program) -> VerifierStats:
@@ -103,7 +117,7 @@ def total_cost(roots: Sequence[Root], targets: Sequence[Root], *, one_load: bool
     )
 
 
-def artefacts(program: Program, loaded: Loaded) -> dict[str, bytes]:
+def artefacts(program: Program, code: Code) -> dict[str, bytes]:
     """The files that hold everything known of one program, by name.
 
     NAME.jited.bin is all images one after the other, as bpf_prog_info gives them; NAME.jited.asm their
@@ -116,18 +130,17 @@ def artefacts(program: Program, loaded: Loaded) -> dict[str, bytes]:
         files[f"{program.name}.xlated.txt"] = program.xlated.encode(errors="replace")
     if program.jited:
         files[f"{program.name}.jited.bin"] = b"".join(function.code for function in program.jited)
-        files[f"{program.name}.jited.asm"] = assembly(program.jited, _symbols(loaded)).encode()
+        files[f"{program.name}.jited.asm"] = _assembly(code.of(program)).encode()
     return files
 
 
-def assembly(functions: Iterable[JitedFunction], symbols: jit.Symbols) -> str:
+def _assembly(images: Iterable[jit.Disassembly]) -> str:
     """The text of several images, each under a line ``; symbol addr=HEX bytes=N file+OFFSET``."""
     parts: list[str] = []
     offset = 0
-    for function in functions:
-        result = jit.analyse(function, symbols)
-        image = result.image
-        parts.append(f"; {image.symbol} addr={image.addr} bytes={image.bytes} file+{offset:#x}\n{result.asm}")
+    for found in images:
+        image = found.image
+        parts.append(f"; {image.symbol} addr={image.addr} bytes={image.bytes} file+{offset:#x}\n{found.asm}")
         offset += image.bytes
     return "\n".join(parts)
 

@@ -142,8 +142,9 @@ class _Verdicts:
         """The cell of a load that came to its end, and its artefacts."""
         with self._lock:
             kernel = self._kernel
-            cell = judge.judge(spec, kernel.name, kernel.provides, hello, loaded, self._reference(spec.name))
-            self._save_artefacts(cell, loaded, spec)
+            code = analysis.Code(loaded)
+            cell = judge.judge(spec, kernel.name, kernel.provides, hello, code, self._reference(spec.name))
+            self._save_artefacts(cell, code, spec)
             self.refer_to(cell)
             if self._reuse:
                 self._reuse.keep(kernel, spec, self.objects[spec.id], self._store, cell)
@@ -185,12 +186,12 @@ class _Verdicts:
     def _reference(self, case: str) -> Cell | None:
         return self._first.get(case) or self._references.get(case)
 
-    def _save_artefacts(self, cell: Cell, loaded: protocol.Loaded, spec: CellSpec) -> None:
+    def _save_artefacts(self, cell: Cell, code: analysis.Code, spec: CellSpec) -> None:
         for name, part in (("source.bpf.c", spec.program), ("library.bpf.c", spec.library)):
             if part and part.source:
                 self._store.artefact(cell, name, part.source.encode())
-        for program in loaded.programs:
-            for name, data in analysis.artefacts(program, loaded).items():
+        for program in code.loaded.programs:
+            for name, data in analysis.artefacts(program, code).items():
                 self._store.artefact(cell, name, data)
 
 

@@ -43,19 +43,20 @@ def judge(
     kernel: str,
     provides: Iterable[str],
     hello: Hello,
-    loaded: Loaded,
+    code: analysis.Code,
     reference: Cell | None,
 ) -> Cell:
-    """The cell of a finished load.
+    """The cell of a finished load, with its ``code``.
 
     ``provides`` are the mechanisms this kernel claims to have, ``reference`` the cell of the
     same case whose results this one's must equal.
     """
+    loaded = code.loaded
     cell = blank(spec, kernel, "pass")
     if loaded.unsupported:
         return _refused_mechanism(cell, spec, provides, hello)
     cell.verdict = loaded.verdict
-    programs = [(program, analysis.make_root(program, loaded, spec.inputs)) for program in loaded.programs]
+    programs = [(program, analysis.make_root(program, code, spec.inputs)) for program in loaded.programs]
     # Where no roots are named, every program is one.
     cell.roots = [root for program, root in programs if program.root or not spec.roots]
     cell.targets = [root for program, root in programs if spec.roots and not program.root]
