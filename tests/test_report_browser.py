@@ -153,6 +153,51 @@ def test_a_slash_begins_a_search(browser: webdriver.Chrome, index: str) -> None:
     assert _shown(browser) == 4
 
 
+def _focused(browser: webdriver.Chrome) -> str:
+    """The row that has the keyboard: its case and mechanism."""
+    row = "document.activeElement.closest('#cases tbody tr')"
+    return str(
+        browser.execute_script(f"const row = {row}; return row && row.innerText.split(/\\s+/, 3).join(' ')")
+    )
+
+
+def _press(browser: webdriver.Chrome, *keys: str) -> str:
+    """What has the keyboard after each of these."""
+    for key in keys:
+        browser.switch_to.active_element.send_keys(key)
+    return _focused(browser)
+
+
+def test_keys_go_from_row_to_row(browser: webdriver.Chrome, index: str) -> None:
+    browser.get("about:blank")  # else the page stays, and what has its keyboard
+    browser.get(index + "#q=made_up-0010")
+    assert _press(browser, "j") == "gen/made_up-0010 tail_call accept"
+    assert _press(browser, "j", Keys.ARROW_DOWN) == "gen/made_up-0010 multi_root reject"
+    assert _press(browser, "k") == "gen/made_up-0010 duplicate accept"
+    assert _press(browser, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_DOWN).endswith("fd_name unsupported")
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert "gen/made_up-0010" in browser.title
+    assert _complaints(browser) == []
+
+
+def test_keys_between_the_search_and_its_rows(browser: webdriver.Chrome, index: str) -> None:
+    browser.get(index)
+    _press(browser, "/", *"made_up-0007")
+    # A letter in the search is a letter.
+    assert _press(browser, "k", Keys.BACKSPACE, "j", Keys.BACKSPACE) == "None"
+    assert _press(browser, Keys.ARROW_DOWN).startswith("gen/made_up-0007 tail_call")
+    assert _press(browser, Keys.ARROW_UP) == "None"
+    assert browser.switch_to.active_element.get_attribute("name") == "q"
+
+
+def test_keys_bring_more_rows(browser: webdriver.Chrome, index: str) -> None:
+    browser.get(index)
+    last = "const rows = document.querySelectorAll('#cases tbody tr:not([hidden])'); rows[rows.length - 1]"
+    browser.execute_script(f"{last}.querySelector('a').focus()")
+    before = _focused(browser)
+    assert _press(browser, "j") not in (before, "None")
+
+
 def test_sort_by_a_figure(browser: webdriver.Chrome, index: str) -> None:
     browser.get(index + "#mechanism=duplicate")
     button = browser.find_element(By.CSS_SELECTOR, "#cases th[data-key=jit_bytes] button")

@@ -92,10 +92,35 @@
   more.querySelector("button").addEventListener("click", () => show(most + step));
   new IntersectionObserver(([seen]) => { if (seen.isIntersecting) show(most + step); }).observe(more);
   window.addEventListener("beforeprint", () => show(Infinity));
+
+  // The shown row after (1) or before (-1) another; the first without one.
+  const beside = (row, by) => {
+    let next = row ? row[by > 0 ? "nextElementSibling" : "previousElementSibling"] : body.rows[0];
+    while (next?.hidden) next = by > 0 ? next.nextElementSibling : next.previousElementSibling;
+    return next;
+  };
+  const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 };
   window.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.target.closest("input, select")) return;
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const { key, target } = event;
+    const typing = target.closest("input, select");
+    const by = moves[key];
+    const row = target.closest("#cases tbody tr");
+    let focus = null;
+    if (key === "/" && !typing) {
+      focus = form.q;
+    } else if (typing ? target === form.q && key === "ArrowDown" : by && (row || !key.startsWith("Arrow"))) {
+      // Without a row, arrows are for the page.
+      let next = beside(row, by);
+      if (!next && by > 0 && !more.hidden) {
+        show(most + step);
+        next = beside(row, by);
+      }
+      focus = next ? next.querySelector("a.case") : by < 0 ? form.q : null;
+    }
+    if (!focus) return;
     event.preventDefault();
-    form.q.focus();
+    focus.focus();
   });
   window.addEventListener("hashchange", load);
   load();
