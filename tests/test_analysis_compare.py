@@ -106,6 +106,14 @@ def test_measured_insns_per_run() -> None:
     assert row.ratios["insns_per_run"] == 0.75
 
 
+def test_figures_that_are_not_exact_are_named() -> None:
+    exact, other = make("a", "tail_call"), make("a", "duplicate")
+    exact.roots[0].runs = [RunResult("x", insns_per_run=9)]
+    other.roots[0].runs = [RunResult("x", insns_per_run=9, not_exact=["insns_per_run"]), RunResult("y")]
+    (note,) = compare([exact, other]).summary.not_exact
+    assert (note.case, note.mechanism, note.reason) == ("a", "duplicate", f"{other.roots[0].name}, x")
+
+
 def test_json_shape() -> None:
     document = json.loads(msgspec.json.encode(compare([make("a", "tail_call")])))
     assert document["baseline"] == "tail_call"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,14 @@ from harness.jobs.engine import compile_cells
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.runner import stream
-from harness.jobs.spec import case_cells
+from harness.jobs.spec import CellSpec, case_cells
 from harness.machine import Machine, Shape, choose_accel
 from harness.programs import compile as compiling
 from harness.programs import cost, protocol
-from harness.programs.cases import select
+from harness.programs.cases import Case, select
 from harness.programs.roots import KINDS
 from harness.progress import Progress
-from harness.results.model import SCHEMA, Run
+from harness.results.model import SCHEMA, CostFigure, Run
 from harness.results.store import RunStore
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
@@ -54,8 +56,8 @@ def _figures(machine: Machine, kit: Kit, kind: str) -> dict[int, dict[int, float
     for line in stream(machine, loads, objects):
         if isinstance(line, protocol.Loaded):
             assert not line.error
-            means = {samples.step: analysis.per_run(samples) for samples in line.costs}
-            found[int(line.id)] = {step: mean for step, mean in means.items() if mean is not None}
+            figures = {samples.step: analysis.most_often(samples) for samples in line.costs}
+            found[int(line.id)] = {step: figure.value for step, figure in figures.items() if figure}
     return found
 
 
@@ -74,6 +76,83 @@ def guest(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> Any:
     console = tmp_path_factory.mktemp("icount") / "console.log"
     with Guests(kit, choose_accel("tcg")).boot(kit.kernels[0], console, shape=Shape(icount=True)) as machine:
         yield machine
+
+
+def _crowded() -> list[Case]:
+    """Of each generated body and way of its arguments a case with several roots on one event."""
+    found: dict[tuple[str, str], Case] = {}
+    for case in select("gen or example/kprobe"):
+        events = [kind.trigger.kind for kind in case.kinds if kind.exact and not kind.test_run]
+        if len(events) > len(set(events)):
+            found.setdefault((case.params.get("body", ""), case.params.get("args", "")), case)
+    return [*found.values(), *select("example/kprobe+tracepoint-constant_index")]
+
+
+def _measured(kit: Kit, directory: Path, specs: list[CellSpec]) -> dict[tuple[str, str, str], CostFigure]:
+    """The figures of cells in this order, in a guest that is booted for them."""
+    guests = Guests(kit, choose_accel("tcg"))
+    guests.no_clones = "two boots are to agree"
+    (directory / "console").mkdir(parents=True)
+    store = RunStore(directory, Run(SCHEMA, "exact", [], ""))
+    way, _ = costs.ways(choose_accel("tcg"))
+    with Progress(quiet=True).task("exact") as task:
+        found = costs.measure_one(
+            guests, kit, store, kit.kernels[0], specs, compile_cells(kit, specs), way, task
+        )
+    return {(figure.case, figure.root, figure.input): figure for figure in found}
+
+
+def test_two_boots_any_order_and_several_roots_on_one_event(kit: Kit, tmp_path: Path) -> None:
+    specs = case_cells(_crowded(), ["duplicate"])
+    assert len(specs) > 20
+    first = _measured(kit, tmp_path / "first", specs)
+    random.Random(2019).shuffle(specs)  # noqa: S311
+    second = _measured(kit, tmp_path / "second", specs)
+    assert first == second
+    assert {(figure.exact, figure.value % 1) for figure in first.values()} == {(True, 0)}
+
+
+def _samples(machine: Machine, kit: Kit, body: str, declarations: str = "") -> protocol.Samples:
+    """Of a kprobe program with this in it."""
+    source = cost.empty_source(KINDS["kprobe"]).replace("\treturn", body + "\treturn")
+    source = source.replace('SEC("kprobe', declarations + 'SEC("kprobe')
+    program = compiling.compile_source(kit.toolchain, kit.objects, source, "sampled")
+    order = protocol.Load("sampled", "duplicate", "sampled.bpf.o", [cost.EMPTY_ROOT])
+    load = cost.load(order, cost.steps([cost.EMPTY_ROOT], [KINDS["kprobe"]]))
+    lines = list(stream(machine, [load], {"sampled.bpf.o": program}))
+    (samples,) = (line.costs[0] for line in lines if isinstance(line, protocol.Loaded))
+    return samples
+
+
+def test_twin_what_differs_from_run_to_run_is_not_exact(guest: Machine, kit: Kit) -> None:
+    body = """
+	for (__u32 i = bpf_get_prandom_u32() % 32; i; i--)
+		asm volatile("r2 = 1" ::: "r2");
+"""
+    found = analysis.most_often(_samples(guest, kit, body))
+    assert found
+    assert not found.exact
+
+
+def test_a_run_finds_what_those_before_it_found(guest: Machine, kit: Kit) -> None:
+    """A buffer that is full after four runs, and a counter: left alone, they send later runs another way."""
+    declarations = """
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} buffer SEC(".maps");
+char record[1000];
+__u64 runs;
+
+"""
+    body = """
+	if (bpf_ringbuf_output(&buffer, record, sizeof(record), BPF_RB_NO_WAKEUP) || ++runs > 3)
+		bpf_ktime_get_ns();
+"""
+    samples = _samples(guest, kit, body, declarations).samples
+    ((_, times),) = Counter(total for total, _ in samples).most_common(1)
+    # All but the first, which has no record before it to look at, and one that an interrupt may meet.
+    assert times >= len(samples) - 2, samples
 
 
 def _example(directory: Path) -> dict[tuple[str, str, str], list[tuple[str, str, float]]]:

@@ -102,7 +102,8 @@ class OfType(msgspec.Struct):
 class Summary(msgspec.Struct):
     """``reused`` cells come from earlier runs. ``worse``: more than twice the baseline's verified insns.
     ``refused``: by a mechanism other than the baseline, and accepted as `duplicate`. ``sharing``: roots of
-    a shared body against those with a copy of it. ``unexpected``: every cell that is not as expected."""
+    a shared body against those with a copy of it. ``not_exact``: cells with a count of instructions that is
+    not what most runs took. ``unexpected``: every cell that is not as expected."""
 
     totals: list[Total] = []
     by_type: list[OfType] = []
@@ -116,6 +117,7 @@ class Summary(msgspec.Struct):
     worse: list[Note] = []
     unexpected: list[Note] = []
     unsupported: list[Note] = []
+    not_exact: list[Note] = []
     sharing: list[Sharing] = []
 
 
@@ -227,6 +229,12 @@ def unexpected_reason(cell: Cell) -> str:
     return "results differ"
 
 
+def _not_exact(cell: Cell) -> str:
+    """The roots and inputs of a cell with figures that are not exact."""
+    found = (f"{root.name}, {run.input}" for root in cell.roots for run in root.runs if run.not_exact)
+    return "; ".join(found)
+
+
 def _by_type(cells: Sequence[Cell], groups: _Groups, baseline: Mechanism) -> list[OfType]:
     cases: dict[str, set[str]] = {}
     for cell in cells:
@@ -304,6 +312,7 @@ def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) ->
         worse=sorted(worse, key=lambda note: -(note.ratio or 0)),
         unexpected=[_note(cell, unexpected_reason(cell)) for cell in cells if cell.outcome in BAD],
         unsupported=[_note(cell) for cell in cells if cell.outcome == "unsupported"],
+        not_exact=[_note(cell, reason) for cell in cells if (reason := _not_exact(cell))],
         sharing=sharing(cells),
     )
 

@@ -1,37 +1,45 @@
-"""From samples to instructions per run."""
+"""From samples to instructions, or nanoseconds, per run."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from typing import NamedTuple
 
 from harness.programs.protocol import Samples
 
 
-def per_run(samples: Samples) -> float | None:
-    """Instructions per run, from a machine with -icount, the way to the program included.
+class PerRun(NamedTuple):
+    """What a run takes. ``exact``: most runs took just that."""
 
-    The median over the samples: a timer that fires inside one makes that one larger. None where
-    nothing ran.
+    value: float
+    exact: bool = True
+
+
+def most_often(samples: Samples) -> PerRun | None:
+    """Instructions per run, from a machine with -icount, the way to the program included: what single runs
+    took most often. None where nothing ran.
+
+    Others were met by an interrupt, or counted one more or less: the guest converts cycles to nanoseconds by
+    a multiplication and a shift (struct clock_data of its sched_clock). A sample in which the program did
+    not run once, as it should, says nothing.
     """
+    singly = Counter(total for total, runs in samples.samples if runs == 1)
+    if not singly:
+        return None
+    most = max(singly.values())
+    value = min(total for total, times in singly.items() if times == most)
+    return PerRun(value, exact=2 * most > len(samples.samples))
+
+
+def median(samples: Samples) -> PerRun | None:
+    """Nanoseconds per run, the way to the program included. None where nothing ran."""
     means = [total / runs for total, runs in samples.samples if runs]
-    return statistics.median(means) if means else None
+    return PerRun(statistics.median(means)) if means else None
 
 
-def net(samples: Samples, empty: float | None) -> float | None:
-    """Instructions per run of the program alone: without those of an empty one of its kind.
-
-    To a tenth: the guest converts cycles to nanoseconds by a multiplication and a shift (struct
-    clock_data of its sched_clock), which for a sum of 50 runs may be one more or less.
-    """
-    found = per_run(samples)
-    return None if found is None or empty is None else round(found - empty, 1)
-
-
-def undisturbed(samples: Sequence[Samples]) -> bool:
-    """Whether most samples of each agree to the digit."""
-    for found in samples:
-        means = [total / runs for total, runs in found.samples if runs]
-        if means and sum(mean == statistics.median(means) for mean in means) * 2 < len(means):
-            return False
-    return True
+def net(found: PerRun | None, empty: PerRun | None) -> PerRun | None:
+    """A run of the program alone: without what an empty one of its kind takes."""
+    if found is None or empty is None:
+        return None
+    return PerRun(round(found.value - empty.value, 1), found.exact and empty.exact)

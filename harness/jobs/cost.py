@@ -36,6 +36,13 @@ class Way:
     append: tuple[str, ...] = ("nokaslr",)
     icount: bool = True
 
+    @property
+    def sampling(self) -> cost.Sampling:
+        return cost.SINGLY if self.icount else cost.MEANS
+
+    def per_run(self, samples: protocol.Samples) -> analysis.PerRun | None:
+        return analysis.most_often(samples) if self.icount else analysis.median(samples)
+
 
 _INSNS = (Way("insns_per_run"), Way("insns_per_run_no_retpolines", ("nokaslr", "spectre_v2=off")))
 #: Time; only of interest where the guest runs at the speed of its host.
@@ -51,9 +58,10 @@ def ways(accel: Accel) -> tuple[Way, ...]:
 class _Pass:
     """What is left to measure, and what an empty program of each kind takes."""
 
+    way: Way
     pending: dict[str, protocol.Load]
     objects: dict[str, Path]
-    empty: dict[tuple[str, str], float] = field(default_factory=dict)
+    empty: dict[tuple[str, str], analysis.PerRun | None] = field(default_factory=dict)
     current: str = ""
 
 
@@ -111,7 +119,7 @@ def measure_one(
 ) -> list[CostFigure]:
     """Measure accepted cells in one way, in its ``guests``; each figure is in the run folder before the
     next cell."""
-    todo = _plan(kit, specs, objects)
+    todo = _plan(kit, way, specs, objects)
     by_id = {spec.id: spec for spec in specs}
     shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
     found: list[CostFigure] = []
@@ -124,7 +132,7 @@ def measure_one(
                         if isinstance(line, protocol.Start):
                             todo.current = line.id
                         elif isinstance(line, protocol.Loaded):
-                            figures = _figures(todo, by_id.get(line.id), kernel.name, way.measure, line)
+                            figures = _figures(todo, by_id.get(line.id), kernel.name, line)
                             store.add_costs(figures)
                             found += figures
                             task.update(len(found), None)
@@ -143,21 +151,21 @@ def _lose(todo: _Pass, error: GuestError) -> None:
     todo.pending.pop(todo.current, None)
 
 
-def _plan(kit: Kit, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> _Pass:
+def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> _Pass:
     """Empty programs first, one object each: a kind that this kernel lacks costs its own figures only."""
-    todo = _Pass({}, {})
+    todo = _Pass(way, {}, {})
     for kind in cost.measured_kinds():
         name = f"empty.{kind.name}.bpf.o"
         source = cost.empty_source(kind)
         todo.objects[name] = compiling.compile_source(kit.toolchain, kit.objects, source, name)
-        steps = cost.steps([cost.EMPTY_ROOT], [kind])
+        steps = cost.steps([cost.EMPTY_ROOT], [kind], way.sampling)
         order = protocol.Load(_empty_id(kind.name), "duplicate", name, [cost.EMPTY_ROOT])
         todo.pending[order.id] = cost.load(order, steps)
     for spec in specs:
         assert spec.case is not None  # noqa: S101
         order = spec.load(1.0)
         todo.objects |= objects[spec.id].of(order)
-        todo.pending[spec.id] = cost.load(order, cost.steps(spec.roots, spec.case.kinds))
+        todo.pending[spec.id] = cost.load(order, cost.steps(spec.roots, spec.case.kinds, way.sampling))
     return todo
 
 
@@ -165,25 +173,22 @@ def _empty_id(kind: str) -> str:
     return f"empty#{kind}"
 
 
-def _figures(
-    todo: _Pass, spec: CellSpec | None, kernel: str, measure: Measure, loaded: protocol.Loaded
-) -> list[CostFigure]:
+def _figures(todo: _Pass, spec: CellSpec | None, kernel: str, loaded: protocol.Loaded) -> list[CostFigure]:
     """Take one load off the list; its figures, none for an empty program."""
     load = todo.pending.pop(loaded.id)
     inputs = {step: cost.input_name(load.steps[step]) for step in {found.step for found in loaded.costs}}
     if spec is None:
         kind = loaded.id.removeprefix("empty#")
         for found in loaded.costs:
-            if (value := analysis.per_run(found)) is not None:
-                todo.empty[kind, inputs[found.step]] = value
+            todo.empty[kind, inputs[found.step]] = todo.way.per_run(found)
         return []
     assert spec.case is not None  # noqa: S101
     kinds = {name: kind.name for name, kind in zip(spec.roots, spec.case.kinds, strict=True)}
     figures = []
     for found in loaded.costs:
-        value = analysis.net(found, todo.empty.get((kinds[found.root], inputs[found.step])))
-        if value is not None:
-            figures.append(
-                CostFigure(spec.name, kernel, spec.mechanism, found.root, inputs[found.step], measure, value)
-            )
+        source = inputs[found.step]
+        net = analysis.net(todo.way.per_run(found), todo.empty.get((kinds[found.root], source)))
+        if net is not None:
+            where = (spec.name, kernel, spec.mechanism, found.root, source)
+            figures.append(CostFigure(*where, todo.way.measure, net.value, net.exact))
     return figures

@@ -7,6 +7,7 @@ program alone, without the way to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,11 +16,21 @@ from harness.programs.protocol import Attach, Detach, Load, MeasureEvents, Measu
 from harness.programs.roots import KINDS, RootKind
 
 EMPTY_ROOT = "empty"
-# Enough for the fixed cost of a test run to vanish in the kernel's integer mean, few enough for a
-# timer tick to meet one sample of them at most.
-_REPEAT = 200
-_EVENTS = 50
-_SAMPLES = 7
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How often a root is run for a figure: ``samples`` times ``runs`` runs."""
+
+    runs: int
+    samples: int
+
+
+#: For a machine that counts instructions: each run by itself, so that one that an interrupt has met, or that
+#: took a rarer way (the end of a queue, the first time), differs from the others instead of being in a mean.
+SINGLY = Sampling(1, 11)
+#: For time, which nothing but a mean is any good for.
+MEANS = Sampling(100, 7)
 
 _EMPTY = """\
 // SPDX-License-Identifier: GPL-2.0-only
@@ -47,22 +58,23 @@ def measured_kinds() -> list[RootKind]:
     return [kind for kind in KINDS.values() if kind.test_run or kind.exact]
 
 
-def steps(names: Sequence[str], kinds: Sequence[RootKind]) -> list[Step]:
-    """Measure every root that can be: by events, attached; by test runs on every packet."""
-    pairs = list(zip(names, kinds, strict=True))
-    by_event = [(name, kind) for name, kind in pairs if kind.exact and not kind.test_run]
-    triggers = {kind.trigger.kind: kind.trigger for _, kind in by_event}
-    return [
-        *(Attach(root=name) for name, _ in by_event),
-        *(MeasureEvents(kind, _EVENTS, trigger.size, _SAMPLES) for kind, trigger in triggers.items()),
-        *(Detach(root=name) for name, _ in by_event),
-        *(
-            MeasureRuns(name, data.hex(), _REPEAT, _SAMPLES)
-            for name, kind in pairs
-            if kind.test_run
-            for data in PACKETS.values()
-        ),
-    ]
+def steps(names: Sequence[str], kinds: Sequence[RootKind], sampling: Sampling = SINGLY) -> list[Step]:
+    """Measure every root that can be: by test runs on every packet, or by events, attached alone: what
+    others do on the same event would be in the maps that they share."""
+    found: list[Step] = []
+    for name, kind in zip(names, kinds, strict=True):
+        if kind.test_run:
+            found += [
+                MeasureRuns(name, data.hex(), sampling.runs, sampling.samples) for data in PACKETS.values()
+            ]
+        elif kind.exact:
+            event = kind.trigger
+            found += [
+                Attach(root=name),
+                MeasureEvents(name, event.kind, sampling.runs, event.size, sampling.samples),
+                Detach(root=name),
+            ]
+    return found
 
 
 def load(order: Load, todo: list[Step]) -> Load:

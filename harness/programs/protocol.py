@@ -67,23 +67,29 @@ class ReadMaps(msgspec.Struct, tag="read_maps", tag_field="op", frozen=True, for
 class MeasureRuns(
     msgspec.Struct, tag="measure_runs", tag_field="op", frozen=True, forbid_unknown_fields=True
 ):
-    """What a run of a root costs on ``data`` (hex): ``samples`` test runs of ``repeat`` runs each."""
+    """What a run of a root costs on ``data`` (hex): ``samples`` test runs of ``repeat`` runs each.
+
+    Each sample finds the same numbers in arrays and variables, and ring buffers that have been read; the
+    first finds the trace buffer empty.
+    """
 
     root: str
     data: str = ""
-    repeat: int = 100
-    samples: int = 5
+    repeat: int = 1
+    samples: int = 1
 
 
 class MeasureEvents(
     msgspec.Struct, tag="measure_events", tag_field="op", frozen=True, forbid_unknown_fields=True
 ):
-    """What a run of every attached root costs: ``samples`` times ``count`` events of a Trigger."""
+    """What a run of an attached root costs: ``samples`` times ``count`` events of a Trigger; else as
+    `MeasureRuns`."""
 
+    root: str
     kind: str
-    count: int = 100
+    count: int = 1
     size: int = 16
-    samples: int = 5
+    samples: int = 1
 
 
 Step = Attach | Detach | Trigger | TestRun | ReadMaps | MeasureRuns | MeasureEvents
@@ -199,7 +205,7 @@ class MapDump(msgspec.Struct, frozen=True):
 
 
 class Samples(msgspec.Struct, frozen=True):
-    """What a Measure step gave for one root: (nanoseconds, runs they are for), sample by sample."""
+    """What a Measure step gave: (nanoseconds, runs they are for), as the kernel counts them, by sample."""
 
     root: str
     step: int

@@ -15,7 +15,7 @@ from harness.analysis.cell import image_key, readable_maps
 from harness.analysis.compare import Row
 from harness.analysis.diff import code_added
 from harness.programs.protocol import MECHANISMS, Mechanism
-from harness.results.model import BAD, Cell, JitImage, Root, RunResult
+from harness.results.model import BAD, Cell, JitImage, Measure, Root, RunResult
 
 # A page stays light: longer artefacts are shown in part and linked.
 _LOG_LINES = 400
@@ -286,7 +286,14 @@ def _runs(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
 
 
 def _run(run: RunResult) -> list[tuple[str, str]]:
-    found = [("", run.retval), (", insns per run", run.insns_per_run)]
-    found.append((", insns per run without retpolines", run.insns_per_run_no_retpolines))
-    found.append((", ns per run on this host", run.ns_per_run))
-    return [(what, f"{value:,g}" if what else str(value)) for what, value in found if value is not None]
+    found = [("", str(run.retval))] if run.retval is not None else []
+    measures: dict[Measure, str] = {
+        "insns_per_run": ", insns per run",
+        "insns_per_run_no_retpolines": ", insns per run without retpolines",
+        "ns_per_run": ", ns per run on this host",
+    }
+    for measure, what in measures.items():
+        value: float | None = getattr(run, measure)
+        if value is not None:
+            found.append((what, f"{value:,g}" + (" (not exact)" if measure in run.not_exact else "")))
+    return found

@@ -99,6 +99,8 @@ def notes(summary: Summary) -> list[Text]:
     for total in summary.sharing:
         style = "bold red" if total.findings.get("unexplained") else ""
         lines.append(Text(f"{total.mechanism} on {total.kernel}: {text.sharing(total)}", style))
+    if summary.not_exact:
+        lines.append(_list("insns per run not exact", summary.not_exact))
     if summary.unsupported:
         mechanisms = ", ".join(dict.fromkeys(note.mechanism for note in summary.unsupported))
         count = text.plural(len(summary.unsupported), "cell")

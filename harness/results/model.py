@@ -53,12 +53,17 @@ class Jit(msgspec.Struct):
     images: list[JitImage] = []
 
 
+#: What is measured of a run; the names in `RunResult`.
+Measure = Literal["insns_per_run", "insns_per_run_no_retpolines", "ns_per_run"]
+
+
 class RunResult(msgspec.Struct, omit_defaults=True):
     """One input: a packet of a test run, or a kind of event (then nobody sees what a run returns).
 
     Instructions per run only where a machine with -icount measured them: with the mitigations this
     CPU asks for (retpolines), and without (spectre_v2=off). Nanoseconds only where KVM ran the guest:
-    they are of this host, at that moment.
+    they are of this host, at that moment. ``not_exact`` names the measures whose figure is not what most
+    runs took.
     """
 
     input: str
@@ -67,6 +72,7 @@ class RunResult(msgspec.Struct, omit_defaults=True):
     insns_per_run: float | None = None
     insns_per_run_no_retpolines: float | None = None
     ns_per_run: float | None = None
+    not_exact: list[Measure] = []
 
 
 class Root(msgspec.Struct):
@@ -136,12 +142,8 @@ class Cell(msgspec.Struct):
         return f"{self.case}-{self.mechanism}-{self.kernel}"
 
 
-#: What is measured of a run; the names in `RunResult`.
-Measure = Literal["insns_per_run", "insns_per_run_no_retpolines", "ns_per_run"]
-
-
 class CostFigure(msgspec.Struct):
-    """A line of costs.jsonl: what a run of one root takes on one input."""
+    """A line of costs.jsonl: what a run of one root takes on one input. ``exact``: most runs took that."""
 
     case: str
     kernel: str
@@ -150,6 +152,7 @@ class CostFigure(msgspec.Struct):
     input: str
     measure: Measure
     value: float
+    exact: bool = True
 
 
 class KernelInfo(msgspec.Struct, omit_defaults=True):

@@ -213,6 +213,8 @@ def add_costs(cell: Cell, figures: Iterable[CostFigure]) -> None:
             run = RunResult(figure.input)
             root.runs.append(run)
         setattr(run, figure.measure, figure.value)
+        if not figure.exact and figure.measure not in run.not_exact:
+            run.not_exact.append(figure.measure)
 
 
 def _cannot_write(path: Path, error: OSError) -> InfraError:

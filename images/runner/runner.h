@@ -149,17 +149,23 @@ int socket_send(unsigned int count, unsigned int size);
 /* trigger.c */
 int trigger(const char *kind, unsigned int count, unsigned int size);
 
+/* state.c */
+struct state;
+struct state *state_keep(const struct bpf_object *obj);
+int state_restore(struct state *state);
+void state_free(struct state *state);
+
 /* cost.c */
-struct events {
-	const char *kind;
-	int count;
+struct measured {
+	const struct bpf_object *obj;
+	const struct bpf_program *prog;
+	int (*run)(const struct measured *measured);	/* make it run; -1 with errno set */
+	struct bpf_test_run_opts *opts;			/* by a test run, or */
+	const char *kind;				/* by this event, */
+	int count;					/* so many times */
 	int size;
-	int samples;
 };
-int measure_runs(const struct bpf_program *prog, struct bpf_test_run_opts *opts, int samples, int step,
-		 struct result *result);
-int measure_events(struct bpf_program *const *progs, size_t nr_progs, const struct events *events, int step,
-		   struct result *result);
+int measure(const struct measured *measured, int samples, int step, struct result *result);
 
 /* maps.c */
 int dump_map(const struct bpf_map *map, int step, json_t *dumps);

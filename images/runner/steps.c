@@ -159,40 +159,50 @@ static int step_test_run(struct context *ctx, json_t *json)
 	return 0;
 }
 
+static int by_test_run(const struct measured *measured)
+{
+	return bpf_prog_test_run_opts(bpf_program__fd(measured->prog), measured->opts) ? -1 : 0;
+}
+
+static int by_event(const struct measured *measured)
+{
+	return trigger(measured->kind, measured->count, measured->size);
+}
+
+static void run_measured(struct context *ctx, struct measured *measured, const char *root, int samples)
+{
+	measured->obj = ctx->obj;
+	measured->prog = find_root(ctx, root);
+	if (measured->prog && measure(measured, samples, ctx->step, ctx->result))
+		fail(ctx->result, "step %d: measure %s: %s", ctx->step, root, errno_name(errno));
+}
+
 static int step_measure_runs(struct context *ctx, json_t *json)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	struct measured measured = { .run = by_test_run, .opts = &opts };
 	const char *root, *data = "", *op;
-	int repeat = 100, samples = 5, err;
-	struct bpf_program *prog;
+	int repeat = 1, samples = 1;
 
 	if (json_unpack(json, "{s:s, s:s, s?s, s?i, s?i !}", "op", &op, "root", &root, "data", &data, "repeat", &repeat,
 			"samples", &samples) ||
 	    test_run_input(&opts, data, "", repeat))
 		return -1;
-	prog = find_root(ctx, root);
-	err = prog ? measure_runs(prog, &opts, samples, ctx->step, ctx->result) : 0;
-	if (err)
-		fail(ctx->result, "step %d: measure %s: %s", ctx->step, root, errno_name(err));
+	run_measured(ctx, &measured, root, samples);
 	test_run_free(&opts);
 	return 0;
 }
 
 static int step_measure_events(struct context *ctx, json_t *json)
 {
-	struct events events = { .count = 100, .size = 16, .samples = 5 };
-	struct bpf_program *progs[64];
-	const struct attached *attached;
-	size_t nr_progs = 0;
-	const char *op;
+	struct measured measured = { .run = by_event, .count = 1, .size = 16 };
+	const char *root, *op;
+	int samples = 1;
 
-	if (json_unpack(json, "{s:s, s:s, s?i, s?i, s?i !}", "op", &op, "kind", &events.kind, "count", &events.count,
-			"size", &events.size, "samples", &events.samples))
+	if (json_unpack(json, "{s:s, s:s, s:s, s?i, s?i, s?i !}", "op", &op, "root", &root, "kind", &measured.kind,
+			"count", &measured.count, "size", &measured.size, "samples", &samples))
 		return -1;
-	for (attached = ctx->attached; attached && nr_progs < ARRAY_SIZE(progs); attached = attached->next)
-		progs[nr_progs++] = find_root(ctx, attached->root);
-	if (measure_events(progs, nr_progs, &events, ctx->step, ctx->result))
-		fail(ctx->result, "step %d: measure %s: %s", ctx->step, events.kind, errno_name(errno));
+	run_measured(ctx, &measured, root, samples);
 	return 0;
 }
 
