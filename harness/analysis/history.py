@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -13,8 +14,9 @@ from harness.analysis.compare import figures, refusal
 from harness.analysis.selftest import Test
 from harness.analysis.verifier_log import normalise
 from harness.errors import UserError
+from harness.programs.protocol import Mechanism
 from harness.results.history import FIGURES, History, Key, State
-from harness.results.model import Cell
+from harness.results.model import Cell, Outcome
 from harness.results.store import RunStore, run_folders
 
 #: In place of a mechanism: a test of the kernel's tree, and what is done for a kernel beside cells.
@@ -64,15 +66,32 @@ def catch_up(history: History) -> list[str]:
 
 def observe_run(store: RunStore) -> list[tuple[Key, State]]:
     """What is kept of a run folder. Raises UserError where it is damaged."""
-    found = list(observe(store.cells()))
+    return [*observe(store.cells()), *_observe_steps(store)]
+
+
+def _observe_steps(store: RunStore) -> Iterator[tuple[Key, State]]:
     for step in store.steps():
         lost = step.outcome in ("guest_crash", "guest_hang")
         state = State(outcome=step.outcome, reason=normalise(step.reason), splat=step.reason if lost else "")
-        found.append((Key(f"kernel/{step.what}", step.kernel, STEP), state))
+        yield Key(f"kernel/{step.what}", step.kernel, STEP), state
         if path := store.selftest_results(step):
             tests = [msgspec.json.decode(line, type=Test) for line in path.read_bytes().splitlines()]
-            found += observe_tests(step.what, step.kernel, tests)
-    return found
+            yield from observe_tests(step.what, step.kernel, tests)
+
+
+def beside_cells(store: RunStore) -> list[Cell]:
+    """What a run has beside cells, in their shape, for documents that know nothing but tests. A mechanism it
+    has none of: there stands STEP or SELFTEST."""
+    return [
+        Cell(
+            case=key.case,
+            kernel=key.kernel,
+            mechanism=cast(Mechanism, key.mechanism),
+            outcome=cast(Outcome, state.outcome),
+            reason=state.reason,
+        )
+        for key, state in dict(_observe_steps(store)).items()
+    ]
 
 
 def of_case(history: History, case: str, results: Path) -> list[CellHistory]:

@@ -20,14 +20,29 @@ from harness.progress import Progress
 @click.option(
     "--notify", "command", metavar="COMMAND", help="In place of the file's: gets the summary on stdin."
 )
+@click.option(
+    "--write-units",
+    "units",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Only write systemd units that do this every night.",
+)
+@click.option(
+    "--at", default="*-*-* 02:30", show_default=True, help="With --write-units: systemd's OnCalendar."
+)
 @JSON
-def nightly(path: Path, resume: bool, command: str | None, as_json: bool) -> None:
+def nightly(
+    path: Path, resume: bool, command: str | None, units: Path | None, at: str, as_json: bool
+) -> None:
     """Update sources, build, run, compare with the last good night, record, report, notify."""
     from harness.jobs.nightly import config as configs
     from harness.jobs.nightly import night
     from harness.report import night as report
 
     config = configs.load(path)
+    if units:
+        _write_units(units, config.name, path, at)
+        return
     outcome = night.run(config, path, command=["bpfroots", *sys.argv[1:]], progress=Progress(), resume=resume)
     found = (outcome.trend, outcome.failures, outcome.cells)
     summary = report.summary(*found, outcome.store.path)
@@ -41,6 +56,15 @@ def nightly(path: Path, resume: bool, command: str | None, as_json: bool) -> Non
     if words and (code or config.notify_when == "always"):
         code = max(code, _tell(words, report.subject(*found), summary))
     sys.exit(code)
+
+
+def _write_units(directory: Path, name: str, path: Path, at: str) -> None:
+    from harness.jobs.nightly.units import write
+
+    for unit in write(directory, name, path, at):
+        click.echo(str(unit))
+    user = " --user" if directory.resolve().is_relative_to(Path.home()) else ""
+    click.echo(f"then: systemctl{user} enable --now bpfroots-{name}.timer", err=True)
 
 
 def _tell(words: Any, subject: str, summary: str) -> int:

@@ -38,10 +38,11 @@ def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 def write_report(run_name: str | None, open_it: bool) -> None:
     """Write HTML, JUnit, KTAP and veristat CSV of a run again."""
     from harness import report
+    from harness.analysis.history import beside_cells
     from harness.results import store
 
     opened = store.RunStore.open(store.find_run(run_name))
-    index = report.write_reports(opened.path, opened.run, opened.cells())
+    index = report.write_reports(opened.path, opened.run, opened.cells(), beside_cells(opened))
     click.echo(str(index))
     if open_it:
         click.launch(str(index))

@@ -21,14 +21,15 @@ from harness.results.model import BAD, Cell, Run
 _TEMPLATES = "templates"
 
 
-def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
+def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequence[Cell] = ()) -> Path:
     """Write report/, junit.xml, results.ktap and the veristat CSV into the run folder.
 
-    Returns report/index.html. Safe to repeat; artefacts that are missing are left out.
+    ``beside`` is for JUnit and KTAP only: tests that are no cells. Returns report/index.html. Safe to repeat;
+    artefacts that are missing are left out.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    junit.write(run_dir / "junit.xml", cells)
-    ktap.write(run_dir / "results.ktap", cells)
+    junit.write(run_dir / "junit.xml", [*cells, *beside])
+    ktap.write(run_dir / "results.ktap", [*cells, *beside])
     veristat.write(run_dir, cells)
     return write(run_dir, run, cells)
 

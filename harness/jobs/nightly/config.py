@@ -13,6 +13,7 @@ from harness import kernels
 from harness.analysis.trend import THRESHOLDS, Figure
 from harness.errors import UserError
 from harness.programs import cases
+from harness.report import kcidb
 from harness.settings import project_root
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -68,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nights of one ``name`` are held against each other.
 
     ``notify`` is a command that gets the summary on stdin; "{subject}" in its words is replaced.
+    ``kcidb_origin``: write kcidb.json, as the system that KCIDB knows by this name.
     """
 
     work: tuple[Work, ...]
@@ -79,6 +81,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     notify: tuple[str, ...] = ()
     notify_when: Literal["always", "bad"] = "always"
+    kcidb_origin: str = ""
 
     @property
     def kernels(self) -> list[str]:
@@ -114,6 +117,9 @@ def _checked(config: Config) -> Config:
     if not _NAME.fullmatch(config.name):
         msg = f"name: {config.name!r} is no name of a job"
         raise UserError(msg, hint="letters, digits, and any of . _ + -")
+    if config.kcidb_origin and not kcidb.ORIGIN.fullmatch(config.kcidb_origin):
+        msg = f"kcidb_origin: {config.kcidb_origin!r} is no origin"
+        raise UserError(msg, hint="lower-case letters, digits and _")
     if not config.work:
         msg = "work: there is nothing to do"
         raise UserError(msg, hint='[[work]] with type = "cells" or "test_verifier"')

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import kernels, report, settings, system
-from harness.analysis.history import catch_up, observe_run
+from harness.analysis.history import beside_cells, catch_up, observe_run
 from harness.analysis.trend import Trend, trend
 from harness.errors import BpfrootsError, InfraError, UserError
 from harness.jobs.kit import prepare
@@ -22,6 +22,7 @@ from harness.jobs.run import describe_run, reopen
 from harness.kernels.update import fetch
 from harness.machine import choose_accel
 from harness.progress import Progress
+from harness.report import kcidb
 from harness.results import artefacts, night
 from harness.results.history import History
 from harness.results.model import BAD, Cell
@@ -188,7 +189,10 @@ class _Night:
             found = trend(history, recorded, self._config.limits)
             if not found.regressions and not any(failure.of_night for failure in self._state.failures):
                 history.hold_against(store.run.run)
-            report.write_reports(store.path, store.run, cells)
+            beside = beside_cells(store)
+            report.write_reports(store.path, store.run, cells, beside)
+            if origin := self._config.kcidb_origin:
+                kcidb.write(store.path, origin, store.run, [*cells, *beside], store.steps())
             report.write_trend(history, recorded, found, store.path, cells)
             with self._written_down("retention", of_night=False):
                 artefacts.deposit(store.path)
