@@ -38,9 +38,10 @@ _GROUPS = {
     "lifetime": 11,
     "review": 16,
     "progcall": 52,
-    "progcall callee": 37,
+    "progcall callee": 42,
     "progcall effects": 45,
     "progcall life": 42,
+    "progcall review": 48,
 }
 
 

@@ -77,8 +77,9 @@ void counters_read(uint64_t *v)
 
 /*
  * Raw BTF: 1 int, 2 int(), 3 struct pt_regs, 4 pointer to 3, 5 int(struct pt_regs *),
- * 6 int(int), 7 void(), 9 int(int *), 12 int(struct xdp_md *), 15 int(struct __sk_buff *), then one FUNC
- * per function, and a tag for each that is exported.
+ * 6 int(int), 7 void(), 9 int(int *), 12 int(struct xdp_md *), 15 int(struct __sk_buff *),
+ * 18 int(struct bpf_dynptr *), 19 int(struct __sk_buff *, int *), 20 int(struct __sk_buff *, struct bpf_dynptr *),
+ * then one FUNC per function, and a tag for each that is exported.
  */
 int btf_create(struct func *f, int n)
 {
@@ -129,10 +130,10 @@ int btf_create(struct func *f, int n)
 	WORD(0);
 	WORD(BTF_KIND_FUNC_PROTO << 24 | 0);
 	WORD(0); /* 7: void() */
-	/* 8 pointer to int, 9 int(int *); 10 struct xdp_md, 11, 12 and 13 struct __sk_buff, 14, 15 alike */
-	static const char *const structs[] = { NULL, "xdp_md", "__sk_buff" };
+	/* 8 pointer to int, 9 int(int *); 10 struct xdp_md, 11 and 12 alike; the same for the others */
+	static const char *const structs[] = { NULL, "xdp_md", "__sk_buff", "bpf_dynptr" };
 	int next = 8;
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 4; i++) {
 		int target = 1;
 		if (structs[i]) {
 			WORD(STRING(structs[i]));
@@ -153,8 +154,17 @@ int btf_create(struct func *f, int n)
 		WORD(next); /* the pointer */
 		next += 2;
 	}
+	for (i = 0; i < 2; i++) {
+		WORD(0);
+		WORD(BTF_KIND_FUNC_PROTO << 24 | 2);
+		WORD(1);
+		WORD(STRING("skb"));
+		WORD(14);
+		WORD(STRING("p"));
+		WORD(i ? 17 : 8);
+	}
 	for (i = 0; i < n; i++) {
-		static int protos[] = { 2, 5, 6, 7, 9, 12, 15 };
+		static int protos[] = { 2, 5, 6, 7, 9, 12, 15, 18, 19, 20 };
 		WORD(STRING(f[i].name));
 		WORD(BTF_KIND_FUNC << 24 | (f[i].global ? BTF_FUNC_GLOBAL : BTF_FUNC_STATIC));
 		WORD(protos[f[i].proto]);

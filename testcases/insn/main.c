@@ -20,6 +20,7 @@ static const struct {
 	{ "progcall callee", progcall_callee_cases },
 	{ "progcall effects", progcall_effects_cases },
 	{ "progcall life", progcall_life_cases },
+	{ "progcall review", progcall_review_cases },
 };
 
 /* a wrong expectation: must be reported as not ok */

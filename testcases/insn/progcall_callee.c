@@ -141,6 +141,47 @@ static void callers(void)
 	result("P44b export with CAP_BPF", err == 0, "errno %d: %s", err, said);
 }
 
+/* what the verifier asks the loader's own capabilities for: the caller's loader needs them as well */
+static void admins(void)
+{
+	int kexec = kbtf_find("crash_kexec", BTF_KIND_FUNC, NULL);
+	struct func kp = ROOT("lib", KPROBE, MOV_IMM(R0, 0), EXIT), f = EXPORT("f", PROTO_INT, IDENTITY);
+	struct func writes[] = { kp, EXPORT("writes", PROTO_VOID, MOV_IMM(R1, 0), MOV_REG(R2, R10),
+					    BPF_ALU64_IMM(BPF_ADD, R2, -8), BPF_ST_MEM(BPF_DW, R10, -8, 0),
+					    MOV_IMM(R3, 8), HELPER(probe_write_user), EXIT), f },
+		    middle[] = { kp, EXPORT("g", PROTO_VOID, CALL_PROG(0, 1), EXIT) },
+		    crash[] = { kp, EXPORT("crash", PROTO_VOID, MOV_IMM(R1, 0), KFUNC(kexec), MOV_IMM(R0, 0), EXIT) };
+	struct func c[] = { ROOT("c", KPROBE, CALL_PROG(0, 1), MOV_IMM(R0, 0), EXIT) };
+	char said[400];
+	int err;
+
+	fd_array[0] = LIBRARY(writes);
+	result("P140 library that writes to user memory", fd_array[0] > 0, "%s", tail_of(log_text));
+	close(CALL_ACCEPT("P140b caller is root", c));
+	err = load_as(bpf_cap | perfmon_cap, c, 1, said);
+	result("P141 callee of CAP_SYS_ADMIN, caller of CAP_BPF",
+	       err == EINVAL && strstr(said, "its program needs CAP_SYS_ADMIN"), "errno %d: %s", err, said);
+	int lib = fd_array[0];
+	fd_array[0] = LIBRARY(middle);
+	err = fd_array[0] < 0 ? -1 : 0;
+	close(lib);
+	if (!err)
+		err = load_as(bpf_cap | perfmon_cap, c, 1, said);
+	result("P141b with a program between them", err == EINVAL && strstr(said, "its program needs CAP_SYS_ADMIN"),
+	       "errno %d: %s", err, said);
+	close(fd_array[0]);
+
+	fd_array[0] = kexec > 0 ? LIBRARY(crash) : -1;
+	if (fd_array[0] < 0) {
+		skip("P142 callee of CAP_SYS_BOOT", "no crash_kexec in this kernel");
+		return;
+	}
+	err = load_as(bpf_cap | perfmon_cap, c, 1, said);
+	result("P142 callee of CAP_SYS_BOOT", err == EINVAL && strstr(said, "its program needs CAP_SYS_BOOT"),
+	       "errno %d: %s", err, said);
+	close(fd_array[0]);
+}
+
 static void exports(void)
 {
 	int bthr = kbtf_find("bpf_throw", BTF_KIND_FUNC, NULL);
@@ -185,5 +226,6 @@ void progcall_callee_cases(void)
 	names();
 	fds();
 	callers();
+	admins();
 	exports();
 }

@@ -119,14 +119,14 @@ static void sections(void)
 	fd_array[0] = LIBRARY(l);
 	result("P80 sleepable library", fd_array[0] > 0, "%s", tail_of(log_text));
 	CALL_REFUSE("P81 may sleep, in an RCU section", locked, EINVAL,
-		    "it may sleep, the caller is in an RCU read section");
-	CALL_REFUSE("P82 below the callee", asks, EINVAL, "it may sleep, the caller is in an RCU read section");
+		    "functions that may sleep are not allowed in RCU read sections");
+	CALL_REFUSE("P82 below the callee", asks, EINVAL, "functions that may sleep are not allowed in RCU read sections");
 	close(CALL_ACCEPT("P83 does not sleep", awake));
 	close(CALL_ACCEPT("P84 outside", open));
 	CALL_REFUSE("P85 preemption disabled", preempt, EINVAL,
 		    "global function calls are not allowed with preemption disabled");
 	fd_array[1] = LIBRARY(middle);
-	CALL_REFUSE("P86 the third program may sleep", top, EINVAL, "it may sleep, the caller is in an RCU read section");
+	CALL_REFUSE("P86 the third program may sleep", top, EINVAL, "functions that may sleep are not allowed in RCU read sections");
 	close(fd_array[0]);
 	close(fd_array[1]);
 
