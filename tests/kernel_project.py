@@ -100,6 +100,36 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
+@dataclass
+class Tree:
+    """The fake tree as a git repository of one commit."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        copy_tree(self.path)
+        self.git("init", "-q")
+        self.git("config", "user.name", "A")
+        self.git("config", "user.email", "a@example.org")
+        self.commit("first")
+
+    def git(self, *words: str) -> str:
+        done = subprocess.run(["git", "-C", self.path, *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(self, subject: str) -> str:
+        self.git("add", "-A", "-f")
+        self.git("commit", "-q", "-m", subject)
+        return self.git("rev-parse", "HEAD")
+
+    def edit(self, file: str, before: str, after: str) -> str:
+        path = self.path / file
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after, 1))
+        return self.commit(f"{file}: {after}")
+
+
 def patch(file: str, before: str, after: str) -> str:
     """A format-patch mail that replaces ``before`` by ``after`` in a file of the fake tree."""
     old = (FAKE / file).read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,38 +11,13 @@ from harness.errors import KernelError, UserError
 from harness.jobs.bisect import kernel as building
 from harness.kernels import Kernel
 from harness.progress import Progress
-from tests.kernel_project import Project, copy_tree, project
+from tests.kernel_project import Project, Tree, project
 
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     with project(tmp_path, monkeypatch) as made:
         yield made
-
-
-class Tree:
-    def __init__(self, path: Path) -> None:
-        self.path = copy_tree(path)
-        self.git("init", "-q")
-        self.git("config", "user.name", "A")
-        self.git("config", "user.email", "a@example.org")
-        self.commit("first")
-
-    def git(self, *words: str) -> str:
-        done = subprocess.run(["git", "-C", self.path, *words], check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def commit(self, subject: str) -> str:
-        self.git("add", "-A", "-f")
-        self.git("commit", "-q", "-m", subject)
-        return self.git("rev-parse", "HEAD")
-
-    def edit(self, file: str, before: str, after: str) -> str:
-        path = self.path / file
-        text = path.read_text()
-        assert before in text
-        path.write_text(text.replace(before, after, 1))
-        return self.commit(f"{file}: {after}")
 
 
 def _build(fake: Project, tree: Tree, recipe: building.Recipe | None = None) -> Kernel:

@@ -1,4 +1,5 @@
-"""How often a kernel has to pass before it is called good, where a bad one does not fail every time.
+"""How often a kernel has to pass before it is called good, where a bad one does not fail every time, and how
+sure the answer is in the end.
 
 A good kernel never shows the failure that is looked for; so one failure makes a kernel bad. A bad one either
 fails every time, or at a rate that nobody knows (any is as likely as any other), the same on all bad kernels;
@@ -9,6 +10,7 @@ git halves what is left.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 
@@ -54,6 +56,22 @@ class Belief:
     def runs_for(self, error: float, most: int) -> int:
         """The fewest passes after which a kernel may be called good; at least 1, and ``most`` at the most."""
         return next((runs for runs in range(1, most) if self.error(runs) <= error), most)
+
+
+def confidence(belief: Belief, suspects: int, good: Iterable[tuple[int, int]]) -> float:
+    """The chance that one of the ``suspects`` is the first bad commit, where each was as likely as another.
+
+    ``good`` are the kernels called good: how many commits each has above the good end (which has 0, and is
+    one more that may be bad), and how often it has passed. Exact for a history without merges: were the first
+    bad commit further down, all that is called good from there on would be bad, and have passed all its runs.
+    """
+    wrong, passes = 0.0, 0
+    ordered = sorted(good, reverse=True)
+    below = [place for place, _ in ordered[1:]] + [-1]
+    for (place, runs), next_place in zip(ordered, below, strict=True):
+        passes += runs
+        wrong += (place - next_place) * belief.missed(passes)
+    return suspects / (suspects + wrong)
 
 
 def error_per_kernel(confidence: float, kernels: int) -> float:

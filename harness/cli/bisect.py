@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import ACCEL
+from harness.cli.options import ACCEL, JSON, print_json, refuse_more
 from harness.progress import Progress
 
 _PATH = click.Path(path_type=Path)
@@ -77,6 +77,74 @@ def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **questi
     )
     click.echo(f"{found.word}  {found.kernel}  {found.why}")
     raise Verdict(found.exit_code)
+
+
+@bisect.command("run")
+@_with_question
+@click.option(
+    "--linux", default="", metavar="TREE", help="A git tree of the kernel; its checkout is left alone."
+)
+@click.option("--good", default="", metavar="REV", help="A commit that is good.")
+@click.option("--bad", default="", metavar="REV", help="A later one that is bad.")
+@click.option(
+    "--series",
+    default="",
+    metavar="NAME|PATH",
+    help="Which patch of a series: one of kernels/patches, or a directory, on top of --good of --linux.",
+)
+@click.option(
+    "--confidence", type=click.FloatRange(0.5, 0.9999), default=0.99, show_default=True, help="Of the answer."
+)
+@click.option(
+    "--most-runs", "most", type=click.IntRange(1), default=100, show_default=True, help="Of one kernel."
+)
+@click.option("--resume", metavar="RUN", help="Go on with a bisection that was broken off.")
+@JSON
+def bisect_run(
+    linux: str,
+    good: str,
+    bad: str,
+    series: str,
+    confidence: float,
+    most: int,
+    resume: str | None,
+    accel: str,
+    as_json: bool,
+    **question: Any,
+) -> None:
+    """Find the first commit that is not good, or the first patch of a series.
+
+    Works in a work tree of its own. Both ends are tested first. In --expect `good` stands for what the good
+    end gives: 'jit==good', 'processed_insns<=good'. A kernel that fails only sometimes is run as often as the
+    confidence asks for.
+    """
+    from harness.jobs.bisect import run as job
+    from harness.jobs.bisect.trees import Wanted
+    from harness.report import bisect as report
+    from harness.report import terminal
+    from harness.results.store import RunStore, find_run
+
+    store = None
+    if resume:
+        others = [key for key in click.get_current_context().params if key not in ("resume", "as_json")]
+        refuse_more("bisect run", resume, others)
+        store = RunStore.open(find_run(resume))
+        options = job.load_options(store)
+    else:
+        asked, recipe = _asked(**question)
+        series = _absolute(series) if linux else series
+        options = job.Options(
+            asked, Wanted(_absolute(linux), good, bad, series), recipe, accel, confidence, most
+        )
+    command = ["bpfroots", *sys.argv[1:]]
+    result = job.run(options, command=command, progress=Progress(), resume=store)
+    if as_json:
+        print_json(result.bisection)
+        return
+    report.print_bisection(result.bisection, terminal.console())
+    click.echo(f"report  {result.page}")
+    click.echo(f"mail    {result.mail}")
+    click.echo(f"replay  git bisect replay {result.log}")
 
 
 def _asked(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
+
+from harness.errors import UserError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 ACCEL = click.option(
@@ -33,6 +36,15 @@ JOBS = click.option(
     help="Guests at once; default: what the host carries.",
 )
 FULL = click.option("--full", is_flag=True, help="Every combination of testcases/matrix.toml: use -k.")
+
+
+def refuse_more(command: str, name: str, options: Iterable[str]) -> None:
+    """With --resume NAME these have no meaning. Raises UserError for one that is given."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    if more := [key for key in options if context.get_parameter_source(key) is given]:
+        msg = f"--resume goes on as it was asked for; without {', '.join(more)}"
+        raise UserError(msg, hint=f"bpfroots {command} --resume {name}")
 
 
 def print_json(data: Any) -> None:

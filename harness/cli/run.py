@@ -9,7 +9,17 @@ from typing import Any
 
 import click
 
-from harness.cli.options import ACCEL, FULL, JOBS, JSON, KERNEL, MECHANISM, print_comparison, print_json
+from harness.cli.options import (
+    ACCEL,
+    FULL,
+    JOBS,
+    JSON,
+    KERNEL,
+    MECHANISM,
+    print_comparison,
+    print_json,
+    refuse_more,
+)
 from harness.errors import UserError
 from harness.progress import Progress
 
@@ -85,11 +95,7 @@ def _recorded(name: str, chosen: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The folder of a run, and what it was asked for. Raises UserError where that was no `run`."""
     from harness.results import store
 
-    context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    if more := [key for key in chosen if context.get_parameter_source(key) is given]:
-        msg = f"--resume goes on as it was asked for; without {', '.join(more)}"
-        raise UserError(msg, hint=f"bpfroots run --resume {name}")
+    refuse_more("run", name, chosen)
     opened = store.RunStore.open(store.find_run(name))
     words = opened.run.command[1:]
     if words[:1] != ["run"]:

@@ -134,6 +134,11 @@ def is_built(wanted: Plan) -> bool:
     return cache.Cache(cache_root(), "kernel").peek(wanted.key) is not None
 
 
+def discard(key: str) -> None:
+    """Forget a built kernel; objects stay."""
+    cache.Cache(cache_root(), "kernel").discard(key)
+
+
 def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[Warned]:
     """What the compiler says of those C ``files`` with W=1 that are part of this kernel, once each.
 

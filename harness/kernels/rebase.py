@@ -23,8 +23,8 @@ from harness.kernels.git import git
 from harness.kernels.spec import Definition
 from harness.progress import Progress
 
-# The commit below the series that is brought along.
-_BASE = "refs/bpfroots/base"
+#: The commit below the series that is brought along.
+BASE = "refs/bpfroots/base"
 _IDENTITY = {"user.name": "bpfroots developers", "user.email": "bpfroots@example.org"}
 _SHORTLOG = re.compile(r"^\S.* \(\d+\):$", re.MULTILINE)
 _COVER_SUBJECT = re.compile(r"^Subject: \[PATCH[^\]]*\] (.*(?:\n .*)*)$", re.MULTILINE)
@@ -62,7 +62,7 @@ def start(definition: Definition, tree: Path, progress: Progress, name: str | No
         _init(tree, located.what)
         for patch in series.read(before).patches if before else ():
             _git(tree, "am", "-q", patch)
-        _git(tree, "update-ref", _BASE, "HEAD")
+        _git(tree, "update-ref", BASE, "HEAD")
     return _apply(tree, patches)
 
 
@@ -72,7 +72,7 @@ def finish(definition: Definition, tree: Path, name: str | None = None) -> list[
     The cover letter keeps its subject and text. Raises UserError where there is nothing to be written,
     or work that is not committed.
     """
-    if git(tree, "rev-parse", "-q", "--verify", _BASE).returncode:
+    if git(tree, "rev-parse", "-q", "--verify", BASE).returncode:
         msg = f"{tree}: no tree of rebase-series"
         raise UserError(msg, hint=f"bpfroots kernel rebase-series {definition.name}")
     if (tree / ".git/rebase-apply").exists():
@@ -86,10 +86,10 @@ def finish(definition: Definition, tree: Path, name: str | None = None) -> list[
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         new = Path(scratch)
         options = ["--cover-letter"] if old else ["--start-number=1"]
-        _git(tree, "format-patch", "-q", "-n", "--zero-commit", "--no-signature", *options, "-o", new, _BASE)
+        _git(tree, "format-patch", "-q", "-n", "--zero-commit", "--no-signature", *options, "-o", new, BASE)
         patches = sorted(new.glob("*.patch"))
         if not patches:
-            msg = f"{tree}: no commits above {_BASE}"
+            msg = f"{tree}: no commits above {BASE}"
             raise UserError(msg)
         if old:
             patches[0].write_text(_cover(patches[0].read_text(), old[0].read_text()))

@@ -59,6 +59,14 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     return index
 
 
+def write_page(path: Path, template: str, **context: object) -> Path:
+    """One more page of a report, with its style. Returns ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / "report.css").write_text(_asset("report.css"), encoding="utf-8")
+    path.write_text(render(template, up="", **context), encoding="utf-8")
+    return path
+
+
 def pages(cells: Sequence[Cell]) -> dict[str, str]:
     """Case name → its page, relative to report/. Names become safe and stay unique."""
     found: dict[str, str] = {}

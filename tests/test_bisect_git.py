@@ -1,0 +1,201 @@
+"""Git bisects the fake kernel tree, which is really built; what its kernels would say is read from them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from harness.analysis import expect
+from harness.errors import KernelError, UserError
+from harness.jobs.bisect import kernel as building
+from harness.jobs.bisect import trees
+from harness.jobs.bisect.history import History
+from harness.jobs.bisect.question import Asker, Question
+from harness.jobs.bisect.run import Kernels
+from harness.jobs.bisect.search import Search
+from harness.kernels import Kernel
+from harness.progress import Progress
+from harness.results.bisect import Found, Judgement, add_judgement, read_judgements
+from harness.results.model import Cell
+from harness.results.store import RunStore
+from tests.kernel_project import Project, Tree, diff, project
+
+_CODE = "return -22"
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    with project(tmp_path, monkeypatch) as made:
+        (made.root / "results").mkdir()
+        made.fragment("base", "CONFIG_BPF=y\n")
+        # Nobody boots the fake kernel: that it has no BTF is not looked at.
+        monkeypatch.setattr("harness.kernels.require_btf", lambda _: None)
+        made.ensure("baseline")
+        yield made
+
+
+class Reader:
+    """Asks a kernel by looking into it: it accepts what it should not where it says so."""
+
+    def __init__(self, interrupt_after: int = 1000) -> None:
+        self.store = RunStore.create("bisect", ["bpfroots"])
+        self.asked: list[str] = []
+        self._left = interrupt_after
+
+    def ask(self, kernel: Kernel, number: int = 1) -> Cell:  # noqa: ARG002
+        if not self._left:
+            raise KeyboardInterrupt
+        self._left -= 1
+        assert kernel.vmlinux is not None
+        self.asked.append(kernel.name)
+        bad = b"loosened" in kernel.vmlinux.read_bytes()
+        verdict = "accept" if bad else "reject"
+        return Cell("c", kernel.name, "duplicate", "pass", verdict)  # type: ignore[arg-type]
+
+
+def _history(tree: Tree, commits: int, loosened: int, broken: int = 0) -> list[str]:
+    """Ids of ``commits`` commits above the first one, which is number 0."""
+    ids = [tree.git("rev-parse", "HEAD")]
+    path = tree.path / "kernel/verifier.c"
+    for number in range(1, commits + 1):
+        text = path.read_text()
+        if number == loosened:
+            text += 'const char loosened[] = "loosened";\n'
+        if number == broken:
+            text += "statik int broken;\n"
+        if number == broken + 1:
+            text = text.replace("statik", "static")
+        path.write_text(f"{text}int change_{number}(void) {{ return {number}; }}\n")
+        ids.append(tree.commit(f"change {number}"))
+    return ids
+
+
+def _bisect(
+    fake: Project, wanted: trees.Wanted, reader: Reader, known: Sequence[Judgement] = ()
+) -> tuple[Found, str]:
+    question = Question("c", None, (expect.parse("verdict!=accept"),))
+    with trees.opened(wanted, Progress(fake.said)) as (history, good, bad):
+        config = building.fragments(building.Recipe(), selftest=False)
+        tester = Kernels(history, config, cast("Asker", reader), Progress(fake.said))
+
+        def note(judgement: Judgement) -> None:
+            add_judgement(reader.store.path, judgement)
+
+        search = Search(history, tester, question, (good, bad), wanted=0.99, most=100, known=known, note=note)
+        return search.run(), history.log()
+
+
+def _state(tree: Tree) -> list[str]:
+    return [
+        tree.git("status", "--porcelain"),
+        tree.git("rev-parse", "HEAD"),
+        tree.git("for-each-ref"),
+        tree.git("worktree", "list"),
+        tree.git("rev-parse", "--abbrev-ref", "HEAD"),
+    ]
+
+
+def test_finds_it_and_leaves_the_tree_alone(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    ids = _history(tree, 12, loosened=5, broken=6)
+    tree.git("checkout", "-q", ids[3])
+    before = _state(tree)
+    reader = Reader()
+    found, log = _bisect(fake, trees.Wanted(str(tree.path), ids[0], ids[12]), reader)
+    assert found.suspects == [ids[5]]
+    assert _state(tree) == before
+    skipped = [j.commit for j in found.judgements if j.word == "skip"]
+    assert skipped == [ids[6]]
+    assert found.builds <= math.ceil(math.log2(12)) + 2 + len(skipped)
+    assert re.search(r"^# skip: ", log, re.MULTILINE)
+
+    tree.git("checkout", "-q", "-f", ids[12])
+    (tmp_path / "bisect.log").write_text(log)
+    replayed = tree.git("bisect", "replay", str(tmp_path / "bisect.log"))
+    assert f"{ids[5]} is the first bad commit" in replayed
+
+
+def test_goes_on_where_it_was_broken_off(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    ids = _history(tree, 12, loosened=5)
+    wanted = trees.Wanted(str(tree.path), ids[0], ids[12])
+    first = Reader(interrupt_after=8)
+    with pytest.raises(KeyboardInterrupt):
+        _bisect(fake, wanted, first)
+    known = read_judgements(first.store.path)
+    assert [j.word for j in known[:2]] == ["good", "bad"]
+    # A kill in the midst of a line: that commit was never judged.
+    with (first.store.path / "judgements.jsonl").open("a") as file:
+        file.write('{"commit": "1234')
+    assert read_judgements(first.store.path) == known
+
+    second = Reader()
+    found, _ = _bisect(fake, wanted, second, known)
+    assert found.suspects == [ids[5]]
+    assert not {j.commit[:12] for j in known[1:] if j.word == "bad"}.intersection(second.asked)
+    add_judgement(first.store.path, Judgement(ids[1], "good"))
+    assert read_judgements(first.store.path) == [*known, Judgement(ids[1], "good")]
+
+
+def test_a_merged_branch(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    base = tree.git("rev-parse", "HEAD")
+    tree.git("checkout", "-q", "-b", "side")
+    side = _history(tree, 3, loosened=2)
+    tree.git("checkout", "-q", "--detach", base)
+    (tree.path / "lib/sort.c").write_text((tree.path / "lib/sort.c").read_text() + "int other;\n")
+    tree.commit("on the other side")
+    tree.git("merge", "-q", "-m", "merge", "side")
+    found, _ = _bisect(fake, trees.Wanted(str(tree.path), base, "HEAD"), Reader())
+    assert found.suspects == [side[2]]
+
+
+def test_which_patch_of_a_series(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    text = (tree.path / "kernel/verifier.c").read_text()
+    steps = [text, f"{text}int one;\n", f'{text}int one;\nconst char loosened[] = "loosened";\n']
+    mails = [_mail(n, diff("kernel/verifier.c", *steps[n - 1 : n + 1])) for n in (1, 2)]
+    series = fake.series("mine", ("0001-one.patch", mails[0]), ("0002-two.patch", mails[1]))
+    before = _state(tree)
+    found, _ = _bisect(fake, trees.Wanted(str(tree.path), series=str(series)), Reader())
+    assert _state(tree) == before
+    assert History(tree.path).commit(found.suspects[0]).subject == "change 2"
+    again, _ = _bisect(fake, trees.Wanted(str(tree.path), series=str(series)), Reader())
+    assert again.suspects == found.suspects
+
+    fake.define("patched", 'base = "baseline"\nseries = "mine"\n')
+    named, _ = _bisect(fake, trees.Wanted(series="mine"), Reader())
+    assert len(named.suspects) == 1
+    assert named.commits == 2
+
+
+def _mail(number: int, text: str) -> str:
+    head, _, rest = text.partition("Subject:")
+    mail = f"{head}From: A <a@example.org>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nSubject:{rest}"
+    return mail.replace("kernel/verifier.c\n", f"change {number}\n", 1)
+
+
+def test_what_cannot_be_bisected(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    ids = _history(tree, 3, loosened=2)
+    path = str(tree.path)
+    for wanted, words in (
+        (trees.Wanted(path, ids[3], ids[0]), "no commit lies between"),
+        (trees.Wanted(path, ids[0], ids[1]), "the ends do not differ"),
+        (trees.Wanted(path, ids[2], ids[3]), "is not good: accept"),
+        (trees.Wanted(path, "v9.9", ids[3]), "no revision v9.9"),
+        (trees.Wanted(path, ids[0]), "without --good and --bad"),
+        (trees.Wanted(), "nothing to bisect"),
+        (trees.Wanted(str(tmp_path / "nowhere"), ids[0], ids[1]), "no git work tree"),
+        (trees.Wanted(series="nobodys"), "no kernel in kernels/ has that series"),
+    ):
+        with pytest.raises(UserError, match=words):
+            _bisect(fake, wanted, Reader())
+    series = fake.series("odd", ("0001.patch", _mail(1, diff("kernel/verifier.c", "a\n", "b\n"))))
+    with pytest.raises(KernelError, match="does not apply"):
+        _bisect(fake, trees.Wanted(path, series=str(series)), Reader())
