@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.repeats import Belief, error_per_kernel
+from harness.analysis.repeats import Belief, confidence, error_per_kernel
 
 _BELIEFS = st.builds(
     Belief,
@@ -54,6 +54,33 @@ def test_missed_is_the_mean_over_all_rates(failures: int, passes: int, runs: int
 @given(st.floats(0.5, 0.9999), st.integers(1, 30))
 def test_errors_of_kernels_add_up_to_what_was_wanted(confidence: float, kernels: int) -> None:
     assert (1 - error_per_kernel(confidence, kernels)) ** kernels == pytest.approx(confidence)
+
+
+@given(
+    _BELIEFS,
+    st.integers(1, 5),
+    st.dictionaries(st.integers(1, 60), st.integers(1, 40), max_size=8),
+    st.integers(1, 40),
+)
+def test_confidence_is_what_counting_every_commit_gives(
+    belief: Belief, suspects: int, passed: dict[int, int], end: int
+) -> None:
+    good = {0: end, **passed}
+    # The good end itself is one more that may be the first bad one.
+    wrong = math.fsum(
+        belief.missed(sum(runs for place, runs in good.items() if place >= first))
+        for first in range(max(good) + 1)
+    )
+    assert confidence(belief, suspects, good.items()) == pytest.approx(suspects / (suspects + wrong))
+
+
+@given(_BELIEFS, st.dictionaries(st.integers(1, 60), st.integers(1, 40), min_size=1), st.integers(1, 9))
+def test_runs_of_the_highest_good_kernel_make_the_answer_surer(
+    belief: Belief, passed: dict[int, int], more: int
+) -> None:
+    good = {0: 1, **passed}
+    again = good | {max(good): good[max(good)] + more}
+    assert confidence(belief, 1, again.items()) >= confidence(belief, 1, good.items())
 
 
 def test_what_fails_every_time_takes_one_run() -> None:

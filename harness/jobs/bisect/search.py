@@ -251,7 +251,7 @@ class Search:
             taken = round(time.monotonic() - start, 1)
             return self._keep(Judgement(commit, "skip", error.message, built=True, seconds=taken))
         for same in self._known.values():
-            if same.image == prepared.image and same.word != "skip":
+            if same.image == prepared.image:
                 judgement = Judgement(
                     commit,
                     same.word,

@@ -1,0 +1,9 @@
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+SEC("xdp") int splat(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
