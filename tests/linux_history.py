@@ -43,12 +43,12 @@ HARM = {
         "\t\t\tEMIT2(0xF7, add_1reg(0xD8, dst_reg));\n\t\t\tEMIT1(0x90);\n",
     ),
     "breaks boot": Harm(
-        10,
+        9,
         CORE,
         "pure_initcall(bpf_jit_charge_init);\n",
         "pure_initcall(bpf_jit_charge_init);\n"
         'static int __init no_boot(void)\n{\n\tpanic("no boot today");\n}\nlate_initcall(no_boot);\n',
-        mended=11,
+        mended=10,
     ),
     "loosens": Harm(
         13,

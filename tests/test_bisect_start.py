@@ -185,6 +185,25 @@ def test_a_signal_is_no_verdict(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("fault", ["click", "harness.jobs.bisect.step:step"])
+def test_git_stops_and_takes_nothing_for_bad(fault: str, tmp_path: Path) -> None:
+    def git(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        command = ["git", "-C", tmp_path / "tree", *identity, *words]
+        return _run(command, FAULT=fault, FAULT_ERROR="SystemExit(1)")
+
+    (tmp_path / "tree").mkdir()
+    git("init", "-q")
+    for number in range(5):
+        git("commit", "-q", "--allow-empty", "-m", f"change {number}")
+    git("bisect", "start", "HEAD", "HEAD~4")
+    before = git("bisect", "log").stdout
+    done = git("bisect", "run", *_command(tmp_path), "--object", _object(tmp_path))
+    assert done.returncode != 0
+    assert "first bad commit" not in done.stdout
+    assert git("bisect", "log").stdout == before
+
+
 def test_other_commands_are_as_they_were(tmp_path: Path) -> None:
     command, *_ = _command(tmp_path)
     assert _run([command, "--version"]).returncode == 0

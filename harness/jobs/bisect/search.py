@@ -259,6 +259,7 @@ class Search:
                     image=prepared.image,
                     same_as=same.commit,
                     built=prepared.built,
+                    seconds=round(time.monotonic() - start, 1),
                     shown=same.shown,
                 )
                 return self._keep(judgement)
