@@ -34,6 +34,7 @@
 #include <linux/btf.h>
 #include <linux/perf_event.h>
 #include <stdarg.h>
+#include <time.h>
 #include <include/linux/filter.h> /* instruction macros, of tools/; uapi has a file of that name */
 
 #define MAX_INSNS 80000
@@ -225,5 +226,6 @@ void progcall_callee_cases(void);
 void progcall_effects_cases(void);
 void progcall_life_cases(void);
 void progcall_review_cases(void);
+void progcall_attack_cases(void);
 
 #endif

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "insn.h"
+#include "progcall.h"
 
 /*
  * What a function of another program does that its caller has to know of, without looking into it.
  */
 
-#define MAIN(ty) ROOT("lib", ty, MOV_IMM(R0, 0), EXIT)
 #define IDENTITY MOV_REG(R0, R1), EXIT
 #define FRAME(bytes) BPF_ST_MEM(BPF_DW, R10, -(bytes), 0)
 #define FIVE MOV_IMM(R1, 5)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "insn.h"
+#include "progcall.h"
 
 /*
  * How long programs live that are called, and what else may happen to them: freplace, fentry, JIT switches.
@@ -222,31 +222,6 @@ static void many(void)
 	close(fd);
 	close(fd_array[0]);
 	close(fd_array[1]);
-}
-
-/* an extension, or a tracing program, of function k of a program; FD or -errno */
-static int load_on(int type, int prog, int k, struct func *f, int n)
-{
-	union bpf_attr *a = &loaded.attr;
-
-	prepare_with_btf(f, n);
-	a->prog_type = type;
-	a->expected_attach_type = type == BPF_PROG_TYPE_EXT ? 0 : BPF_TRACE_FENTRY;
-	a->attach_prog_fd = prog;
-	a->attach_btf_id = BTF_FUNC0 + k;
-	return load_prepared();
-}
-
-static int attach_on(int fd, int type)
-{
-	union bpf_attr a;
-	int r;
-
-	memset(&a, 0, sizeof(a));
-	a.link_create.prog_fd = fd;
-	a.link_create.attach_type = type;
-	r = bpf(BPF_LINK_CREATE, &a, sizeof(a));
-	return r < 0 ? -errno : r;
 }
 
 static void replaced(void)

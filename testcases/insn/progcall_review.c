@@ -1,70 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "insn.h"
+#include "progcall.h"
 
 /*
  * What a review found that functions which are not followed can be made to do: each for a function of another
  * program, and for a global one of the same.
  */
 
-#define MAIN(ty) ROOT("lib", ty, MOV_IMM(R0, 0), EXIT)
-#define RETURN(n) MOV_IMM(R0, n), EXIT
 /* ctx in R6, a packet of 8 bytes in R7, and in R1 the ctx */
 #define SKB_PACKET                                                                                           \
 	MOV_REG(R6, R1), BPF_LDX_MEM(BPF_W, R7, R1, 76), BPF_LDX_MEM(BPF_W, R8, R1, 80), MOV_REG(R2, R7),    \
 		BPF_ALU64_IMM(BPF_ADD, R2, 8), BPF_JMP_REG(BPF_JLE, R2, R8, 2), RETURN(0)
-#define STACK(reg, off) MOV_REG(reg, R10), BPF_ALU64_IMM(BPF_ADD, reg, off)
 /* dynptr of the skb at -16 */
 #define SKB_DYNPTR(from_skb) MOV_REG(R6, R1), MOV_IMM(R2, 0), STACK(R3, -16), KFUNC(from_skb)
 /* writes 8 bytes of the stack to the dynptr in R1 */
 #define WRITE_DYNPTR \
 	BPF_ST_MEM(BPF_DW, R10, -24, 0), MOV_IMM(R2, 0), STACK(R3, -24), MOV_IMM(R4, 8), MOV_IMM(R5, 0), \
 		HELPER(dynptr_write)
-
-/* a call of function 1 of the library, and of a copy of it in the program itself */
-enum { OF_LIBRARY, OF_PROGRAM };
-
-static struct bpf_insn call_of(int whose)
-{
-	return whose == OF_LIBRARY ? (struct bpf_insn)CALL_PROG(0, 1) : (struct bpf_insn)CALL_FUNC(1);
-}
-
-static const char *case_name(const char *id, int whose, const char *what)
-{
-	static char name[96];
-
-	snprintf(name, sizeof(name), "%s%s %s", id, whose == OF_LIBRARY ? "" : "/own", what);
-	return name;
-}
-
-/*
- * The caller @c calls function 1, which is that of the library l[1] or the same again as part of the caller.
- * Refused with @msg, or accepted where that is NULL: then the FD is returned.
- */
-static int either(const char *id, const char *what, int whose, struct func *l, struct func c, int err, const char *msg)
-{
-	struct func both[] = { c, l[1] };
-	int fd;
-
-	both[1].exported = 0;
-	fd_array[0] = load_with_btf(l, 2);
-	for (int i = 0; i < c.n; i++)
-		if (c.insns[i].code == (BPF_JMP | BPF_CALL) && c.insns[i].src_reg == BPF_PSEUDO_PROG_CALL)
-			both[0].insns[i] = call_of(whose);
-	fd = call_check(case_name(id, whose, what), both, whose == OF_LIBRARY ? 1 : 2, err, msg);
-	for (int i = 0; i < c.n; i++)
-		if (c.insns[i].code == (BPF_JMP | BPF_CALL) && c.insns[i].src_reg == BPF_PSEUDO_CALL)
-			c.insns[i] = call_of(OF_LIBRARY);
-	if (fd_array[0] >= 0)
-		close(fd_array[0]);
-	return fd;
-}
-
-#define EITHER_REFUSE(id, what, l, c, msg)                                \
-	for (int whose = OF_LIBRARY; whose <= OF_PROGRAM; whose++)        \
-		either(id, what, whose, l, c, EINVAL, msg)
-#define EITHER_ACCEPT(id, what, l, c)                                     \
-	for (int whose = OF_LIBRARY; whose <= OF_PROGRAM; whose++)        \
-		close(either(id, what, whose, l, c, 0, NULL))
 
 static void numbers(void)
 {
@@ -152,50 +103,6 @@ static void structures(void)
 	EITHER_REFUSE("P134", "task_struct for memory", l, c, "arg#0 is a kernel structure, expected memory");
 }
 
-/* an array of one value, which is a struct of this name and 16 bytes: bpf_timer, bpf_wq */
-static int map_of(const char *special)
-{
-	enum { LONG_NAME = 1, V_NAME = 6, SPECIAL_NAME = 8 };
-	uint32_t t[] = { LONG_NAME, BTF_KIND_INT << 24, 8, 64, /* 1 */
-			 SPECIAL_NAME, BTF_KIND_STRUCT << 24 | 2, 16, V_NAME, 1, 0, V_NAME, 1, 64, /* 2 */
-			 V_NAME, BTF_KIND_STRUCT << 24 | 1, 16, V_NAME, 2, 0, /* 3: what has it */
-			 LONG_NAME, BTF_KIND_INT << 24, 4, 32 /* 4: the key */ };
-	struct {
-		struct btf_header h;
-		uint32_t t[ARRAY_LEN(t)];
-		char s[32];
-	} b = { .s = "\0long\0v" };
-	union bpf_attr a;
-	int btf, map;
-
-	strcpy(b.s + SPECIAL_NAME, special);
-	memcpy(b.t, t, sizeof(t));
-	b.h = (struct btf_header){ .magic = BTF_MAGIC, .version = 1, .hdr_len = sizeof(b.h), .type_len = sizeof(t),
-				   .str_off = sizeof(t), .str_len = sizeof(b.s) };
-	memset(&a, 0, sizeof(a));
-	a.btf = (long)&b;
-	a.btf_size = sizeof(b);
-	btf = bpf(BPF_BTF_LOAD, &a, sizeof(a));
-	memset(&a, 0, sizeof(a));
-	a.map_type = BPF_MAP_TYPE_ARRAY;
-	a.key_size = 4;
-	a.value_size = 16;
-	a.max_entries = 1;
-	a.btf_fd = btf;
-	a.btf_key_type_id = 4;
-	a.btf_value_type_id = 3;
-	map = bpf(BPF_MAP_CREATE, &a, sizeof(a));
-	if (btf < 0 || map < 0)
-		printf("# map of %s: %s\n", special, strerror(errno));
-	close(btf);
-	return map;
-}
-
-/* the value of that map in R0 */
-#define VALUE(map)                                                                                            \
-	BPF_ST_MEM(BPF_W, R10, -4, 0), STACK(R2, -4), LD_MAP(R1, map), HELPER(map_lookup_elem),               \
-		BPF_JMP_IMM(BPF_JNE, R0, 0, 2), RETURN(0)
-#define SET_TIMER(map, k) VALUE(map), MOV_REG(R1, R0), LD_FUNC(R2, k), HELPER(timer_set_callback)
 #define MOVES MOV_IMM(R2, 4), HELPER(xdp_adjust_head)
 #define XDP_KEEPS(call)                                                                                       \
 	MOV_REG(R6, R1), BPF_LDX_MEM(BPF_W, R7, R1, 0), BPF_LDX_MEM(BPF_W, R8, R1, 4), MOV_REG(R2, R7),       \
