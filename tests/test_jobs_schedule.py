@@ -123,12 +123,12 @@ def test_what_making_raises_comes_to_who_takes() -> None:
 def test_guests_at_once(
     monkeypatch: pytest.MonkeyPatch, available: int, shape: Shape, wanted: int | None, guests: int
 ) -> None:
-    monkeypatch.setattr(schedule, "_available_mib", lambda: available)
+    monkeypatch.setattr(schedule, "available_mib", lambda: available)
     assert schedule.guests_at_once(shape, wanted) == guests
 
 
 def test_the_free_memory_of_this_host_is_read() -> None:
-    assert schedule._available_mib() > 64
+    assert schedule.available_mib() > 64
 
 
 def _cells(cases: int, each: int) -> list[CellSpec]:

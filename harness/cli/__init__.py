@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import click
 
 from harness import __version__
-from harness.cli import bench, bisect, history, host, kernel, nightly, results, run, selftest, shell
+from harness.cli import bench, bisect, cluster, history, host, kernel, nightly, results, run, selftest, shell
 from harness.errors import BpfrootsError
 
 
@@ -36,6 +36,7 @@ for _command in (
     results.write_report,
     history.history,
     nightly.nightly,
+    cluster.worker,
 ):
     cli.add_command(_command)
 

@@ -35,6 +35,11 @@ JOBS = click.option(
     metavar="N",
     help="Guests at once; default: what the host carries.",
 )
+SCHEDULER = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run cells on the workers of a Dask scheduler: tcp://HOST:8786, tls://HOST:8786.",
+)
 FULL = click.option("--full", is_flag=True, help="Every combination of testcases/matrix.toml: use -k.")
 
 

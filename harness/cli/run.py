@@ -16,6 +16,7 @@ from harness.cli.options import (
     JSON,
     KERNEL,
     MECHANISM,
+    SCHEDULER,
     print_comparison,
     print_json,
     refuse_more,
@@ -61,33 +62,48 @@ def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
 @JOBS
 @click.option("--resume", metavar="RUN", help="Go on with a run that was broken off, as it was asked for.")
 @click.option("--keep-guest", is_flag=True, help="At the end, keep the guest for you to log in.")
+@SCHEDULER
 @ACCEL
 @JSON
-def run(resume: str | None, guests: int | None, keep_guest: bool, as_json: bool, **chosen: Any) -> None:
+def run(
+    resume: str | None,
+    guests: int | None,
+    keep_guest: bool,
+    scheduler: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """Run cases; results go to a folder under results/."""
+    from harness.jobs import cluster
     from harness.jobs import run as job
     from harness.jobs.spec import case_cells
     from harness.programs import cases
 
+    if scheduler and keep_guest:
+        msg = "--keep-guest keeps a guest of this process, and --scheduler has none"
+        raise UserError(msg, hint="one of the two")
     store = None
     if resume:
         store, chosen = _recorded(resume, chosen)
     with_comparison, with_cost, with_reuse = (chosen[f"with_{n}"] for n in ("comparison", "cost", "reuse"))
-    result = job.run(
-        chosen["kernels"] or ("baseline",),
-        case_cells(
-            cases.select(chosen["expression"], full=chosen["full"]), cases.mechanisms(chosen["mechanisms"])
-        ),
-        accel=chosen["accel"],
-        label="compare" if with_comparison else "run",
-        command=["bpfroots", *sys.argv[1:]],
-        progress=Progress(),
-        with_cost=with_comparison if with_cost is None else with_cost,
-        with_reuse=with_comparison if with_reuse is None else with_reuse,
-        guests=1 if keep_guest else guests,
-        keep=_keep if keep_guest else None,
-        resume=store,
-    )
+    with cluster.connect(scheduler) as elsewhere:
+        result = job.run(
+            chosen["kernels"] or ("baseline",),
+            case_cells(
+                cases.select(chosen["expression"], full=chosen["full"]),
+                cases.mechanisms(chosen["mechanisms"]),
+            ),
+            accel=chosen["accel"],
+            label="compare" if with_comparison else "run",
+            command=["bpfroots", *sys.argv[1:]],
+            progress=Progress(),
+            with_cost=with_comparison if with_cost is None else with_cost,
+            with_reuse=with_comparison if with_reuse is None else with_reuse,
+            guests=1 if keep_guest else guests,
+            keep=_keep if keep_guest else None,
+            resume=store,
+            elsewhere=elsewhere,
+        )
     _finish(result, as_json, with_comparison)
 
 

@@ -14,7 +14,7 @@ from harness.results.model import Cell
 _LEAVE = 10.0
 
 
-def spread(workers: Sequence[Worker], batches: Sequence[list[CellSpec]]) -> Iterator[Cell]:
+def spread(workers: Sequence[Worker[Cell]], batches: Sequence[list[CellSpec]]) -> Iterator[Cell]:
     """Cells as they are finished. Closing it, or what a worker raises, ends all guests."""
     todo: SimpleQueue[list[CellSpec]] = SimpleQueue()
     for batch in batches:
@@ -45,7 +45,7 @@ def spread(workers: Sequence[Worker], batches: Sequence[list[CellSpec]]) -> Iter
 
 
 def _serve(
-    worker: Worker, todo: SimpleQueue[list[CellSpec]], done: SimpleQueue[Cell | BaseException | None]
+    worker: Worker[Cell], todo: SimpleQueue[list[CellSpec]], done: SimpleQueue[Cell | BaseException | None]
 ) -> None:
     try:
         while True:

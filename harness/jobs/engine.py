@@ -11,11 +11,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 from harness.analysis import cell as analysis
-from harness.errors import GuestError, KernelError
+from harness.errors import GuestError
+from harness.images import Image
 from harness.jobs import crew, judge, schedule, templates
-from harness.jobs.guests import Guests
+from harness.jobs.guests import Guests, require_btf
 from harness.jobs.kit import Kit
 from harness.jobs.pool import Pool
 from harness.jobs.reuse import Reuse
@@ -25,6 +27,7 @@ from harness.kernels import Kernel
 from harness.machine import Accel, Machine
 from harness.programs import compile as compiling
 from harness.programs import protocol
+from harness.progress import Progress
 from harness.results.model import Cell
 from harness.results.store import RunStore
 from harness.settings import jobs
@@ -51,8 +54,32 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Objects]:
     }
 
 
+class Elsewhere(Protocol):
+    """Guests of other machines: `harness.jobs.cluster`."""
+
+    def accel(self, requested: str) -> Accel:
+        """What ``auto``, ``kvm`` or ``tcg`` is there. Raises InfraError where it is not to be had."""
+        ...
+
+    def build(self, names: Sequence[str], progress: Progress) -> None:
+        """Have kernels, as they are asked for, built there and brought here; what cannot be is left."""
+        ...
+
+    def run(
+        self,
+        image: Image,
+        kernel: Kernel,
+        accel: Accel,
+        specs: Sequence[CellSpec],
+        verdicts: Verdicts,
+        store: RunStore,
+    ) -> Iterator[Cell]:
+        """Every cell, judged by ``verdicts``, once. Raises KernelError, InfraError."""
+        ...
+
+
 class Engine:
-    """Guests of this process. Every cell handed in comes back, whatever becomes of its guest."""
+    """Guests of this process, or others. Every cell handed in comes back, whatever becomes of its guest."""
 
     def __init__(
         self,
@@ -63,9 +90,11 @@ class Engine:
         *,
         guests: int | None = None,
         keep: Callable[[Machine], None] | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """``reuse``: take cells that are finished from there, and leave new ones there. ``guests`` at
         once, by default what the host carries. ``keep`` gets the guest before its end, which waits for it.
+        ``elsewhere``: run them there, and not in guests of this process.
         """
         self._kit = kit
         self._reuse = reuse
@@ -73,6 +102,7 @@ class Engine:
         self._accel = accel
         self._wanted = guests
         self._keep = keep
+        self._elsewhere = elsewhere
         self._guests = Guests(kit, accel)
         # What each case gave first, on the first kernel: kernels have to agree as well.
         self._references: dict[str, Cell] = {}
@@ -85,7 +115,7 @@ class Engine:
         a kernel that does not boot.
         """
         objects = compile_cells(self._kit, specs)
-        verdicts = _Verdicts(kernel, objects, self._store, self._reuse, self._references)
+        verdicts = Verdicts(kernel, objects, self._store, self._reuse, self._references)
         for cell in known:
             verdicts.refer_to(cell)
         for spec in specs:
@@ -97,7 +127,11 @@ class Engine:
         if pending:
             yield from self._run(kernel, list(pending.values()), verdicts)
 
-    def _run(self, kernel: Kernel, specs: list[CellSpec], verdicts: _Verdicts) -> Iterator[Cell]:
+    def _run(self, kernel: Kernel, specs: list[CellSpec], verdicts: Verdicts) -> Iterator[Cell]:
+        if self._elsewhere:
+            image, accel = self._kit.image, self._accel
+            yield from self._elsewhere.run(image, kernel, accel, specs, verdicts, self._store)
+            return
         count = schedule.guests_at_once(templates.shape_of(kernel), self._wanted)
         batches = schedule.batches(specs, count)
         with contextlib.closing(Pool(lambda: self._boot(kernel))) as pool:
@@ -111,14 +145,14 @@ class Engine:
         machine = self._guests.boot(kernel, self._store.console(kernel.name))
         if kernel.has_btf is None:
             try:
-                _require_btf(machine, kernel)
+                require_btf(machine, kernel)
             except BaseException:
                 machine.close()
                 raise
         return machine
 
 
-class _Verdicts:
+class Verdicts:
     """From what guests say to cells in the run folder; for one kernel. Safe between threads."""
 
     def __init__(
@@ -193,10 +227,3 @@ class _Verdicts:
         for program in code.loaded.programs:
             for name, data in analysis.artefacts(program, code).items():
                 self._store.artefact(cell, name, data)
-
-
-def _require_btf(machine: Machine, kernel: Kernel) -> None:
-    """What only the guest can say of a kernel somebody else has built. Raises KernelError."""
-    if machine.output("test -r /sys/kernel/btf/vmlinux").status:
-        msg = f"kernel {kernel.name} has no BTF: no /sys/kernel/btf/vmlinux in its guest"
-        raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from harness import images, process
-from harness.errors import InfraError
+from harness.errors import InfraError, KernelError
 from harness.jobs import templates
-from harness.jobs.kit import Kit
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine, Shape, Snapshot, SnapshotFailure, SshIdentity
 from harness.progress import Progress
@@ -18,11 +18,18 @@ from harness.progress import Progress
 _WARM_UP = "bpfroots-runner warm-up"
 
 
+class HasImage(Protocol):
+    """What is needed of a kit: the image that guests boot into."""
+
+    @property
+    def image(self) -> images.Image: ...
+
+
 class Guests:
     """Guests of a kit's kernels: clones of a template per kernel, shape and command line, which is booted
     the first time that it is asked for and then kept in the cache."""
 
-    def __init__(self, kit: Kit, accel: Accel, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, kit: HasImage, accel: Accel, say: Callable[[str], None] | None = None) -> None:
         self._kit = kit
         self._accel = accel
         self._say = say or Progress().say
@@ -114,3 +121,10 @@ class Guests:
         except SnapshotFailure:
             self._templates.discard(key)
             raise
+
+
+def require_btf(machine: Machine, kernel: Kernel) -> None:
+    """What only the guest can say of a kernel somebody else has built. Raises KernelError."""
+    if machine.output("test -r /sys/kernel/btf/vmlinux").status:
+        msg = f"kernel {kernel.name} has no BTF: no /sys/kernel/btf/vmlinux in its guest"
+        raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")

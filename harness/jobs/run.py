@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from harness import report
 from harness.errors import BpfrootsError, KernelError, UserError
 from harness.jobs import cost
-from harness.jobs.engine import Engine, compile_cells
+from harness.jobs.engine import Elsewhere, Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.reuse import Reuse, inputs
 from harness.jobs.spec import CellSpec, Objects, cell_id
@@ -93,16 +93,20 @@ def run(
     guests: int | None = None,
     keep: Callable[[Machine], None] | None = None,
     resume: RunStore | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Result:
     """Run every cell on every kernel and write the reports. ``with_cost``: then measure what is accepted.
     ``with_reuse``: only what is not known from an earlier run. ``guests`` and ``keep``: see `Engine`.
-    ``resume``: a run that was broken off; cells it has are not run again.
+    ``resume``: a run that was broken off; cells it has are not run again. ``elsewhere``: where cells run, in
+    place of this process's guests.
 
     A kernel that does not boot ends up in ``Result.failed``; the others still run. What was finished
     is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
     or InfraError where nothing could be started.
     """
-    chosen = choose_accel(accel)
+    chosen = elsewhere.accel(accel) if elsewhere else choose_accel(accel)
+    if elsewhere:
+        elsewhere.build(["baseline", *kernels], progress)
     kit = prepare(kernels, progress)
     objects = compile_cells(kit, specs)  # before a run folder is there to be left empty
     if accel == "auto" and chosen.reason:
@@ -126,6 +130,7 @@ def run(
             with_reuse=with_reuse,
             guests=guests,
             keep=keep,
+            elsewhere=elsewhere,
         )
     finally:
         result.store.finish()
@@ -147,13 +152,16 @@ def run_cells(
     with_reuse: bool = False,
     guests: int | None = None,
     keep: Callable[[Machine], None] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> None:
     """Add every cell on every kernel of ``kit`` to ``result``, but for those that it has. See `run`.
 
     ``objects`` are from `compile_cells`.
     """
     reuse = Reuse(kit, accel) if with_reuse else None
-    engine = Engine(kit, result.store, accel, reuse, guests=guests, keep=keep)
+    engine = Engine(kit, result.store, accel, reuse, guests=guests, keep=keep, elsewhere=elsewhere)
+    # Costs are counted here: they are the same on every machine, and few.
+    here = choose_accel() if elsewhere else accel
     for kernel in kit.kernels:
         title = f"guests    {kernel.name} ({kernel.release}, {accel.name}): {len(specs)} cells"
         with progress.task(title, "cells") as task:
@@ -161,7 +169,7 @@ def run_cells(
         if with_cost:
             with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
                 figures = cost.measure(
-                    kit, result.store, kernel, specs, result.cells, objects, accel, task, reuse
+                    kit, result.store, kernel, specs, result.cells, objects, here, task, reuse
                 )
                 task.summary = f"{len(figures)} figures"
     if reuse:

@@ -19,9 +19,14 @@ _BATCH = 64
 
 def guests_at_once(shape: Shape, wanted: int | None = None) -> int:
     """Guests that the cores and the free memory of this host carry; ``wanted`` only what memory does."""
-    by_memory = (_available_mib() - _SPARED_MIB) // (shape.memory_mib + _QEMU_MIB)
+    by_memory = (available_mib() - _SPARED_MIB) // memory_of(shape.memory_mib)
     by_cores = wanted or max(1, jobs() // shape.cpus)
     return max(1, min(by_memory, by_cores))
+
+
+def memory_of(memory_mib: int) -> int:
+    """What a guest with so much memory takes of its host, in MiB, at the most."""
+    return memory_mib + _QEMU_MIB
 
 
 def batches(specs: Iterable[CellSpec], guests: int) -> list[list[CellSpec]]:
@@ -40,7 +45,7 @@ def batches(specs: Iterable[CellSpec], guests: int) -> list[list[CellSpec]]:
     return found
 
 
-def _available_mib() -> int:
+def available_mib() -> int:
     """What the kernel thinks can be taken without swapping (/proc/meminfo, MemAvailable)."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from harness.errors import GuestError, GuestLost
 from harness.jobs.pool import Pool
@@ -17,7 +17,6 @@ from harness.jobs.runner import stream
 from harness.jobs.spec import CellSpec, Objects
 from harness.machine import Machine
 from harness.programs import protocol
-from harness.results.model import Cell
 
 # A guest that dies before it starts a load says nothing about any cell: try again, but not for ever.
 _EMPTY_ATTEMPTS = 2
@@ -26,12 +25,16 @@ _KERNELS_FAULT = ("guest_crash", "guest_hang")
 _SHOWN = 3
 
 
-class Judge(Protocol):
+#: What a load comes to: a judged cell, or on another machine than the run's, what there is to judge.
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Judge(Protocol[T_co]):
     """What becomes of a load that came to its end, and of one that did not."""
 
-    def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> Cell: ...
+    def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> T_co: ...
 
-    def lost(self, spec: CellSpec, error: GuestError, note: str) -> Cell: ...
+    def lost(self, spec: CellSpec, error: GuestError, note: str) -> T_co: ...
 
 
 @dataclass
@@ -41,13 +44,13 @@ class _Guest:
     served: list[str] = field(default_factory=list)
 
 
-class Worker:
+class Worker(Generic[T_co]):
     """Runs batches, in order, in guests from a pool. ``stop`` may be called from another thread."""
 
     def __init__(
         self,
         pool: Pool,
-        judge: Judge,
+        judge: Judge[T_co],
         objects: dict[str, Objects],
         slowdown: float,
         keep: Callable[[Machine], None] | None = None,
@@ -62,7 +65,7 @@ class Worker:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, batch: Sequence[CellSpec]) -> Iterator[Cell]:
+    def run(self, batch: Sequence[CellSpec]) -> Iterator[T_co]:
         """Every cell of ``batch``, once. Raises KernelError or InfraError where no guest can be had."""
         pending = {spec.id: spec for spec in batch}
         empty = 0
@@ -112,7 +115,7 @@ class Worker:
         if guest is not None:
             guest.machine.close()
 
-    def _stream(self, guest: _Guest, pending: dict[str, CellSpec]) -> Iterator[Cell]:
+    def _stream(self, guest: _Guest, pending: dict[str, CellSpec]) -> Iterator[T_co]:
         """One runner over all of ``pending``, which loses what is finished. Raises GuestError.
 
         A finished cell is held back until the next one begins or the runner has ended, and the kernel
@@ -138,7 +141,7 @@ class Worker:
             msg = f"the runner finished without {len(pending)} of its loads"
             raise GuestLost(msg)
 
-    def _suspect(self, spec: CellSpec, error: GuestError, before: list[str]) -> Cell:
+    def _suspect(self, spec: CellSpec, error: GuestError, before: list[str]) -> T_co:
         """The cell a guest was lost in, by what it does alone; ``before``: what had run in that guest."""
         kernels_fault = error.outcome in _KERNELS_FAULT
         if kernels_fault and not before:
@@ -154,7 +157,7 @@ class Worker:
             return self._judge.lost(spec, error, note)
         return again
 
-    def _alone(self, spec: CellSpec) -> Cell | GuestError:
+    def _alone(self, spec: CellSpec) -> T_co | GuestError:
         try:
             (cell,) = self._stream(self._fresh(), {spec.id: spec})
         except GuestError as error:

@@ -18,6 +18,7 @@ from harness.kernels import build, image, kconfig
 from harness.kernels.facts import remember
 from harness.kernels.resolve import Prebuilt, Request, resolve
 from harness.kernels.spec import Definition, Machine, load, names
+from harness.kernels.travel import key_of, pack, unpack
 from harness.progress import Progress
 
 __all__ = [
@@ -29,9 +30,12 @@ __all__ = [
     "definitions",
     "ensure",
     "is_built",
+    "key_of",
+    "pack",
     "require_btf",
     "resolve",
     "tools_source",
+    "unpack",
 ]
 
 

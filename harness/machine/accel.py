@@ -31,7 +31,7 @@ PROBE_DEADLINE = 8.0
 
 # How much slower a guest is than with KVM, for deadlines: a boot takes 1 s with KVM and 4-14 s
 # without (virtme-ng PR#110), on machines that are often loaded as well.
-_SLOWDOWN: dict[AccelName, float] = {"kvm": 1.0, "tcg": 4.0}
+SLOWDOWN: dict[AccelName, float] = {"kvm": 1.0, "tcg": 4.0}
 
 
 @dataclass(frozen=True)
@@ -213,11 +213,11 @@ def choose_accel(requested: str = "auto") -> Accel:
         msg = f"unknown accelerator {requested!r}"
         raise UserError(msg, hint="auto, kvm or tcg")
     if requested == "tcg":
-        return Accel("tcg", "emulation (TCG) was asked for", _SLOWDOWN["tcg"])
+        return Accel("tcg", "emulation (TCG) was asked for", SLOWDOWN["tcg"])
     probe = probe_kvm()
     if probe.usable:
-        return Accel("kvm", probe.reason, _SLOWDOWN["kvm"])
+        return Accel("kvm", probe.reason, SLOWDOWN["kvm"])
     if requested == "kvm":
         msg = f"KVM was demanded but is unusable: {probe.reason}"
         raise InfraError(msg, hint="--accel auto, or --accel tcg for emulation")
-    return Accel("tcg", probe.reason, _SLOWDOWN["tcg"])
+    return Accel("tcg", probe.reason, SLOWDOWN["tcg"])

@@ -69,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nights of one ``name`` are held against each other.
 
     ``notify`` is a command that gets the summary on stdin; "{subject}" in its words is replaced.
+    ``scheduler``: run cells on the workers of the Dask scheduler there.
     ``kcidb_origin``: write kcidb.json, as the system that KCIDB knows by this name.
     """
 
@@ -76,6 +77,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = "nightly"
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     guests: int | None = None
+    scheduler: str = ""
     update: tuple[Update, ...] = ()
     thresholds: dict[Figure, float] = {}
     retention: Retention = Retention()

@@ -15,6 +15,8 @@ from harness import kernels, report, settings, system
 from harness.analysis.history import beside_cells, catch_up, observe_run
 from harness.analysis.trend import Trend, trend
 from harness.errors import BpfrootsError, InfraError, UserError
+from harness.jobs import cluster
+from harness.jobs.engine import Elsewhere
 from harness.jobs.kit import prepare
 from harness.jobs.nightly import work as works
 from harness.jobs.nightly.config import Config, Debian, Git, Update, Work
@@ -48,10 +50,10 @@ def run(
 
     Raises InfraError where another night is going on, UserError where there is none to resume.
     """
-    with _alone():
+    with _alone(), cluster.connect(config.scheduler or None) as elsewhere:
         store, state = _resumed(config) if resume else _new(config, path, command)
         progress.say(f"results   {store.path}")
-        going = _Night(config, store, state, progress)
+        going = _Night(config, store, state, progress, elsewhere)
         try:
             if not resume:
                 going.update()
@@ -107,11 +109,19 @@ def _resumed(config: Config) -> tuple[RunStore, Night]:
 class _Night:
     """A night that is going on."""
 
-    def __init__(self, config: Config, store: RunStore, state: Night, progress: Progress) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: RunStore,
+        state: Night,
+        progress: Progress,
+        elsewhere: Elsewhere | None,
+    ) -> None:
         self._config = config
         self._store = store
         self._state = state
         self._progress = progress
+        self._elsewhere = elsewhere
 
     def update(self) -> None:
         """Bring sources up to date. Where that fails the night is one of what is there."""
@@ -129,6 +139,9 @@ class _Night:
 
     def work(self, resume: bool) -> None:
         """Build every kernel, then do all parts on those that there are."""
+        if self._elsewhere:
+            with self._written_down("builds by workers", of_night=False):
+                self._elsewhere.build(self._config.kernels, self._progress)
         names = [name for name in self._config.kernels if self._build(name)]
         site = None
         with self._written_down("preparation"):
@@ -137,7 +150,7 @@ class _Night:
             if resume and self._store.run.kernels:
                 reopen(self._store, kit)
             describe_run(self._store, kit, accel)
-            site = works.Site(self._config, kit, names, accel, self._store, self._progress)
+            site = works.Site(self._config, kit, names, accel, self._store, self._progress, self._elsewhere)
         for number, work in enumerate(self._config.work):
             if site and number not in self._state.done and any(name in names for name in work.kernels):
                 self._do(number, work, site)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from harness.errors import BpfrootsError
 from harness.jobs import run as cells_job
 from harness.jobs import selftest
-from harness.jobs.engine import compile_cells
+from harness.jobs.engine import Elsewhere, compile_cells
 from harness.jobs.kit import Kit
 from harness.jobs.nightly.config import Cells, Config, TestVerifier, Work
 from harness.jobs.spec import case_cells
@@ -21,7 +21,10 @@ from harness.results.store import RunStore
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """Where a night's work is done: ``names`` are what the kernels of ``kit`` were asked for by."""
+    """Where a night's work is done: ``names`` are what the kernels of ``kit`` were asked for by.
+
+    ``accel`` is this machine's; cells run ``elsewhere`` where that is given.
+    """
 
     config: Config
     kit: Kit
@@ -29,6 +32,7 @@ class Site:
     accel: Accel
     store: RunStore
     progress: Progress
+    elsewhere: Elsewhere | None = None
 
     def on(self, wanted: Sequence[str]) -> tuple[Kit, list[str]]:
         """The kit with those of ``wanted`` kernels that there are, and what they were asked for by."""
@@ -61,11 +65,12 @@ def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
         kit,
         result,
         specs,
-        site.accel,
+        site.elsewhere.accel(site.config.accel) if site.elsewhere else site.accel,
         site.progress,
         objects=compile_cells(kit, specs),
         with_cost=work.cost,
         guests=site.config.guests,
+        elsewhere=site.elsewhere,
     )
     return result.failed, 0  # what cells are worth is seen when all are there
 
