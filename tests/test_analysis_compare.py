@@ -106,6 +106,18 @@ def test_measured_insns_per_run() -> None:
     assert row.ratios["insns_per_run"] == 0.75
 
 
+def test_a_mechanism_that_the_kernel_does_not_know() -> None:
+    cells = [
+        make("a", "multi_root", outcome="unsupported"),
+        make("b", "multi_root", outcome="skip"),
+        make("b", "fd_name", outcome="skip"),
+        make("a", "duplicate", verdict="reject"),
+        make("b", "duplicate", outcome="unsupported"),
+    ]
+    totals = {total.mechanism: total.unknown for total in compare(cells).summary.totals}
+    assert totals == {"multi_root": True, "fd_name": False, "duplicate": False}
+
+
 def test_figures_that_are_not_exact_are_named() -> None:
     exact, other = make("a", "tail_call"), make("a", "duplicate")
     exact.roots[0].runs = [RunResult("x", insns_per_run=9)]

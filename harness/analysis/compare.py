@@ -71,6 +71,11 @@ class Total(msgspec.Struct):
     total_ratios: dict[str, float | None] = {}
     sums: dict[str, float] = {}
 
+    @property
+    def unknown(self) -> bool:
+        """The kernel does not know the mechanism: nothing that could be expressed got a verdict."""
+        return self.unsupported > 0 and not self.accepted + self.rejected
+
 
 class Note(msgspec.Struct):
     """A cell worth a line: why it is in its list, and how much where that is a figure."""

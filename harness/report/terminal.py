@@ -59,7 +59,7 @@ def _headline(comparison: Comparison, several: bool) -> Table:
         table.add_column(label, justify="right")
     for total in totals:
         lead = [total.kernel] if several else []
-        if total.unsupported == total.cells:
+        if total.unknown:
             table.add_row(*lead, total.mechanism, "unsupported", *("" for _ in shown), style="bright_black")
             continue
         figures = [text.headline(total, name) for name in shown]
