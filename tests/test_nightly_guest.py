@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from harness.results.store import RunStore
 from harness.settings import project_root
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
@@ -116,28 +118,33 @@ class _Project:
         (self.root / "testcases/cases/planted.toml").write_text("".join(cases))
         (self.root / "night.toml").write_text(_CONFIG.format(root=self.root) + config)
 
-    def night(self, *arguments: str, harm: str = "-") -> tuple[int, dict[str, Any]]:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                _BPFROOTS,
-                harm,
-                "nightly",
-                self.root / "night.toml",
-                "--json",
-                *arguments,
-            ],
-            capture_output=True,
+    def start(self, *arguments: str, harm: str = "-") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _BPFROOTS, harm, "nightly", str(self.root / "night.toml"), "--json"]
+        return subprocess.Popen(
+            [*command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_DEADLINE,
             env={**os.environ, "BPFROOTS_ROOT": str(self.root)},
-            check=False,
         )
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.stdout, done.stderr
+
+    def night(self, *arguments: str, harm: str = "-") -> tuple[int, dict[str, Any]]:
+        process = self.start(*arguments, harm=harm)
+        out, errors = process.communicate(timeout=_DEADLINE)
+        assert "Traceback" not in errors, errors
+        assert out, errors
+        found: dict[str, Any] = json.loads(out)
+        return process.returncode, found
+
+    def history(self) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "history", "--json"],
+            capture_output=True,
+            env={**os.environ, "BPFROOTS_ROOT": str(self.root)},
+            check=True,
+        )
         found: dict[str, Any] = json.loads(done.stdout)
-        return done.returncode, found
+        return found
 
 
 @pytest.fixture
@@ -205,10 +212,39 @@ def test_a_kernel_that_does_not_build_stops_nothing_else(project: _Project) -> N
     assert [failure["what"] for failure in found["failures"]] == ["kernel no-linux"]
     assert found["counts"] == {"pass": len(_PLANTS)}
     # Nothing is held against half a night.
-    history = subprocess.run(
-        [sys.executable, "-m", "harness", "history", "--json"],
-        capture_output=True,
-        env={**os.environ, "BPFROOTS_ROOT": str(project.root)},
-        check=True,
-    )
-    assert [run["run"]["good"] for run in json.loads(history.stdout)["runs"]] == [False]
+    assert [run["run"]["good"] for run in project.history()["runs"]] == [False]
+
+
+_MORE = """
+[[work]]
+type = "cells"
+kernels = ["baseline"]
+mechanisms = ["duplicate"]
+cases = "gen and xdp"
+cost = false
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_night_that_was_broken_off_goes_on(project: _Project, how: signal.Signals, code: int) -> None:
+    project.write(_MORE)
+    process = project.start()
+    assert process.stderr is not None
+    folder = Path(next(line.split()[-1] for line in process.stderr if line.startswith("results ")))
+    # The first part is done, and the second one begins.
+    starts = (line for line in process.stderr if line.startswith("guests    baseline"))
+    assert [next(starts), next(starts)]
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    before = len(RunStore.open(folder).cells())
+    assert project.history()["runs"] == []
+
+    ended, found = project.night("--resume")
+    assert (ended, found["path"], found["failures"]) == (0, str(folder), [])
+    cells = RunStore.open(folder).cells()
+    assert len(cells) == len({cell.id for cell in cells}) == sum(found["counts"].values()) > before
+    assert [(run["run"]["name"], run["run"]["good"]) for run in project.history()["runs"]] == [
+        (folder.name, True)
+    ]
+    assert project.start("--resume").wait(60) == 2
