@@ -20,13 +20,9 @@ _PLACE = re.compile(r"addr=\w+ ")
 
 
 def change(run_dir: Path, before: Cell, after: Cell) -> Change:
-    """Of two cells of one run. Values that are equal, and files that are, are left out."""
+    """Of two cells of one run. What is equal is left out, and values that one of them does not have."""
     old, new = expect.values(before), expect.values(after)
-    values = {
-        name: (old.get(name, "-"), new.get(name, "-"))
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    }
+    values = {name: (old[name], new[name]) for name in old if old[name] != new.get(name, old[name])}
     if before.outcome != after.outcome:
         values = {"outcome": (before.outcome, after.outcome), **values}
     texts = {

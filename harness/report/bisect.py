@@ -62,7 +62,7 @@ def print_bisection(bisection: Bisection, out: Console) -> None:
         out.print(f"  {commit.author}")
     if bisection.change:
         for name, (before, after) in bisection.change.values.items():
-            out.print(f"  {name:18} {before} -> {after}")
+            out.print(f"  {name:18} {before or 'none'} -> {after or 'none'}")
         for what, lines in bisection.change.texts.items():
             out.print(f"  {what}: {len(lines)} lines of difference")
     out.print(f"  {summary(bisection)}")
@@ -114,7 +114,8 @@ def _what(bisection: Bisection) -> str:
 def _changes(bisection: Bisection) -> list[str]:
     if bisection.change is None:
         return []
-    lines = [f"  {name}: {before} -> {after}" for name, (before, after) in bisection.change.values.items()]
+    values = bisection.change.values.items()
+    lines = [f"  {name}: {before or 'none'} -> {after or 'none'}" for name, (before, after) in values]
     for what, difference in bisection.change.texts.items():
         lines += ["", f"Difference in the {what}:", "", *(f"  {part}" for part in difference[:_DIFF_LINES])]
     return [*lines, ""]

@@ -77,8 +77,8 @@ class Change(msgspec.Struct):
 
 
 class Bisection(msgspec.Struct):
-    """outcome.json: all that reports are made of. ``seconds`` is wall time, of the last command where it was
-    broken off. ``config`` is where the configuration is kept, ``source`` the program, as text."""
+    """outcome.json: all that reports are made of. ``seconds`` is what building and running the commits took.
+    ``config`` is where the configuration is kept, ``source`` the program, as text."""
 
     question: str
     expect: list[str]

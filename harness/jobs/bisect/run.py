@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,7 +111,6 @@ def run(
     question = understand(options.asked)
     config = building.fragments(options.recipe, bool(options.asked.selftest))
     chosen = choose_accel(options.accel)
-    start = time.monotonic()
     with trees.opened(options.history, progress) as (history, good, bad):
         kit = prepare([], progress)
         store = resume or open_store(kit, chosen, "bisect", list(command))
@@ -144,7 +142,6 @@ def run(
             )
             found = search.run()
             bisection = _outcome(store, history, question.name, options, found, (good, bad), tester)
-        bisection.seconds = round(time.monotonic() - start, 1)
         page, mail = reports.write(store.path, bisection)
         _discard(tester.built, bisection)
     return Result(store, bisection, page, mail, store.path / _LOG)
@@ -191,7 +188,7 @@ def _outcome(
         release=info.release if info else "",
         compiler=info.compiler if info else "",
         command=store.run.command,
-        seconds=0.0,
+        seconds=round(sum(judgement.seconds for judgement in found.judgements), 1),
     )
     if any_kernel and any_kernel.config:
         (store.path / _CONFIG).write_bytes(any_kernel.config.read_bytes())
@@ -202,7 +199,8 @@ def _outcome(
         parent = next((p for p in history.parents(first) if p in known), ends[0])
         bisection.change, after = _change(store, known[parent], known[first])
         if after is not None:
-            bisection.reproduce = after.reproduce
+            # The name of the kernel is ours; the commit is everybody's.
+            bisection.reproduce = after.reproduce.replace(after.kernel, f"TREE@{first[:12]}")
             source = after.artefacts.get("source.bpf.c")
             bisection.source = (store.path / source).read_text() if source else ""
     return bisection

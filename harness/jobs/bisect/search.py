@@ -308,7 +308,9 @@ class Search:
         """The runs that a commit called good still lacks. Raises UserError where the good end fails them."""
         if judgement.passes >= needed:
             return
+        start = time.monotonic()
         self._runs(judgement, prepared or self._tester.prepare(judgement.commit), needed)
+        judgement.seconds = round(judgement.seconds + time.monotonic() - start, 1)
         if judgement.commit == self._good and judgement.word != "good":
             msg = f"the ends do not differ: the good end {self._good[:12]} fails as well: {judgement.why}"
             raise UserError(msg, hint="another --good")
