@@ -37,12 +37,12 @@ _GROUPS = {
     "errors": 6,
     "lifetime": 11,
     "review": 16,
-    "progcall": 52,
+    "progcall": 53,
     "progcall callee": 42,
     "progcall effects": 45,
     "progcall life": 42,
     "progcall review": 48,
-    "progcall attack": 24,
+    "progcall attack": 20,
 }
 
 

@@ -146,7 +146,8 @@ static void tracing(void)
 	struct func l[] = { ROOTE("lib", BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, 0, MOV_IMM(R0, 0), EXIT),
 			    EXPORT("f", PROTO_INT, PLUS_ONE) };
 	struct func c[] = { ROOTE("c", BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY, 0, MOV_IMM(R1, 5), CALL_PROG(0, 1),
-				  MOV_IMM(R0, 0), EXIT) };
+				  MOV_IMM(R0, 0), EXIT) },
+		    leave[] = { c[0] };
 
 	attach_id = kbtf_find("__set_task_comm", BTF_KIND_FUNC, NULL);
 	tweak = attach_to;
@@ -154,6 +155,9 @@ static void tracing(void)
 	result("P18 library of fentry", fd_array[0] > 0, "%d: %s", fd_array[0], tail_of(log_text));
 	tweak = attach_to;
 	close(CALL_ACCEPT("P18b caller at the same function", c));
+	leave[0].eatype = BPF_TRACE_FEXIT;
+	tweak = attach_to;
+	CALL_REFUSE("P19b fexit of it", leave, EINVAL, "it was not verified for this type of program");
 	attach_id = kbtf_find("__x64_sys_getpgid", BTF_KIND_FUNC, NULL);
 	tweak = attach_to;
 	CALL_REFUSE("P19 caller at another function", c, EINVAL, "it was not verified for this type of program");

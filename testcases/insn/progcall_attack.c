@@ -2,8 +2,8 @@
 #include "progcall.h"
 
 /*
- * Attacks by a reviewer who had the code: memory of other kinds for an argument, programs of one type with
- * different targets, and what happens to callers and callees while something else has its hands on them.
+ * Attacks by a reviewer who had the code: memory of other kinds for an argument, and what happens to callers and
+ * callees while something else has its hands on them.
  */
 
 #define CALL5 MOV_IMM(R1, 5), CALL_PROG(0, 1)
@@ -68,35 +68,6 @@ static void memory(void)
 	either("P165", "pointer that the callee overwrote", OF_LIBRARY, l, pointer, EACCES,
 	       "R1 invalid mem access 'scalar'");
 	close(timer);
-}
-
-static uint32_t attach_id;
-
-static void attach_to(struct load *l)
-{
-	l->attr.attach_btf_id = attach_id;
-}
-
-/* programs that are attached to a kernel function: its arguments are the context */
-static void targets(void)
-{
-#define TRACING(nm, at, ...) ROOTE(nm, BPF_PROG_TYPE_TRACING, at, 0, __VA_ARGS__)
-	struct func l[] = { TRACING("lib", BPF_TRACE_FENTRY, RETURN(0)), EXPORT("f", PROTO_VOID, RETURN(0)) };
-	struct func entry[] = { TRACING("c", BPF_TRACE_FENTRY, CALL_PROG(0, 1), RETURN(0)) },
-		    leave[] = { TRACING("c", BPF_TRACE_FEXIT, CALL_PROG(0, 1), RETURN(0)) };
-
-	attach_id = kbtf_find("__set_task_comm", BTF_KIND_FUNC, NULL);
-	tweak = attach_to;
-	fd_array[0] = LIBRARY(l);
-	result("P166 library of fentry", fd_array[0] > 0, "%s", tail_of(log_text));
-	tweak = attach_to;
-	close(CALL_ACCEPT("P166b fentry of the same function", entry));
-	tweak = attach_to;
-	CALL_REFUSE("P166c fexit of it", leave, EINVAL, "it was not verified for this type of program");
-	attach_id = kbtf_find("wake_up_new_task", BTF_KIND_FUNC, NULL);
-	tweak = attach_to;
-	CALL_REFUSE("P166d fentry of another function", entry, EINVAL, "it was not verified for this type of program");
-	close(fd_array[0]);
 }
 
 /* exceptions, tail calls and trampolines have ideas of their own of what is on the stack */
@@ -245,7 +216,6 @@ void progcall_attack_cases(void)
 		return;
 	contexts();
 	memory();
-	targets();
 	frames();
 	replaced_caller();
 	callbacks();
