@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness import report
-from harness.errors import BpfrootsError, KernelError, UserError
+from harness.errors import BpfrootsError, InfraError, KernelError, UserError
 from harness.jobs import cost
 from harness.jobs.engine import Elsewhere, Engine, compile_cells
 from harness.jobs.kit import Kit, prepare
@@ -100,9 +100,9 @@ def run(
     ``resume``: a run that was broken off; cells it has are not run again. ``elsewhere``: where cells run, in
     place of this process's guests.
 
-    A kernel that does not boot ends up in ``Result.failed``; the others still run. What was finished
-    is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
-    or InfraError where nothing could be started.
+    A kernel that does not boot, or that costs cannot be measured on, ends up in ``Result.failed``; the
+    others still run. What was finished is on disk whatever happens, KeyboardInterrupt included. Raises
+    UserError, KernelError or InfraError where nothing could be started.
     """
     chosen = elsewhere.accel(accel) if elsewhere else choose_accel(accel)
     if elsewhere:
@@ -168,10 +168,13 @@ def run_cells(
             _run_kernel(engine, kernel, specs, result, task, on_cell)
         if with_cost:
             with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
-                figures = cost.measure(
-                    kit, result.store, kernel, specs, result.cells, objects, here, task, reuse
-                )
-                task.summary = f"{len(figures)} figures"
+                try:
+                    figures = cost.measure(
+                        kit, result.store, kernel, specs, result.cells, objects, here, task, reuse
+                    )
+                    task.summary = f"{len(figures)} figures"
+                except (KernelError, InfraError) as error:
+                    result.failed.append(error)
     if reuse:
         reuse.prune()
 
