@@ -10,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.trend import Trend
+from harness.analysis.trend import Finding, Trend
 from harness.errors import InfraError, UserError
 from harness.jobs.nightly import config as configs
+from harness.jobs.nightly import night
 from harness.jobs.nightly.notify import notify
 from harness.kernels.update import fetch
+from harness.progress import Progress
 from harness.report import night as report
 from harness.results import artefacts
+from harness.results.history import History
 from harness.results.model import Cell
-from harness.results.night import Failure
+from harness.results.night import Failure, Night
 from harness.results.store import RunStore
 from harness.settings import project_root
+from tests import nights
 
 _WORK = '[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'
 
@@ -191,6 +195,42 @@ def test_a_pruning_that_was_killed_is_finished_by_the_next(project: Path) -> Non
     artefacts.prune(project / "results", [])
     assert [path.name for path in (project / "results").iterdir()] == ["artefacts"]
     assert _kept(project) == 0
+
+
+def _night(project: Path, number: int, job: str, *, good: bool = True, finished: bool = True) -> str:
+    """A night's folder, recorded where it is finished."""
+    run = nights.night(number, job=job)
+    run.run = run.run.replace("nightly", job or "run")
+    store = RunStore(project / "results" / run.run, run)
+    store.path.mkdir(parents=True)
+    if not finished:
+        run.finished = ""
+    store.save()
+    if finished:
+        with History() as history:
+            history.record(run, [], good=good)
+    return run.run
+
+
+def test_old_nights_go_but_not_what_findings_point_at(project: Path) -> None:
+    kept_for_others = [_night(project, 0, "other"), _night(project, 1, "")]
+    reference, gone, first_bad, broken_off = (
+        _night(project, 2, "nightly"),
+        _night(project, 3, "nightly", good=False),
+        _night(project, 4, "nightly", good=False),
+        _night(project, 5, "nightly", finished=False),
+    )
+    newest = [_night(project, number, "nightly", good=False) for number in (6, 7)]
+    finding = Finding("a/1", "k", "duplicate", "verdict", "accept", "reject", first_bad, reference)
+    found = Trend(newest[-1], reference, 1, [finding])
+    store = RunStore.open(project / "results" / newest[-1])
+    config = configs.Config(work=(), retention=configs.Retention(nights=2))
+    with History() as history:
+        night._Night(config, store, Night(""), Progress(quiet=True), None)._prune(history, found)
+        assert len(history.runs("nightly")) == 5
+    left = {path.name for path in (project / "results").glob("2*")}
+    assert left == {*kept_for_others, reference, first_bad, *newest}
+    assert {gone, broken_off}.isdisjoint(left)
 
 
 # -- sources

@@ -1,6 +1,6 @@
 """A run as KernelCI's KCIDB takes it: checkouts, builds and tests in its I/O schema 5.3.
 
-What is not known is left out; figures are in `misc`. https://docs.kernelci.org/kcidb/submitter_guide/
+What is not known is left out; figures are in `misc`. https://github.com/kernelci/kcidb/blob/main/doc/submitter_guide.md
 """
 
 from __future__ import annotations
