@@ -145,6 +145,7 @@ class History:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_path()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._errors():
             # Other processes wait for a writer: a night of 5,000 cells is written in 0.1 s.
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
