@@ -93,6 +93,14 @@ def test_mail(bisection: Bisection) -> None:
     assert "6.12.117, gcc 12" in text
 
 
+def test_the_same_kernel_as_another_says_what_that_one_says(bisection: Bisection) -> None:
+    *_, first = bisection.found.judgements
+    first.why, first.same_as = "the same kernel as cccccccccccc", _BAD.id
+    assert "Subject: [REGRESSION] bpf: Check <less>: reject: R1 invalid mem access\n" in report.mail(
+        bisection
+    )
+
+
 def test_page(bisection: Bisection, tmp_path: Path) -> None:
     page, mail = report.write(tmp_path, bisection)
     html = page.read_text()

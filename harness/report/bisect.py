@@ -107,8 +107,10 @@ def _title(bisection: Bisection) -> str:
 
 
 def _what(bisection: Bisection) -> str:
-    (first,) = (j for j in bisection.found.judgements if j.commit == bisection.suspects[0].id)
-    return first.why.splitlines()[0] if first.why else "another result"
+    known = {judgement.commit: judgement for judgement in bisection.found.judgements}
+    first = known[bisection.suspects[0].id]
+    run = known.get(first.same_as, first)  # the kernel that says so, where it is the same
+    return run.why.splitlines()[0] if run.why else "another result"
 
 
 def _changes(bisection: Bisection) -> list[str]:
