@@ -32,6 +32,7 @@ _ERRORS = (
     "InfraError('ours')",
     "GuestCrash('of no cell')",
 )
+_SOME = ("RuntimeError('broken')", "SystemExit(1)", "GuestCrash('of no cell')")
 # From the first import to what is asked; what comes after that needs a guest.
 _STAGES = (
     "harness.cli",
@@ -46,6 +47,8 @@ _STAGES = (
     "harness.jobs.bisect.step:understand",
     "harness.jobs.bisect.step:choose_accel",
 )
+# In the first of them, in the command, and in what it calls: all of the errors.
+_EVERY_ERROR = ("harness.cli", "harness.cli.bisect:_asked", "harness.jobs.bisect.step:step")
 _LATE_STAGES = (
     "harness.jobs.bisect.step:prepare",
     "harness.jobs.bisect.step:open_store",
@@ -98,8 +101,13 @@ def _object(tmp_path: Path) -> Path:
     return source
 
 
-@pytest.mark.parametrize("error", _ERRORS)
-@pytest.mark.parametrize("stage", _STAGES)
+@pytest.mark.parametrize(
+    ("stage", "error"),
+    [
+        *((stage, error) for stage in _STAGES for error in _SOME),
+        *((stage, error) for stage in _EVERY_ERROR for error in _ERRORS if error not in _SOME),
+    ],
+)
 def test_a_stage_that_raises_is_no_verdict(stage: str, error: str, tmp_path: Path) -> None:
     command: list[str | Path] = [
         sys.executable,
@@ -116,7 +124,7 @@ def test_a_stage_that_raises_is_no_verdict(stage: str, error: str, tmp_path: Pat
 
 
 @pytest.mark.guest
-@pytest.mark.parametrize("error", ["RuntimeError('broken')", "SystemExit(1)", "GuestCrash('of no cell')"])
+@pytest.mark.parametrize("error", _SOME)
 @pytest.mark.parametrize("stage", _LATE_STAGES)
 def test_a_late_stage_that_raises_is_no_verdict(stage: str, error: str, tmp_path: Path) -> None:
     command = [*_command(tmp_path), "--kernel", "baseline", "--object", _object(tmp_path)]
