@@ -115,15 +115,12 @@ def run(
     chosen = choose_accel(options.accel)
     with trees.opened(options.history, progress) as (history, good, bad):
         kit = prepare([], progress)
-        store = resume or open_store(kit, chosen, "bisect", list(command))
         if resume:
-            store.mend()
-        if options.history.linux:  # a branch may have moved by the time that this goes on
-            ends = {"good": good} if options.history.series else {"good": good, "bad": bad}
-            options = msgspec.structs.replace(
-                options, history=msgspec.structs.replace(options.history, **ends)
-            )
-        (store.path / _OPTIONS).write_bytes(msgspec.json.format(msgspec.json.encode(options)))
+            resume.mend()
+            if resume.run.image.get("digest") != kit.image.digest:
+                progress.say("image     has changed since; what was judged with the old one stays so")
+        store = resume or open_store(kit, chosen, "bisect", list(command))
+        _save_options(store, options, good, bad)
         progress.say(f"results   {store.path}")
         tester = Kernels(history, config, Asker(question, kit, store, chosen, progress), progress)
 
@@ -147,6 +144,14 @@ def run(
         page, mail = reports.write(store.path, bisection)
         _discard(tester.built, bisection)
     return Result(store, bisection, page, mail, store.path / _LOG)
+
+
+def _save_options(store: RunStore, options: Options, good: str, bad: str) -> None:
+    """With commits for ends: a branch may have moved by the time that it goes on."""
+    if options.history.linux:
+        ends = {"good": good} if options.history.series else {"good": good, "bad": bad}
+        options = msgspec.structs.replace(options, history=msgspec.structs.replace(options.history, **ends))
+    (store.path / _OPTIONS).write_bytes(msgspec.json.format(msgspec.json.encode(options)))
 
 
 @contextmanager
