@@ -42,6 +42,7 @@ _GROUPS = {
     "progcall effects": 45,
     "progcall life": 42,
     "progcall review": 48,
+    "progcall trust": 24,
     "progcall attack": 20,
 }
 

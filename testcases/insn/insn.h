@@ -73,11 +73,11 @@
 
 /*
  * int(), int(struct pt_regs *), int(int), void(), int(int *), int(struct xdp_md *), int(struct __sk_buff *),
- * int(struct bpf_dynptr *), and with a struct __sk_buff * first: int *, struct bpf_dynptr *
+ * int(struct bpf_dynptr *), int(struct task_struct *), int(struct sock *), and with a struct __sk_buff * first: int *, struct bpf_dynptr *
  */
 enum {
 	PROTO_VOID = 0, PROTO_PTREGS, PROTO_INT, PROTO_GVOID, PROTO_MEM, PROTO_XDP, PROTO_SKB,
-	PROTO_DYNPTR, PROTO_SKB_MEM, PROTO_SKB_DYNPTR
+	PROTO_DYNPTR, PROTO_TASK, PROTO_SOCK, PROTO_SKB_MEM, PROTO_SKB_DYNPTR
 };
 
 struct func {
@@ -128,7 +128,7 @@ extern int counter_map, array_map;
 extern int passed, failed;
 /* nothing but the roots of accepted loads, each by itself: for kernels without roots */
 extern bool opt_alone;
-#define BTF_FUNC0 21
+#define BTF_FUNC0 27
 
 int bpf(int cmd, union bpf_attr *a, unsigned int sz);
 int map_create(int type, int ks, int vs, int n, int flags);
@@ -226,6 +226,7 @@ void progcall_callee_cases(void);
 void progcall_effects_cases(void);
 void progcall_life_cases(void);
 void progcall_review_cases(void);
+void progcall_trust_cases(void);
 void progcall_attack_cases(void);
 
 #endif

@@ -78,7 +78,8 @@ void counters_read(uint64_t *v)
 /*
  * Raw BTF: 1 int, 2 int(), 3 struct pt_regs, 4 pointer to 3, 5 int(struct pt_regs *),
  * 6 int(int), 7 void(), 9 int(int *), 12 int(struct xdp_md *), 15 int(struct __sk_buff *),
- * 18 int(struct bpf_dynptr *), 19 int(struct __sk_buff *, int *), 20 int(struct __sk_buff *, struct bpf_dynptr *),
+ * 18 int(struct bpf_dynptr *), 21 int(struct task_struct *), 24 int(struct sock *),
+ * 25 int(struct __sk_buff *, int *), 26 int(struct __sk_buff *, struct bpf_dynptr *),
  * then one FUNC per function, and a tag for each that is exported.
  */
 int btf_create(struct func *f, int n)
@@ -131,9 +132,10 @@ int btf_create(struct func *f, int n)
 	WORD(BTF_KIND_FUNC_PROTO << 24 | 0);
 	WORD(0); /* 7: void() */
 	/* 8 pointer to int, 9 int(int *); 10 struct xdp_md, 11 and 12 alike; the same for the others */
-	static const char *const structs[] = { NULL, "xdp_md", "__sk_buff", "bpf_dynptr" };
+	static const char *const structs[] = { NULL, "xdp_md", "__sk_buff", "bpf_dynptr", "task_struct",
+						 "sock" };
 	int next = 8;
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < (int)ARRAY_LEN(structs); i++) {
 		int target = 1;
 		if (structs[i]) {
 			WORD(STRING(structs[i]));
@@ -164,7 +166,7 @@ int btf_create(struct func *f, int n)
 		WORD(i ? 17 : 8);
 	}
 	for (i = 0; i < n; i++) {
-		static int protos[] = { 2, 5, 6, 7, 9, 12, 15, 18, 19, 20 };
+		static int protos[] = { 2, 5, 6, 7, 9, 12, 15, 18, 21, 24, 25, 26 };
 		WORD(STRING(f[i].name));
 		WORD(BTF_KIND_FUNC << 24 | (f[i].global ? BTF_FUNC_GLOBAL : BTF_FUNC_STATIC));
 		WORD(protos[f[i].proto]);

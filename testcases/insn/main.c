@@ -21,6 +21,7 @@ static const struct {
 	{ "progcall effects", progcall_effects_cases },
 	{ "progcall life", progcall_life_cases },
 	{ "progcall review", progcall_review_cases },
+	{ "progcall trust", progcall_trust_cases },
 	{ "progcall attack", progcall_attack_cases },
 };
 

@@ -112,9 +112,10 @@ static void structures(void)
 static void effects(void)
 {
 	int timer = map_of("bpf_timer");
-	/* what is called comes first: one look at each function, from the last, is not enough */
-	struct func backward[] = { ROOT("c", XDP, XDP_KEEPS(CALL_FUNC(3))), GLOBAL("h", PROTO_XDP, MOVES, RETURN(0)),
-				   GLOBAL("k", PROTO_XDP, CALL_FUNC(1), EXIT), GLOBAL("f", PROTO_XDP, CALL_FUNC(2), EXIT) };
+	/* what is called comes last: one look at each function, or two, are not enough */
+	struct func further[] = { ROOT("c", XDP, XDP_KEEPS(CALL_FUNC(1))), GLOBAL("f", PROTO_XDP, CALL_FUNC(2), EXIT),
+				  GLOBAL("g", PROTO_XDP, CALL_FUNC(3), EXIT), GLOBAL("h", PROTO_XDP, CALL_FUNC(4), EXIT),
+				  GLOBAL("k", PROTO_XDP, MOVES, RETURN(0)) };
 	/* h leads to f by way of a timer, and f calls h; the walk over the functions starts with h */
 	struct func cycle[] = { ROOT("c", XDP, MOV_REG(R6, R1), CALL_FUNC(1), MOV_REG(R1, R6), XDP_KEEPS(CALL_FUNC(3))),
 				GLOBAL("h", PROTO_XDP, MOV_REG(R6, R1), SET_TIMER(timer, 2), MOV_REG(R1, R6), MOVES,
@@ -123,7 +124,7 @@ static void effects(void)
 				GLOBAL("f", PROTO_XDP, CALL_FUNC(1), RETURN(0)),
 				SUB("never", BPF_JMP_IMM(BPF_JNE, R1, 0, 2), RETURN(0), CALL_FUNC(3), EXIT) };
 
-	CALL_REFUSE("P135 moved two calls further", backward, EACCES, "R7 invalid mem access 'scalar'");
+	CALL_REFUSE("P135 moved three calls further", further, EACCES, "R7 invalid mem access 'scalar'");
 	CALL_REFUSE("P135b moved in a cycle of timers", cycle, EACCES, "R7 invalid mem access 'scalar'");
 	close(timer);
 }
