@@ -93,11 +93,11 @@ def _spec(asked: Asked) -> CellSpec:
         library = Path(asked.library) if asked.library else None
         return object_cells([Path(asked.object)], mechanism, library)[0]
     found = [case for case in cases.all_cases(full=True) if case.name == asked.case]
-    found = found or cases.select(asked.case)
+    found = found or [case for case in cases.all_cases() if asked.case in case.name]
     if len(found) != 1:
-        listed = ", ".join(case.name for case in found[:3])
-        msg = f"--case {asked.case}: {len(found)} cases match: {listed}, ..."
-        raise UserError(msg, hint="give the whole name of one")
+        listed = f"{len(found)} cases match: {found[0].name}, ..." if found else "no such case"
+        msg = f"--case {asked.case}: {listed}"
+        raise UserError(msg, hint="bpfroots cases; give the whole name of one")
     (spec,) = case_cells(found, [mechanism])
     if spec.skip:
         msg = f"--case {spec.name}: not as {mechanism}: {spec.skip}"
