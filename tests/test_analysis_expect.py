@@ -148,3 +148,4 @@ def test_values_are_what_can_be_asked_for() -> None:
             if name != "message":
                 assert expect.judge([expect.parse(f"{name}=={value}")], cell).word == "good"
     assert "jit" not in expect.values(_rejected())
+    assert expect.values(_WARNED) == {}

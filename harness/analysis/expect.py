@@ -181,6 +181,8 @@ def values(cell: Cell) -> dict[str, str]:
 
 def _value(name: str, cell: Cell) -> str | None:
     """None where the cell has none, a figure of half a verification included."""
+    if cell.outcome in _CRASHED:
+        return None
     if name == "verdict":
         return cell.verdict or "unsupported"
     if name == "message":
