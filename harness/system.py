@@ -60,6 +60,8 @@ NEEDS = (
     # The report is tested in a browser.
     Need("chromium", "chromium"),
     Need("chromium-driver", "chromedriver"),
+    # virtme-ng's guests run on this root, and find their ports by udev's links.
+    Need("udev", "udevadm"),
 )
 
 _BASELINE = "baseline"
