@@ -111,6 +111,17 @@ def test_without_a_worker_of_this_code_nothing_begins(
     connected.close()
 
 
+def test_without_a_worker_of_this_code_nothing_is_built(
+    cluster: Cluster, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected = _connected(cluster, monkeypatch)
+    cluster.start()
+    monkeypatch.setattr(client, "same_code", lambda: "code of yesterday")
+    with pytest.raises(InfraError, match="1 workers, 0 of this version; none has cores 1"):
+        connected.build(["baseline"], Progress(project.said))
+    connected.close()
+
+
 def test_strangers_are_not_let_in(cluster: Cluster, tmp_path: Path) -> None:
     """With certificates of another authority, and without any."""
     (tmp_path / "theirs").mkdir()

@@ -137,12 +137,16 @@ class Cluster:
 
     def build(self, names: Sequence[str], progress: Progress) -> None:
         """See `Elsewhere`. A worker that has a kernel already is asked first; one that would build
-        another is no help, and the kernel is left to this machine."""
+        another is no help, and the kernel is left to this machine. Raises InfraError where no worker is of
+        this code."""
         wanted = {}
         for name in names:
             request = kernels.resolve(name)
             if isinstance(request, kernels.Definition) and not kernels.is_built(request, progress):
                 wanted[name] = kernels.key_of(request, progress)
+        builder = {same_code(): 1.0, CORES: 1.0}
+        if wanted:
+            self.guests(builder)  # or nobody would ever take the order
         futures = {}
         for name, key in wanted.items():
             have = [at for at, worker in self._workers().items() if key in _kernels(worker)]
@@ -151,7 +155,7 @@ class Cluster:
                 name,
                 key,
                 key=f"bpfroots-build-{key}",
-                resources={same_code(): 1, CORES: 1},
+                resources=builder,
                 workers=have or None,
                 allow_other_workers=bool(have),
             )
