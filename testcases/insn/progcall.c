@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "insn.h"
+#include "progcall.h"
 
 /*
  * Functions of programs that are already loaded: what is called, with which arguments, by whom.
@@ -131,13 +131,6 @@ static void arguments(void)
 	fd_array[0] = LIBRARY(g);
 	CALL_REFUSE("P15 result is any number", locked, EINVAL, "At program exit the register R0 has unknown scalar");
 	close(fd_array[0]);
-}
-
-static int attach_id;
-
-static void attach_to(struct load *l)
-{
-	l->attr.attach_btf_id = attach_id;
 }
 
 /* the attach target is part of what a function was verified for */

@@ -28,6 +28,9 @@ int map_of(const char *special);
 		BPF_JMP_IMM(BPF_JNE, R0, 0, 2), RETURN(0)
 #define SET_TIMER(map, k) VALUE(map), MOV_REG(R1, R0), LD_FUNC(R2, k), HELPER(timer_set_callback)
 
+/* a tweak: the program is for the kernel's type attach_id */
+extern int attach_id;
+void attach_to(struct load *l);
 int load_on(int type, int prog, int k, struct func *f, int n);
 int attach_on(int fd, int type);
 

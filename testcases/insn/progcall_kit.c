@@ -76,6 +76,13 @@ int map_of(const char *special)
 	return map;
 }
 
+int attach_id;
+
+void attach_to(struct load *l)
+{
+	l->attr.attach_btf_id = attach_id;
+}
+
 /* an extension, or a tracing program, of function k of a program; FD or -errno */
 int load_on(int type, int prog, int k, struct func *f, int n)
 {

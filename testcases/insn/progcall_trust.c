@@ -122,13 +122,6 @@ static void callbacks(void)
 	close(storage);
 }
 
-static int ops_id;
-
-static void attach_ops(struct load *l)
-{
-	l->attr.attach_btf_id = ops_id;
-}
-
 /* which helpers a struct_ops program has is known late: sk_storage_get() may sleep */
 static void struct_ops(void)
 {
@@ -141,8 +134,8 @@ static void struct_ops(void)
 				   HELPER(sk_storage_get), RETURN(0)) };
 
 	c[1].arg_tag = "arg:trusted";
-	ops_id = kbtf_find("tcp_congestion_ops", BTF_KIND_STRUCT, NULL);
-	tweak = attach_ops;
+	attach_id = kbtf_find("tcp_congestion_ops", BTF_KIND_STRUCT, NULL);
+	tweak = attach_to;
 	CALL_REFUSE("P187 struct_ops allocates in an RCU section", c, EINVAL,
 		    "functions that may sleep are not allowed in RCU read sections");
 	close(storage);
