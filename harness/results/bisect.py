@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from harness.results.store import append_lines, cut_torn_line
+
 Word = Literal["good", "bad", "skip"]
 
 _JUDGEMENTS = "judgements.jsonl"
@@ -114,8 +116,5 @@ def read_judgements(run_dir: Path) -> list[Judgement]:
 def add_judgement(run_dir: Path, judgement: Judgement) -> None:
     """On disk before anybody hears of it."""
     path = run_dir / _JUDGEMENTS
-    whole = path.read_bytes() if path.exists() else b""
-    if whole and not whole.endswith(b"\n"):  # a kill in the midst of a line
-        path.write_bytes(whole[: whole.rfind(b"\n") + 1])
-    with path.open("ab") as file:
-        file.write(msgspec.json.encode(judgement) + b"\n")
+    cut_torn_line(path)
+    append_lines(path, msgspec.json.encode(judgement) + b"\n")

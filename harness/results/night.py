@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import UserError
+from harness.results.store import replace_whole
 
 _NAME = "night.json"
 
@@ -31,9 +32,7 @@ class Night(msgspec.Struct):
     failures: list[Failure] = []
 
     def save(self, run: Path) -> None:
-        temporary = run / f"{_NAME}.tmp"
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        temporary.replace(run / _NAME)
+        replace_whole(run / _NAME, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
 def load(run: Path) -> Night:

@@ -78,53 +78,32 @@ class RunStore:
 
     def save(self) -> None:
         """Write run.json; a reader sees the old one or the new one."""
-        self._replace("run.json", msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n")
-
-    def _replace(self, name: str, content: bytes) -> None:
-        target = self.path / name
-        temporary = target.with_suffix(".tmp")
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(target)
-        except OSError as error:
-            raise _cannot_write(target, error) from None
+        replace_whole(
+            self.path / "run.json", msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n"
+        )
 
     def finish(self) -> None:
         """The run is over: measured costs go into cells.jsonl, whoever reads it alone."""
         if (self.path / "costs.jsonl").is_file():
-            self._replace("cells.jsonl", b"".join(msgspec.json.encode(cell) + b"\n" for cell in self.cells()))
+            lines = b"".join(msgspec.json.encode(cell) + b"\n" for cell in self.cells())
+            replace_whole(self.path / "cells.jsonl", lines)
         self.run.finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.save()
 
     def add(self, cell: Cell) -> None:
         """Append a finished cell: one write, so a reader or a crash never leaves half a line between."""
-        self._append("cells.jsonl", msgspec.json.encode(cell) + b"\n")
+        append_lines(self.path / "cells.jsonl", msgspec.json.encode(cell) + b"\n")
 
     def add_costs(self, figures: Sequence[CostFigure]) -> None:
         """Append measured costs; `cells` and `finish` put them where they belong."""
         if figures:
-            self._append("costs.jsonl", b"".join(msgspec.json.encode(figure) + b"\n" for figure in figures))
-
-    def _append(self, name: str, lines: bytes) -> None:
-        path = self.path / name
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                written = os.write(fd, lines)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise _cannot_write(path, error) from None
-        if written != len(lines):
-            msg = f"{path}: disk full"
-            raise InfraError(msg, hint="free some space; bpfroots run again")
+            lines = b"".join(msgspec.json.encode(figure) + b"\n" for figure in figures)
+            append_lines(self.path / "costs.jsonl", lines)
 
     def mend(self) -> None:
         """Cut off what a kill left of a line: what is appended next begins one of its own."""
         for name in ("cells.jsonl", "costs.jsonl", "steps.jsonl"):
-            path = self.path / name
-            if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
-                os.truncate(path, content.rfind(b"\n") + 1)
+            cut_torn_line(self.path / name)
 
     def cells(self) -> list[Cell]:
         """All finished cells. A torn last line (killed while writing) is not a finished cell."""
@@ -180,7 +159,7 @@ class RunStore:
 
     def add_step(self, step: Step) -> None:
         """Append a step that came to an end."""
-        self._append("steps.jsonl", msgspec.json.encode(step) + b"\n")
+        append_lines(self.path / "steps.jsonl", msgspec.json.encode(step) + b"\n")
 
     def steps(self) -> list[Step]:
         """The steps that came to an end, good or bad."""
@@ -215,6 +194,37 @@ def add_costs(cell: Cell, figures: Iterable[CostFigure]) -> None:
         setattr(run, figure.measure, figure.value)
         if not figure.exact and figure.measure not in run.not_exact:
             run.not_exact.append(figure.measure)
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Write a file of a run folder; a reader sees the old one or the new one. Raises InfraError."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def append_lines(path: Path, lines: bytes) -> None:
+    """Append to a file of a run folder in one write. Raises InfraError."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            written = os.write(fd, lines)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    if written != len(lines):
+        msg = f"{path}: disk full"
+        raise InfraError(msg, hint="free some space; bpfroots run again")
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off what a kill left of a file's last line."""
+    if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _cannot_write(path: Path, error: OSError) -> InfraError:
