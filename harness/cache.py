@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -214,6 +214,15 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def add_files(key: hashlib._Hash, root: Path, names: Sequence[str], pattern: str) -> None:
+    """Names and contents of files below ``root``, and of all that match in its folders of these names."""
+    for name in names:
+        found = sorted((root / name).rglob(pattern)) if (root / name).is_dir() else [root / name]
+        for file in found:
+            if file.is_file() and "__pycache__" not in file.parts:
+                key.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
 
 
 def _checked(key: str) -> str:

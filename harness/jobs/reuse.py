@@ -10,13 +10,12 @@ import functools
 import hashlib
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 import harness
-from harness.cache import Cache, sha256
+from harness.cache import Cache, add_files, sha256
 from harness.jobs.kit import Kit
 from harness.jobs.spec import CellSpec, Objects
 from harness.kernels import Kernel
@@ -112,7 +111,7 @@ class Reuse:
 def inputs(kit: Kit, accel: Accel) -> str:
     """A digest of all but the kernel that could make a cell come out otherwise, the cases included."""
     key = hashlib.sha256("\0".join(_common(kit, accel)).encode())
-    _add_files(key, project_root(), ["testcases"], "*")
+    add_files(key, project_root(), ["testcases"], "*")
     return key.hexdigest()
 
 
@@ -133,14 +132,5 @@ _digest = functools.cache(sha256)
 @functools.cache
 def _judges_digest() -> str:
     key = hashlib.sha256()
-    _add_files(key, Path(harness.__file__).parent, _JUDGES, "*.py")
+    add_files(key, Path(harness.__file__).parent, _JUDGES, "*.py")
     return key.hexdigest()
-
-
-def _add_files(key: hashlib._Hash, root: Path, names: Sequence[str], pattern: str) -> None:
-    """Names and contents of files below ``root``, and of all that match in its folders of these names."""
-    for name in names:
-        found = sorted((root / name).rglob(pattern)) if (root / name).is_dir() else [root / name]
-        for file in found:
-            if file.is_file() and "__pycache__" not in file.parts:
-                key.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")

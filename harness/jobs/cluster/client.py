@@ -213,8 +213,9 @@ def _order(
         if path is None:
             return ""
         content = path.read_bytes()
-        files[digest(content)] = content
-        return digest(content)
+        name = digest(content)
+        files[name] = content
+        return name
 
     cells = [order_of(spec, sent(objects[spec.id].program), sent(objects[spec.id].library)) for spec in batch]
     guest = Guest(

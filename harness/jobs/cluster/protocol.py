@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 import harness
+from harness.cache import add_files
 from harness.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, InfraError
 from harness.jobs.spec import CellSpec
 from harness.programs.protocol import Hello, Loaded, Mechanism, Step
@@ -25,10 +26,8 @@ GUESTS, CORES, MEMORY_MIB = "guests", "cores", "memory_mib"
 @functools.cache
 def same_code() -> str:
     """A resource that workers with exactly this code announce: others would give other answers."""
-    root = Path(harness.__file__).parent
     key = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
-        key.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+    add_files(key, Path(harness.__file__).parent, ["."], "*.py")
     return f"code-{key.hexdigest()[:16]}"
 
 
