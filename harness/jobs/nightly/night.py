@@ -196,8 +196,8 @@ class _Night:
         store.finish()
         cells = store.cells()
         with History() as history:
-            catch_up(history)
             history.record(store.run, observe_run(store), good=False)
+            catch_up(history)  # with the others: this one is there
             (recorded,) = [one for one in history.runs(store.run.job) if one.name == store.run.run]
             found = trend(history, recorded, self._config.limits)
             if not found.regressions and not any(failure.of_night for failure in self._state.failures):
