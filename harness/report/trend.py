@@ -44,9 +44,8 @@ def write(history: History, run: Recorded, found: Trend, run_dir: Path, cells: S
     runs = history.runs(run.job)
     runs = runs[: [one.id for one in runs].index(run.id) + 1][-_RUNS:]
     pages = html.pages(cells)
-    path = run_dir / "report" / PAGE
-    path.parent.mkdir(exist_ok=True)
-    content = html.render(
+    return html.write_page(
+        run_dir / "report" / PAGE,
         "history.html.j2",
         run=run,
         trend=found,
@@ -57,8 +56,6 @@ def write(history: History, run: Recorded, found: Trend, run_dir: Path, cells: S
         nights=_nights(history, runs, run_dir),
         marked={finding.first_bad for finding in found.regressions},
     )
-    path.write_text(content, encoding="utf-8")
-    return path
 
 
 def _nights(history: History, runs: Sequence[Recorded], run_dir: Path) -> list[_Night]:
