@@ -170,7 +170,7 @@ class Suite:
 
     def ask(self, kernel: Kernel, tests: tuple[int, int] | None) -> analysis.Output:
         """The tests from one number to another, or all. Raises KernelError, GuestError or SelftestError."""
-        asked = _Asked(self._binary, {}, " ".join(map(str, tests or ())), self._accel)
+        asked = _Asked(self._binary, {}, _arguments(tests, logs=False), self._accel)
         result = Result(self._store, [kernel.name], testmod=False)
         with self._progress.task(f"guests    {kernel.name}: test_verifier", "tests") as task:
             _run_kernel(self._guests, kernel, asked, result, task)
