@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,11 +29,8 @@ _NEEDS: dict[str, float] = {same_code(): 1, "tcg": 1, "guests": 1, "cores": 1, "
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
-    try:
+    with contextlib.closing(Cluster(tmp_path)) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ What comes of it is what this machine's own guests give: no cell is lost, and no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -29,11 +30,8 @@ _CELLS = ["-k", "gen and xdp", "--mechanism", "duplicate", "--mechanism", "tail_
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
-    try:
+    with contextlib.closing(Cluster(tmp_path)) as made:
         yield made
-    finally:
-        made.close()
 
 
 def _start(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], Path]:
