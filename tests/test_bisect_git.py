@@ -120,6 +120,24 @@ def test_finds_it_and_leaves_the_tree_alone(fake: Project, tmp_path: Path) -> No
     assert f"{ids[5]} is the first bad commit" in replayed
 
 
+@pytest.mark.parametrize("skipped", [{20}, set(range(15, 26))], ids=len)
+def test_a_skipped_commit_costs_no_step_but_its_own(tmp_path: Path, skipped: set[int]) -> None:
+    """Whatever the ids of the commits are, by which git breaks ties and jumps away from what is skipped."""
+    tree = Tree(tmp_path / "tree")
+    ids = _history(tree, 40, loosened=0)
+    history = History(tree.path)
+    for first in (1, 14, 19, 20, 21, 27, 40):
+        history.start(ids[0], ids[40])
+        tested = []
+        while not history.suspects():
+            number = ids.index(history.to_test())
+            assert number not in tested
+            tested.append(number)
+            history.mark("skip" if number in skipped else "bad" if number >= first else "good", ids[number])
+        assert ids[first] in history.suspects()
+        assert len([n for n in tested if n not in skipped]) <= math.ceil(math.log2(40))
+
+
 def test_goes_on_where_it_was_broken_off(fake: Project, tmp_path: Path) -> None:
     tree = Tree(tmp_path / "tree")
     ids = _history(tree, 12, loosened=5)

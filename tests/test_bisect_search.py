@@ -55,7 +55,7 @@ class Line:
     def _open(self) -> list[int]:
         return [n for n in self._range()[:-1] if _id(n) not in self.marks]
 
-    def head(self) -> str:
+    def to_test(self) -> str:
         middle = self._range()[(len(self._range()) - 1) // 2]
         return _id(min(self._open(), key=lambda n: abs(n - middle)))
 
