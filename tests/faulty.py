@@ -33,17 +33,18 @@ def cell(name: str, steps: list[TestRun] | None = None) -> CellSpec:
     return CellSpec(name, "duplicate", ["fine"], steps=list(steps or []), program=Program(SOURCE))
 
 
-def poison(name: str = "poison/cell") -> CellSpec:
+def poison(name: str = "poison/cell", repeat: int = _REPEAT) -> CellSpec:
     """A cell that takes long enough for the harm to come in its midst."""
-    return cell(name, [TestRun("fine", data="00" * 64, repeat=_REPEAT)])
+    return cell(name, [TestRun("fine", data="00" * 64, repeat=repeat)])
 
 
 @dataclass(frozen=True)
 class Harm:
-    """``command`` is a line of the guest's shell."""
+    """``command`` is a line of the guest's shell. ``hangs``: it may leave a guest that never answers."""
 
     command: str
     load: str = "poison/cell"
+    hangs: bool = True
 
     def plant(self, machine: Machine) -> Machine:
         script = _WRAPPER.replace("POISON", self.load).replace("HARM", self.command)
