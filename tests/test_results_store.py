@@ -48,6 +48,18 @@ def test_cells_come_back_as_they_went(root: Path) -> None:
     assert stores.find_run(None) == store.path
 
 
+@pytest.mark.parametrize("label", ["bisect", "bisect-step"])
+def test_a_bisection_is_not_the_newest_run(root: Path, label: str) -> None:
+    run = RunStore.create("a-run", [])  # those of one second go by their labels
+    for _ in range(2):
+        later = RunStore.create(label, [])
+        later.add(_cell())
+        assert stores.find_run(None) == run.path
+    assert stores.find_run(later.path.name) == later.path
+    other = RunStore.create("bisected", [])
+    assert stores.find_run(None) == other.path
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.integers(0, 400))
 def test_a_torn_last_line_loses_only_itself(root: Path, kept: int) -> None:

@@ -17,6 +17,8 @@ from harness.errors import InfraError, UserError
 from harness.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
 
 _SELFTESTS = "selftests"
+# Labels of harness.jobs.bisect.
+_BISECTION = re.compile(r"Z-bisect(-step)?(-\d+)?$")
 _RUN_NAME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 
 
@@ -239,15 +241,17 @@ def run_folders() -> list[Path]:
     return sorted(path for path in results.glob("*") if _RUN_NAME.match(path.name))
 
 
-def _only_selftests(folder: Path) -> bool:
-    return (folder / _SELFTESTS).is_dir() and not (folder / "cells.jsonl").is_file()
+def _compares(folder: Path) -> bool:
+    """Whether it has cells to compare: not selftests alone, nor one cell on commit after commit."""
+    only_selftests = (folder / _SELFTESTS).is_dir() and not (folder / "cells.jsonl").is_file()
+    return not only_selftests and not _BISECTION.search(folder.name)
 
 
 def find_run(name: str | None) -> Path:
-    """A run by path, name or unique prefix; the newest of cells where ``name`` is None. Raises UserError."""
+    """A run by path, name or unique prefix; the newest to compare for None. Raises UserError."""
     folders = run_folders()
     if name is None:
-        folders = [folder for folder in folders if not _only_selftests(folder)]
+        folders = [folder for folder in folders if _compares(folder)]
         if not folders:
             msg = "no runs yet in results/"
             raise UserError(msg, hint="bpfroots run")
