@@ -15,7 +15,7 @@ from harness.jobs.kit import Kit
 from harness.settings import project_root
 from tests.test_resume_guest import _project
 
-pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
+pytestmark = [pytest.mark.guest, pytest.mark.quiet, pytest.mark.usefixtures("kit")]
 
 _DEADLINE = 1200
 

@@ -41,6 +41,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
         yield made
 
 
+@pytest.mark.quiet
 def test_cold_then_warm(fake: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_built(resolve("baseline"))
     cold = fake.ensure("baseline")

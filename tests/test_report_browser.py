@@ -104,6 +104,7 @@ def _type(text: str) -> str:
     return f"const q = document.forms.filter.q; q.value = {text!r}; q.dispatchEvent({event})"
 
 
+@pytest.mark.quiet
 def test_five_thousand_cells_open_and_filter(browser: webdriver.Chrome, index: str) -> None:
     start = time.monotonic()
     browser.get(index)
