@@ -87,6 +87,19 @@ class Cache:
             self._make(key, populate)
         return entry
 
+    @contextlib.contextmanager
+    def using(self, key: str, populate: Callable[[Path], None]) -> Iterator[Path]:
+        """As `get`; until the end nobody discards the entry, or makes it again.
+
+        Who holds an entry must not discard others: two holders would wait for each other.
+        """
+        while True:
+            entry = self.get(key, populate)
+            with self._flock(key, fcntl.LOCK_SH):
+                if self._complaint(entry, verify=False) is None:
+                    yield entry
+                    return
+
     def peek(self, key: str) -> Path | None:
         """The entry ``key`` if it is there and whole; never makes one."""
         entry = self.directory / _checked(key)

@@ -268,6 +268,21 @@ def test_waiting_is_said(tmp_path: Path) -> None:
     assert lines == ["waiting: another bpfroots is working on build baseline"]
 
 
+def test_what_is_used_stays(tmp_path: Path) -> None:
+    waiting = threading.Event()
+    cache = Cache(tmp_path, "kind", lambda _: waiting.set())
+    discarding = threading.Thread(target=cache.discard, args=("key",))
+    with cache.using("key", _write({"file": b"x"})) as entry, cache.using("key", _write({})) as same:
+        discarding.start()
+        assert waiting.wait(10)
+        assert same == entry
+        assert (entry / "file").read_bytes() == b"x"
+    discarding.join(10)
+    assert not entry.exists()
+    with cache.using("key", _write({"file": b"y"})) as again:
+        assert (again / "file").read_bytes() == b"y"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mounted = subprocess.run(

@@ -18,10 +18,18 @@ from harness.jobs import templates
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.machine import Machine, Snapshot, choose_accel
-from harness.settings import cache_root
 from tests.processes import gone
 
 pytestmark = pytest.mark.guest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of our own: what is damaged here is nobody else's."""
+    root = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates, "cache_root", lambda: root)
+        yield root
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +56,11 @@ def pair(kit: Kit, guests: Guests, tmp_path_factory: pytest.TempPathFactory) -> 
     assert gone(two.pid)
 
 
-def _template(kit: Kit) -> Snapshot:
+def _template(kit: Kit, root: Path) -> Snapshot:
     kernel, accel = kit.kernels[0], choose_accel("auto")
     shape = templates.shape_of(kernel)
     name = templates.key(kernel, kit.image.digest, shape, accel, kernel.append)
-    return Snapshot(cache_root() / "templates" / name)
+    return Snapshot(root / "templates" / name)
 
 
 def test_the_clock_is_right(pair: list[Machine]) -> None:
@@ -62,9 +70,9 @@ def test_the_clock_is_right(pair: list[Machine]) -> None:
         assert before - 1.5 <= seconds <= time.time() + 0.5
 
 
-def test_the_guests_own_time_did_not_jump(pair: list[Machine], kit: Kit) -> None:
+def test_the_guests_own_time_did_not_jump(pair: list[Machine], kit: Kit, cache_root: Path) -> None:
     """It goes on where the template stopped, whenever that was: nothing times out at once."""
-    last = _template(kit).console.read_text().splitlines()[-1]
+    last = _template(kit, cache_root).console.read_text().splitlines()[-1]
     stopped = float(last.partition("[")[2].partition("]")[0])
     up = float(pair[1].output("cat /proc/uptime").stdout.split()[0])
     assert stopped <= up < stopped + 60
@@ -91,16 +99,16 @@ def test_ssh_servers_do_not_share_their_random_pool(pair: list[Machine]) -> None
     assert one != two
 
 
-def test_memory_is_not_shared(pair: list[Machine], kit: Kit) -> None:
-    memory = cache.sha256(_template(kit).memory)
+def test_memory_is_not_shared(pair: list[Machine], kit: Kit, cache_root: Path) -> None:
+    memory = cache.sha256(_template(kit, cache_root).memory)
     one, two = pair
     one.output("dd if=/dev/urandom of=/tmp/mine bs=1M count=20")
     assert two.output("ls /tmp").stdout == b""
-    assert cache.sha256(_template(kit).memory) == memory
+    assert cache.sha256(_template(kit, cache_root).memory) == memory
 
 
-def test_the_console_begins_with_the_templates(pair: list[Machine], kit: Kit) -> None:
-    boot = _template(kit).console.read_text()
+def test_the_console_begins_with_the_templates(pair: list[Machine], kit: Kit, cache_root: Path) -> None:
+    boot = _template(kit, cache_root).console.read_text()
     for clone in pair:
         text = clone._console.path.read_text()
         assert text.startswith(boot)
@@ -120,18 +128,18 @@ def test_a_crash_stays_in_its_clone(kit: Kit, guests: Guests, tmp_path: Path) ->
         assert second.output("echo fine").stdout == b"fine\n"
 
 
-def test_keys_are_private_and_of_this_template(kit: Kit, pair: list[Machine]) -> None:
-    template = _template(kit)
+def test_keys_are_private_and_of_this_template(kit: Kit, pair: list[Machine], cache_root: Path) -> None:
+    template = _template(kit, cache_root)
     assert (template.directory / "keys.json").stat().st_mode & 0o077 == 0
     assert template.directory.stat().st_mode & 0o077 == 0
     assert pair[0]._identity == template.identity
 
 
 def test_a_state_that_is_none_is_told_and_booted_around(
-    kit: Kit, guests: Guests, tmp_path: Path, pair: list[Machine], said: list[str]
+    kit: Kit, guests: Guests, tmp_path: Path, pair: list[Machine], said: list[str], cache_root: Path
 ) -> None:
     """Content that only QEMU can judge; what the cache can see (size, time) it makes again by itself."""
-    state = _template(kit).state
+    state = _template(kit, cache_root).state
     status = state.stat()
     state.write_bytes(b"\0" * status.st_size)
     os.utime(state, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -145,8 +153,10 @@ def test_a_state_that_is_none_is_told_and_booted_around(
         assert not again.no_clones
 
 
-def test_a_truncated_memory_is_made_again(kit: Kit, tmp_path: Path, said: list[str]) -> None:
-    memory = _template(kit).memory
+def test_a_truncated_memory_is_made_again(
+    kit: Kit, tmp_path: Path, said: list[str], cache_root: Path
+) -> None:
+    memory = _template(kit, cache_root).memory
     with memory.open("r+b") as file:
         file.truncate(memory.stat().st_size // 2)
     guests = Guests(kit, choose_accel("auto"), said.append)

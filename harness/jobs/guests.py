@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -106,18 +107,19 @@ class Guests:
                 machine.output(_WARM_UP)
                 machine.save(template)
 
-        with self._making:
-            template = self._templates.get(key, make)
         try:
-            return Machine.clone(
-                template,
-                kernel.bzimage,
-                shape=shape,
-                accel=self._accel,
-                console_log=console_log,
-                append=words,
-                name=kernel.name,
-            )
+            with contextlib.ExitStack() as held:
+                with self._making:
+                    template = held.enter_context(self._templates.using(key, make))
+                return Machine.clone(
+                    template,
+                    kernel.bzimage,
+                    shape=shape,
+                    accel=self._accel,
+                    console_log=console_log,
+                    append=words,
+                    name=kernel.name,
+                )
         except SnapshotFailure:
             self._templates.discard(key)
             raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.cache import Cache
@@ -26,8 +27,10 @@ class Templates:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._cache = Cache(cache_root(), "templates", say)
 
-    def get(self, key: str, make: Callable[[Snapshot], None]) -> Snapshot:
-        """The template ``key``, made by ``make(directory)`` where there is none. Raises what that raises."""
+    @contextlib.contextmanager
+    def using(self, key: str, make: Callable[[Snapshot], None]) -> Iterator[Snapshot]:
+        """The template ``key``, made by ``make(directory)`` where there is none; it stays until the end,
+        whatever another bpfroots wants to throw away. Raises what ``make`` raises."""
         made = False
 
         def populate(out: Path) -> None:
@@ -35,12 +38,12 @@ class Templates:
             make(Snapshot(out))
             made = True
 
-        entry = self._cache.get(key, populate)
-        self._cache.used(key)
+        with self._cache.using(key, populate) as entry:
+            self._cache.used(key)
+            yield Snapshot(entry)
         if made:
             for old, _ in self._cache.by_use()[_KEPT:]:
                 self._cache.discard(old)
-        return Snapshot(entry)
 
     def discard(self, key: str) -> None:
         """Forget one that no clone comes of."""
