@@ -44,6 +44,7 @@ _GROUPS = {
     "progcall review": 48,
     "progcall trust": 24,
     "progcall attack": 20,
+    "progcall more": 15,
 }
 
 

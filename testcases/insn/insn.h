@@ -228,5 +228,6 @@ void progcall_life_cases(void);
 void progcall_review_cases(void);
 void progcall_trust_cases(void);
 void progcall_attack_cases(void);
+void progcall_more_cases(void);
 
 #endif

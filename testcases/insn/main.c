@@ -23,6 +23,7 @@ static const struct {
 	{ "progcall review", progcall_review_cases },
 	{ "progcall trust", progcall_trust_cases },
 	{ "progcall attack", progcall_attack_cases },
+	{ "progcall more", progcall_more_cases },
 };
 
 /* a wrong expectation: must be reported as not ok */
