@@ -77,31 +77,49 @@ def _only_run(root: Path) -> Path | None:
 
 
 def test_kill_9_at_random_moments(tmp_path: Path) -> None:
-    root, mark, seed = _project(tmp_path), uuid.uuid4().hex, random.randrange(1 << 32)  # noqa: S311
+    """A run that came to its end in spite of the kills is followed by another one."""
+    seed = random.randrange(1 << 32)  # noqa: S311
     chance = random.Random(seed)  # noqa: S311
+    kills = runs = 0
+    while kills < _KILLS:
+        runs += 1
+        folder = tmp_path / str(runs)
+        folder.mkdir()
+        kills += _killed(_project(folder), chance, _KILLS - kills, f"seed {seed}, run {runs}")
+    print(f"{kills} kills, {runs} runs")  # noqa: T201
+
+
+def _killed(root: Path, chance: random.Random, most: int, where: str) -> int:
+    """How often a run was killed, and what went on with it, before it ended; ``most`` times at the most."""
+    mark = uuid.uuid4().hex
     finished: set[str] = set()
-    for _ in range(_KILLS):
+    kills = 0
+    while kills < most:
         run = _only_run(root)
         arguments = ["run", "--resume", run.name, "--json"] if run else _CASES
         with _start(root, mark, *arguments) as harness:
             # Not a wait for something to be over: the moment is what is tested.
             with suppress(subprocess.TimeoutExpired):
                 harness.wait(chance.uniform(0.1, 3.0))
+            ended = harness.poll() is not None
             harness.kill()
-        assert _all_gone(mark), f"seed {seed}"
+        assert _all_gone(mark), where
         if run := _only_run(root):
             now = {cell.id for cell in RunStore.open(run).cells()}
-            assert finished <= now, f"seed {seed}"
+            assert finished <= now, where
             finished = now
+        if ended:
+            break
+        kills += 1
     run = _only_run(root)
-    assert run is not None
-    with _start(root, mark, "run", "--resume", run.name, "--json") as harness:
+    with _start(root, mark, *(["run", "--resume", run.name, "--json"] if run else _CASES)) as harness:
         out, err = harness.communicate(timeout=300)
-    assert harness.returncode == 0, err
+    assert harness.returncode == 0, (where, err)
     cells = [f"{cell['case']}#{cell['mechanism']}" for cell in json.loads(out)["cells"]]
-    assert len(cells) == len(set(cells))
-    assert set(cells) == {spec.id for spec in case_cells(definitions.select("data"), MECHANISMS)}
-    assert _all_gone(mark)
+    assert len(cells) == len(set(cells)), where
+    assert set(cells) == {spec.id for spec in case_cells(definitions.select("data"), MECHANISMS)}, where
+    assert _all_gone(mark), where
+    return kills
 
 
 @pytest.fixture
