@@ -69,6 +69,7 @@ class Machine:
         self._queue = queue
         self._sessions = itertools.count(1)
         self._transport: paramiko.Transport | None = None
+        self._session: ssh.Session | None = None
         self._identity: SshIdentity | None = None
         self._closed = False
         self.limits = limits
@@ -232,19 +233,23 @@ class Machine:
         """Start ``command`` in the guest's shell, with ``stdin`` as its whole input.
 
         ``deadline`` (start to end) and ``no_output`` (silence) are seconds; by default those of the
-        machine's `Deadlines`. Raises GuestLost where the machine is not usable any more.
+        machine's `Deadlines`. Raises GuestLost where the machine is not usable any more, and what
+        `Command` raises where a command before was given up and the guest takes no new connection.
         """
         if not self.usable or self._transport is None:
             why = self._watch.dead.message if self._watch.dead else "it was closed"
             msg = f"the machine is gone: {why}"
             raise GuestLost(msg)
-        session = ssh.Session(
+        if self._session is not None and self._session.given_up:
+            self._transport.close()
+            self._transport = self._new_connection()
+        self._session = ssh.Session(
             self._transport, next(self._sessions), command, stdin, self._queue.put, self.limits.ssh
         )
         return Command(
             self._watch,
             self.silence,
-            session,
+            self._session,
             self.limits.command if deadline is None else deadline,
             self.limits.no_output if no_output is None else no_output,
         )
@@ -370,6 +375,14 @@ class Machine:
                 waited = "" if why.final else f" within {self.limits.ssh:g} s"
                 what = f"user space is up, but SSH does not answer{waited}: {why}"
                 raise self._boot_error(what) from None
+
+    def _new_connection(self) -> paramiko.Transport:
+        assert self._identity is not None  # noqa: S101
+        try:
+            return ssh.connect(self.port, self._identity, self.limits.ssh)
+        except SshFailure as failure:
+            what = f"the command did not start ({failure})"
+            raise self.silence(what) from None
 
     def _no_start(self, failure: QmpFailure) -> InfraError:
         """QEMU gave no greeting: its own words, once it is gone."""

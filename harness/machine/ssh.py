@@ -131,10 +131,15 @@ class Session:
         self._post = post
         self._open_timeout = open_timeout
         self._channel: paramiko.Channel | None = None
+        self._ended = False
+        #: Closed before its end: the connection is of no use to another command. Dropbear 2022.83 closes
+        #: a channel that is opened while the process of a closed one ends, without having run anything.
+        self.given_up = False
         threading.Thread(target=self._work, name=f"bpfroots-ssh-{number}", daemon=True).start()
 
     def close(self) -> None:
         """Hang up. The command in the guest may live on."""
+        self.given_up = not self._ended
         if self._channel is not None:
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 self._channel.close()
@@ -152,7 +157,9 @@ class Session:
             status = code if code >= 0 else None
         except (OSError, EOFError, paramiko.SSHException) as error:
             why = str(error) or type(error).__name__
-        self._post(SessionEnded(self.number, status, self._transport.is_active(), why))
+        self._ended = True
+        if not self.given_up:
+            self._post(SessionEnded(self.number, status, self._transport.is_active(), why))
 
     def _thread(self, target: object, *args: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=args, name="bpfroots-ssh-io", daemon=True)  # type: ignore[arg-type]
