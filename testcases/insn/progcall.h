@@ -26,6 +26,10 @@ int map_of(const char *special);
 #define VALUE(map)                                                                                            \
 	BPF_ST_MEM(BPF_W, R10, -4, 0), STACK(R2, -4), LD_MAP(R1, map), HELPER(map_lookup_elem),               \
 		BPF_JMP_IMM(BPF_JNE, R0, 0, 2), RETURN(0)
+/* allocates, where the task has none yet: may sleep in a program that may */
+#define TASK_STORAGE(map)                                                                                     \
+	HELPER(get_current_task_btf), MOV_REG(R2, R0), LD_MAP(R1, map), MOV_IMM(R3, 0), MOV_IMM(R4, 1),       \
+		HELPER(task_storage_get)
 #define SET_TIMER(map, k) VALUE(map), MOV_REG(R1, R0), LD_FUNC(R2, k), HELPER(timer_set_callback)
 
 /* a tweak: the program is for the kernel's type attach_id */

@@ -40,9 +40,7 @@ static void stores_awake(void)
 	int lock = kbtf_find("bpf_rcu_read_lock", BTF_KIND_FUNC, NULL),
 	    unlock = kbtf_find("bpf_rcu_read_unlock", BTF_KIND_FUNC, NULL),
 	    storage = map_create_btf(BPF_MAP_TYPE_TASK_STORAGE, 4, 4, 0, BPF_F_NO_PREALLOC, 1);
-	struct func l[] = { MAIN(KPROBE), EXPORT("stores", PROTO_VOID, HELPER(get_current_task_btf), MOV_REG(R2, R0),
-						 LD_MAP(R1, storage), MOV_IMM(R3, 0), MOV_IMM(R4, 1),
-						 HELPER(task_storage_get), RETURN(0)) };
+	struct func l[] = { MAIN(KPROBE), EXPORT("stores", PROTO_VOID, TASK_STORAGE(storage), RETURN(0)) };
 	struct func c = ROOT("c", KPROBE, KFUNC(lock), CALL_PROG(0, 1), KFUNC(unlock), RETURN(0));
 
 	EITHER_ACCEPT("P191", "allocates in an RCU section of who never sleeps", l, c);

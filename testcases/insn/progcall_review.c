@@ -173,9 +173,7 @@ static void asleep(void)
 	struct func main_of = ROOTE("lib", KPROBE, 0, BPF_F_SLEEPABLE, RETURN(0));
 	struct func sleeps[] = { main_of, EXPORT("sleeps", PROTO_VOID, STACK(R1, -8), MOV_IMM(R2, 8), MOV_IMM(R3, 0),
 						 HELPER(copy_from_user), RETURN(0)) },
-		    stores[] = { main_of, EXPORT("stores", PROTO_VOID, HELPER(get_current_task_btf), MOV_REG(R2, R0),
-						 LD_MAP(R1, storage), MOV_IMM(R3, 0), MOV_IMM(R4, 1),
-						 HELPER(task_storage_get), RETURN(0)) };
+		    stores[] = { main_of, EXPORT("stores", PROTO_VOID, TASK_STORAGE(storage), RETURN(0)) };
 	struct func locked = ROOTE("c", KPROBE, 0, BPF_F_SLEEPABLE, KFUNC(lock), CALL_PROG(0, 1), KFUNC(unlock), RETURN(0)),
 		    open = ROOTE("c", KPROBE, 0, BPF_F_SLEEPABLE, CALL_PROG(0, 1), RETURN(0));
 

@@ -98,8 +98,7 @@ static void callbacks(void)
 		    array[] = { SYSCALL("c", EACH(array_map)), calls }, vma[] = { SYSCALL("c", FIND_VMA), calls },
 		    vma_own[] = { vma[0], sleeps, asleep },
 		    stores[] = { SYSCALL("c", SET_TIMER(timer, 1), RETURN(0)),
-				 SUB("cb", HELPER(get_current_task_btf), MOV_REG(R2, R0), LD_MAP(R1, storage),
-				     MOV_IMM(R3, 0), MOV_IMM(R4, 1), HELPER(task_storage_get), RETURN(0)) };
+				 SUB("cb", TASK_STORAGE(storage), RETURN(0)) };
 	int fd, flags = 0;
 
 	fd_array[0] = LIBRARY(l);
