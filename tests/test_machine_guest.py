@@ -83,6 +83,7 @@ def test_a_command_that_is_given_up_as_it_ends_leaves_the_next_alone(guest: Mach
         command = guest.run("echo first; read line; echo second")
         assert next(iter(command)) == b"first"
         command.close()
+        assert list(command) == []
         assert guest.output("echo next").stdout == b"next\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from harness.errors import GuestError
@@ -57,13 +57,15 @@ class Command:
         return self._lines
 
     def close(self) -> None:
+        """Hang up; there are no more lines."""
+        self._lines.close()
         self._session.close()
 
-    def _stream(self) -> Iterator[bytes]:
+    def _stream(self) -> Generator[bytes, None, None]:
         try:
             yield from self._follow()
         finally:
-            self.close()
+            self._session.close()
 
     def _follow(self) -> Iterator[bytes]:
         watch = self._watch

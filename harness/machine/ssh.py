@@ -139,7 +139,8 @@ class Session:
 
     def close(self) -> None:
         """Hang up. The command in the guest may live on."""
-        self.given_up = not self._ended
+        if not self._ended:
+            self.given_up = True
         if self._channel is not None:
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 self._channel.close()
