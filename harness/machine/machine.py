@@ -289,15 +289,7 @@ class Machine:
     def shell_command(self, *, terminal: bool = False) -> list[str]:
         """The ssh command for a person; its key files live as long as this process."""
         assert self._identity is not None  # noqa: S101
-        directory = temporary_directory()
-        key, known = directory / "key", directory / "known_hosts"
-        key.touch(0o600)
-        key.write_text(self._identity.client_key)
-        known.write_text(f"[127.0.0.1]:{self.port} {self._identity.host_key}\n")
-        pinned = ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}")
-        options = ("IdentitiesOnly=yes", *pinned, "LogLevel=ERROR")
-        words = ["ssh", *(["-t"] if terminal else []), "-F", "none", "-i", str(key), "-p", str(self.port)]
-        return [*words, *(w for o in options for w in ("-o", o)), f"{self._identity.user}@127.0.0.1"]
+        return ssh.shell_command(self.port, self._identity, terminal=terminal)
 
     def close(self) -> None:
         """Kill the guest. No process, thread or socket of it is left. Safe to call twice."""

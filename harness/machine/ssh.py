@@ -14,6 +14,7 @@ from typing import Literal
 import paramiko
 
 from harness.machine.events import Answer, Chunk, Post, SessionEnded
+from harness.process import temporary_directory
 
 # It logs tracebacks of connections that fail, which is what probing a dead guest is for.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -84,6 +85,19 @@ def hang_up(transport: paramiko.Transport, timeout: float) -> None:
         transport.open_session(timeout=timeout).exec_command("kill $PPID")
         transport.join(timeout)
     transport.close()
+
+
+def shell_command(port: int, identity: SshIdentity, *, terminal: bool) -> list[str]:
+    """The ssh command for a person; its key files live as long as this process."""
+    directory = temporary_directory()
+    key, known = directory / "key", directory / "known_hosts"
+    key.touch(0o600)
+    key.write_text(identity.client_key)
+    known.write_text(f"[127.0.0.1]:{port} {identity.host_key}\n")
+    pinned = ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}")
+    options = ("IdentitiesOnly=yes", *pinned, "LogLevel=ERROR")
+    words = ["ssh", *(["-t"] if terminal else []), "-F", "none", "-i", str(key), "-p", str(port)]
+    return [*words, *(w for o in options for w in ("-o", o)), f"{identity.user}@127.0.0.1"]
 
 
 def _public_text(key: paramiko.PKey) -> str:
