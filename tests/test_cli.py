@@ -119,3 +119,23 @@ def test_every_command_has_help(command: str) -> None:
     done = _bpfroots(command, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["uname", "-r"], ("uname", "-r")),
+        (["--kernel", "patched", "ls", "--kernel", "-la"], ("ls", "--kernel", "-la")),
+        (["--kernel", "patched", "--", "uname", "-r"], ("uname", "-r")),
+        (["--gdb", "--", "--gdb"], ("--gdb",)),
+        ([], ()),
+    ],
+)
+def test_options_of_shell_end_where_the_command_begins(words: list[str], command: tuple[str, ...]) -> None:
+    from harness.cli.shell import shell
+
+    assert shell.make_context("shell", list(words)).params["command"] == command
+
+
+def test_an_option_before_the_command_is_still_checked() -> None:
+    _one_error(_bpfroots("shell", "-r", "uname"), 2, "No such option")

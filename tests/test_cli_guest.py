@@ -184,14 +184,18 @@ def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signa
         assert (folder / "report" / "index.html").is_file()
 
 
-def test_shell_runs_a_command_in_a_fresh_guest() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "shell", "--gdb", "uname -r; exit 7"],
+def _shell(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "shell", *words],
         capture_output=True,
         timeout=_DEADLINE,
         text=True,
         check=False,
     )
+
+
+def test_shell_runs_a_command_in_a_fresh_guest() -> None:
+    done = _shell("--gdb", "uname -r; exit 7")
     assert done.returncode == 7, done.stderr
     said = dict(line.split(None, 1) for line in done.stderr.splitlines())
     assert said["guest"].startswith(f"baseline ({done.stdout.strip()})")
@@ -199,6 +203,24 @@ def test_shell_runs_a_command_in_a_fresh_guest() -> None:
     socket = said["gdb"].rpartition(" ")[2].strip("'")
     assert socket.endswith("/gdb")
     assert not Path(socket).exists()
+
+
+@pytest.mark.parametrize("dashes", [[], ["--"]])
+def test_shell_gives_the_command_its_options(dashes: list[str], kit: Kit) -> None:
+    done = _shell(*dashes, "uname", "-r")
+    assert (done.returncode, done.stdout.strip()) == (0, kit.kernels[0].release), done.stderr
+
+
+def test_shell_keeps_words_apart_and_returns_any_status() -> None:
+    done = _shell("sh", "-c", "echo $#: $1; exit 255", "sh", "a  b")
+    assert (done.returncode, done.stdout) == (255, "1: a b\n"), done.stderr
+
+
+def test_shell_says_what_became_of_its_guest() -> None:
+    done = _shell("echo c > /proc/sysrq-trigger")
+    assert done.returncode == 1, done.stderr
+    assert "bpfroots: Kernel panic" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_kept_guest_lets_one_in_until_enter() -> None:

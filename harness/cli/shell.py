@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import ACCEL
 from harness.progress import Progress
 
+if TYPE_CHECKING:
+    from harness.machine import Machine
 
-@click.command()
+# ssh(1), EXIT STATUS: "255 if an error occurred". A command may end with it as well.
+_SSH_ERROR = 255
+
+
+# Options end with the first word of COMMAND: what follows is the command's own.
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--kernel", "kernel_name", default="baseline", show_default=True, metavar="K", help="As for run."
 )
@@ -19,7 +28,11 @@ from harness.progress import Progress
 @click.argument("command", nargs=-1)
 @ACCEL
 def shell(kernel_name: str, gdb: bool, command: tuple[str, ...], accel: str) -> None:
-    """A shell in a fresh guest over SSH, or COMMAND in it; the guest ends with it."""
+    """A shell in a fresh guest over SSH, or COMMAND in it; the guest ends with it.
+
+    One word is a line for the guest's shell ('dmesg | tail'); several are a command and its arguments
+    (uname -r). The exit status is that of the command.
+    """
     from harness import process
     from harness.jobs.guests import Guests
     from harness.jobs.kit import prepare
@@ -33,4 +46,13 @@ def shell(kernel_name: str, gdb: bool, command: tuple[str, ...], accel: str) -> 
         if gdb:
             symbols = kernel.vmlinux or "VMLINUX"
             click.echo(f"gdb       gdb {symbols} -ex 'target remote {machine.gdb_server()}'", err=True)
-        sys.exit(subprocess.call([*machine.shell_command(terminal=not command), *command]))
+        sys.exit(_run(machine, command))
+
+
+def _run(machine: Machine, command: tuple[str, ...]) -> int:
+    """The exit status of ``command``, or of a login shell. Raises GuestError where the guest is gone."""
+    line = command[0] if len(command) == 1 else shlex.join(command)
+    status = subprocess.call([*machine.shell_command(terminal=not command), *(["--", line] if line else [])])
+    if status == _SSH_ERROR:
+        machine.output("true")
+    return status
