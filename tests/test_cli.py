@@ -65,10 +65,45 @@ def test_load_has_no_tail_call_form(tmp_path: Path) -> None:
     _one_error(_bpfroots("load", path, "--mechanism", "tail_call"), 2, "tail-call form")
 
 
-def test_missing_clang(tmp_path: Path) -> None:
-    path = tmp_path / "x.bpf.c"
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("", "no such program"),
+        ('#!/bin/sh\nexec clang-19 "$@"\n', "not an executable file"),
+        ('#!/bin/sh\nexec true "$@"\n', "not a clang: its --version prints 'true (GNU coreutils)"),
+        ('#!/bin/sh\nexec gcc "$@"\n', "not a clang: its --version prints 'gcc "),
+        (
+            # As a clang that was built without the target.
+            '#!/bin/sh\ncase $* in *bpf*) echo "error: unable to create target: bpf" >&2; exit 1;; esac\n'
+            'exec clang-19 "$@"\n',
+            "does not compile for BPF: error: unable to create target: bpf",
+        ),
+    ],
+)
+def test_a_clang_that_is_none_is_named_before_anything_is_built(
+    script: str, says: str, tmp_path: Path
+) -> None:
+    clang, path = tmp_path / "clang", tmp_path / "x.bpf.c"
     path.write_text("")
-    _one_error(_bpfroots("load", path, CLANG="clang-nowhere"), 4, "no clang: clang-nowhere")
+    if script:
+        clang.write_text(script)
+        clang.chmod(0o644 if says.startswith("not an exec") else 0o755)
+    done = _bpfroots("load", path, CLANG=str(clang), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    _one_error(done, 4, f"bpfroots: CLANG={clang}: {says}")
+    assert len(done.stderr.splitlines()) == 2
+    checks = json.loads(_bpfroots("doctor", "--json", CLANG=str(clang)).stdout)["checks"]
+    (check,) = [check for check in checks if check["name"] == "clang"]
+    assert (check["ok"], check["detail"].startswith(f"CLANG={clang}: {says}")) == (False, True)
+
+
+def test_a_clang_by_another_name_is_one(tmp_path: Path) -> None:
+    clang = tmp_path / "my-clang"
+    clang.write_text('#!/bin/sh\nexec clang-19 "$@"\n')
+    clang.chmod(0o755)
+    checks = json.loads(_bpfroots("doctor", "--json", CLANG=str(clang)).stdout)["checks"]
+    (check,) = [check for check in checks if check["name"] == "clang"]
+    assert check["ok"]
+    assert str(clang) in check["detail"]
 
 
 def test_no_runs_yet(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.cache import Cache
 from harness.errors import InfraError, UserError
-from harness.programs import cases, elf, packets, protocol
+from harness.programs import cases, clang, elf, packets, protocol
 from harness.programs import compile as compiling
 from harness.programs.cases import Case
 from harness.programs.render import render
@@ -142,9 +142,10 @@ def test_compile_error_is_one_line_with_the_place(tools: compiling.Toolchain, ca
 
 
 def test_no_clang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLANG", raising=False)
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(InfraError, match="no clang") as caught:
-        compiling.find_clang()
+        clang.find()
     assert caught.value.exit_code == 4
     assert caught.value.hint == "bpfroots setup"
 

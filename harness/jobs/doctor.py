@@ -11,7 +11,7 @@ from harness import settings, system
 from harness.errors import BpfrootsError
 from harness.machine import Accel, choose_accel
 from harness.machine.accel import probe_kvm
-from harness.programs import compile as compiling
+from harness.programs import clang
 
 # A cold build: unpacked source 1.7 GB, build directory 1.5 GB, results and ccache beside them.
 _DISK_NEEDED_GIB = 8
@@ -71,10 +71,10 @@ def _packages() -> Check:
 
 def _clang() -> Check:
     try:
-        clang = compiling.find_clang()
+        found = clang.find()
     except BpfrootsError as error:
         return Check("clang", False, error.message, error.hint)
-    return Check("clang", True, compiling.clang_version(clang))
+    return Check("clang", True, f"{found.version} ({found.path})")
 
 
 def _directories() -> list[Check]:

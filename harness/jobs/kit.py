@@ -10,6 +10,7 @@ from pathlib import Path
 from harness import images, kernels
 from harness.cache import Cache
 from harness.kernels import Kernel
+from harness.programs import clang
 from harness.programs import compile as compiling
 from harness.progress import Progress
 from harness.settings import cache_root
@@ -34,7 +35,7 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
     `baseline` where that is not defined): one and the same runner asks every kernel.
     Raises UserError, KernelError or InfraError.
     """
-    compiling.find_clang()
+    clang.find()
     requests = [kernels.resolve(argument) for argument in arguments]
     # What is already built can be wrong at once; what is not takes minutes to find out.
     for request in requests:

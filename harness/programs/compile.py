@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import process
 from harness.cache import Cache
 from harness.errors import InfraError, UserError
-from harness.kernels.facts import remember
+from harness.programs import clang
+from harness.programs.clang import Clang
 
-# Newest first: libbpf's __array() maps and cpu v3 need clang 12, .maps BTF of globals 13.
-_CLANGS = ("clang-19", "clang-20", "clang-18", "clang-17", "clang-16", "clang-15", "clang")
 _FLAGS = ("-target", "bpf", "-D__TARGET_ARCH_x86", "-mcpu=v3", "-g", "-O2", "-Wall")
 _ERROR = re.compile(r"^(?P<where>[^\s:]+:\d+:\d+): (?:fatal )?error: (?P<what>.*)$")
 _TIMEOUT_S = 120.0
@@ -30,39 +26,15 @@ class Toolchain:
     in it. ``digest`` covers both; it is part of every object's key.
     """
 
-    clang: Path
-    version: str
+    clang: Clang
     include: Path
     vmlinux_h: Path
     digest: str
 
 
-def find_clang() -> Path:
-    """``$CLANG``, else the first clang of a suitable version on PATH. Raises InfraError."""
-    wanted = os.environ.get("CLANG")
-    for name in (wanted,) if wanted else _CLANGS:
-        found = shutil.which(name)
-        if found:
-            return Path(found)
-    msg = f"no clang: {wanted or _CLANGS[0]} is not on PATH"
-    raise InfraError(msg, hint="bpfroots setup")
-
-
-@functools.cache
-def clang_version(clang: Path) -> str:
-    """The first line of its --version."""
-
-    def ask() -> str:
-        done = process.run([clang, "--version"], timeout=_TIMEOUT_S)
-        return done.stdout.decode(errors="replace").partition("\n")[0].strip()
-
-    return remember("version", clang, ask)
-
-
 def toolchain(include: Path, vmlinux_h: Path, digest: str) -> Toolchain:
-    """The toolchain over headers whose content ``digest`` stands for."""
-    clang = find_clang()
-    return Toolchain(clang, clang_version(clang), include, vmlinux_h, digest)
+    """The toolchain over headers whose content ``digest`` stands for. Raises InfraError without a clang."""
+    return Toolchain(clang.find(), include, vmlinux_h, digest)
 
 
 def make_vmlinux_h(bpftool: Path, vmlinux: Path, out: Path) -> None:
@@ -84,7 +56,7 @@ def compile_source(tools: Toolchain, cache: Cache, source: str, name: str, near:
     """
     headers = sorted(near.glob("*.h")) if near else []
     key = hashlib.sha256()
-    for part in (tools.version, tools.digest, " ".join(_FLAGS), name, source):
+    for part in (tools.clang.version, tools.digest, " ".join(_FLAGS), name, source):
         key.update(part.encode() + b"\0")
     for header in headers:
         key.update(header.name.encode() + b"\0" + header.read_bytes() + b"\0")
@@ -102,7 +74,9 @@ def _clang(tools: Toolchain, source: str, name: str, near: Path | None, out: Pat
     # No directory of this machine in the debug info: the same source gives the same object anywhere.
     places = ["-fdebug-compilation-dir=.", *(f"-ffile-prefix-map={path}=." for path in includes)]
     flags = [*_FLAGS, *(f"-I{path}" for path in includes), *places]
-    done = process.run([tools.clang, *flags, "-c", file.name, "-o", out], cwd=file.parent, timeout=_TIMEOUT_S)
+    done = process.run(
+        [tools.clang.path, *flags, "-c", file.name, "-o", out], cwd=file.parent, timeout=_TIMEOUT_S
+    )
     if done.returncode:
         raise UserError(_first_error(name, done.stderr.decode(errors="replace")))
 
