@@ -10,7 +10,7 @@ from harness.kernels import Kernel
 from harness.machine import Machine
 from harness.programs.protocol import TestRun
 
-SOURCE = """
+SOURCE = b"""
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 char LICENSE[] SEC("license") = "GPL";

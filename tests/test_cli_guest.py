@@ -87,6 +87,17 @@ def test_load_of_a_foreign_program(tmp_path: Path) -> None:
     assert str(source) in cell["reproduce"]
 
 
+def test_load_takes_a_source_as_the_bytes_that_it_is(tmp_path: Path) -> None:
+    source = tmp_path / "latin1.bpf.c"
+    shared = b'#include "shared.h"\n'
+    source.write_bytes(b"/* M\xfcller */\n" + _FOREIGN.encode().replace(shared, b"#define FACTOR 3\n"))
+    code, found, stderr = _json("load", source)
+    (cell,) = found["cells"]
+    assert (code, cell["verdict"]) == (0, "accept")
+    folder = Path(next(line.split()[-1] for line in stderr.splitlines() if line.startswith("results ")))
+    assert (folder / cell["artefacts"]["source.bpf.c"]).read_bytes() == source.read_bytes()
+
+
 def test_load_of_a_rejected_program_ends_1(tmp_path: Path) -> None:
     source = tmp_path / "bad.bpf.c"
     source.write_text(

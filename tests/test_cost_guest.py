@@ -45,7 +45,9 @@ def _figures(machine: Machine, kit: Kit, kind: str) -> dict[int, dict[int, float
     """Instructions per run by input, of programs with more and more instructions."""
     steps = cost.steps([cost.EMPTY_ROOT], [KINDS[kind]])
     objects = {
-        f"{extra}.bpf.o": compiling.compile_source(kit.toolchain, kit.objects, _source(kind, extra), "extra")
+        f"{extra}.bpf.o": compiling.compile_source(
+            kit.toolchain, kit.objects, _source(kind, extra).encode(), "extra"
+        )
         for extra in _EXTRA
     }
     loads = [
@@ -116,7 +118,7 @@ def _samples(machine: Machine, kit: Kit, body: str, declarations: str = "") -> p
     """Of a kprobe program with this in it."""
     source = cost.empty_source(KINDS["kprobe"]).replace("\treturn", body + "\treturn")
     source = source.replace('SEC("kprobe', declarations + 'SEC("kprobe')
-    program = compiling.compile_source(kit.toolchain, kit.objects, source, "sampled")
+    program = compiling.compile_source(kit.toolchain, kit.objects, source.encode(), "sampled")
     order = protocol.Load("sampled", "duplicate", "sampled.bpf.o", [cost.EMPTY_ROOT])
     load = cost.load(order, cost.steps([cost.EMPTY_ROOT], [KINDS["kprobe"]]))
     lines = list(stream(machine, [load], {"sampled.bpf.o": program}))

@@ -186,7 +186,7 @@ def test_a_qemu_that_goes_twice_in_one_cell_leaves_it_without_a_verdict(kit: Kit
 
 
 def _large(kit: Kit, store: RunStore, body: str) -> Cell:
-    source = SOURCE.replace("return XDP_PASS;", body)
+    source = SOURCE.replace(b"return XDP_PASS;", body.encode())
     spec = CellSpec("large/cell", "duplicate", ["fine"], program=Program(source))
     (found,) = Engine(kit, store, choose_accel("auto")).submit(kit.kernels[0], [spec])
     return found

@@ -58,7 +58,7 @@ class Guest:
 def objects(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {
         f"{source.stem}.o": compiling.compile_source(
-            kit.toolchain, kit.objects, source.read_text(), source.name
+            kit.toolchain, kit.objects, source.read_bytes(), source.name
         )
         for source in sorted(SOURCES.glob("*.bpf.c"))
     }
@@ -223,7 +223,7 @@ def test_no_bad_load_ends_the_run(guest: Guest) -> None:
 
 
 # Two ways on from each of a million turns, none in a state that another has been in: seconds of verification.
-_LONG = """
+_LONG = b"""
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 char LICENSE[] SEC("license") = "GPL";

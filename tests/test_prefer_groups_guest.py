@@ -31,7 +31,7 @@ _STEPS: list[Step] = [
 @pytest.mark.parametrize(("kernel", "images"), [("baseline", 2), ("patched", 1)])
 def test_shared_where_the_kernel_can_else_copied(kernel: str, images: int, tmp_path: Path) -> None:
     kit = prepare([kernel], Progress())
-    object_ = compiling.compile_source(kit.toolchain, kit.objects, _SOURCE.read_text(), _SOURCE.name)
+    object_ = compiling.compile_source(kit.toolchain, kit.objects, _SOURCE.read_bytes(), _SOURCE.name)
     load = Load("counter", "duplicate", "c.bpf.o", ["on_comm", "on_getpgid"], _STEPS, prefer_groups=True)
     with Guests(kit, choose_accel("auto")).boot(kit.kernels[0], tmp_path / "console.log") as machine:
         (loaded,) = [

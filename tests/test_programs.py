@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 
 from harness.cache import Cache
 from harness.errors import InfraError, UserError
+from harness.images import Image
+from harness.jobs.engine import compile_cells
+from harness.jobs.kit import Kit
+from harness.jobs.spec import case_cells, object_cells
 from harness.programs import cases, clang, elf, packets, protocol
 from harness.programs import compile as compiling
 from harness.programs.cases import Case
 from harness.programs.render import render
 
-_TINY = 'char LICENSE[] __attribute__((section("license"))) = "GPL";\n'
-_PROGRAM = _TINY + '__attribute__((section("xdp"))) int pass_all(void *ctx) { return 2; }\n'
+_TINY = b'char LICENSE[] __attribute__((section("license"))) = "GPL";\n'
+_PROGRAM = _TINY + b'__attribute__((section("xdp"))) int pass_all(void *ctx) { return 2; }\n'
 
 
 @pytest.fixture
@@ -108,7 +112,7 @@ def test_compile_caches_by_content(tools: compiling.Toolchain, cache: Cache) -> 
     stamp = first.stat().st_mtime_ns
     assert compiling.compile_source(tools, cache, _PROGRAM, "tiny.bpf.c") == first
     assert first.stat().st_mtime_ns == stamp
-    assert compiling.compile_source(tools, cache, _PROGRAM + "\n", "tiny.bpf.c") != first
+    assert compiling.compile_source(tools, cache, _PROGRAM + b"\n", "tiny.bpf.c") != first
     assert elf.programs(first) == [elf.ElfProgram("pass_all", "xdp")]
 
 
@@ -126,7 +130,7 @@ def test_compile_sees_a_changed_header(tools: compiling.Toolchain, cache: Cache,
     near = tmp_path / "near"
     near.mkdir()
     (near / "mine.h").write_text("#define RET 1\n")
-    source = '#include "mine.h"\n' + _PROGRAM.replace("return 2", "return RET")
+    source = b'#include "mine.h"\n' + _PROGRAM.replace(b"return 2", b"return RET")
     first = compiling.compile_source(tools, cache, source, "tiny.bpf.c", near)
     (near / "mine.h").write_text("#define RET 2\n")
     assert (
@@ -136,9 +140,43 @@ def test_compile_sees_a_changed_header(tools: compiling.Toolchain, cache: Cache,
 
 def test_compile_error_is_one_line_with_the_place(tools: compiling.Toolchain, cache: Cache) -> None:
     with pytest.raises(UserError) as caught:
-        compiling.compile_source(tools, cache, _TINY + "int f( {\n", "broken.bpf.c")
+        compiling.compile_source(tools, cache, _TINY + b"int f( {\n", "broken.bpf.c")
     assert caught.value.message.startswith("broken.bpf.c:2:")
     assert caught.value.exit_code == 2
+
+
+def test_a_source_is_the_bytes_that_it_is(tools: compiling.Toolchain, cache: Cache, tmp_path: Path) -> None:
+    """Not text: a name in ISO 8859-1, the line ends of another system, what no encoding has."""
+    source = b"/* M\xfcller, \xff\xfe */\r\n" + _PROGRAM
+    file = tmp_path / "mine.bpf.c"
+    file.write_bytes(source)
+    (spec,) = object_cells([file], "duplicate")
+    assert spec.program.source == source
+    built = compiling.compile_source(tools, cache, source, "mine.bpf.c")
+    assert built.with_name("mine.bpf.c").read_bytes() == source
+    assert elf.programs(built) == [elf.ElfProgram("pass_all", "xdp")]
+    assert compiling.compile_source(tools, cache, source.replace(b"\xfc", b"\xf6"), "mine.bpf.c") != built
+
+
+def test_equal_sources_in_two_places_have_headers_of_their_own(
+    tools: compiling.Toolchain, cache: Cache, tmp_path: Path
+) -> None:
+    files = [tmp_path / place / "mine.bpf.c" for place in ("a", "b")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        (file.parent / "mine.h").write_text(f"#define RET {number}\n")
+        file.write_bytes(b'#include "mine.h"\n' + _PROGRAM.replace(b"return 2", b"return RET"))
+    kit = Kit([], Image(tmp_path, ""), "", tools, cache)
+    built = compile_cells(kit, object_cells(files, "duplicate"))
+    assert len({objects.program.read_bytes() for objects in built.values()}) == 2
+
+
+def test_an_empty_source_is_compiled_as_any(tools: compiling.Toolchain, cache: Cache, tmp_path: Path) -> None:
+    file = tmp_path / "empty.bpf.c"
+    file.touch()
+    kit = Kit([], Image(tmp_path, ""), "", tools, cache)
+    (built,) = compile_cells(kit, object_cells([file], "duplicate")).values()
+    assert built.program.is_file()
 
 
 def test_no_clang(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +231,6 @@ def test_protocol_lines_round_trip() -> None:
 
 
 def test_cells_of_a_case_are_distinct() -> None:
-    from harness.jobs.spec import case_cells
-
     cells = case_cells(cases.all_cases(), protocol.MECHANISMS)
     for a, b in itertools.pairwise(sorted(cell.id for cell in cells)):
         assert a != b

@@ -60,7 +60,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
     bad = tmp_path_factory.mktemp("bad") / "half_bad.bpf.c"
     bad.write_text(_HALF_BAD)
     good, tail, *_ = _specs("body/map_counter-kprobe+tracepoint")
-    wrong = tail.program.source.replace("count(1, 20)", "count(1, 21)")
+    wrong = tail.program.source.replace(b"count(1, 20)", b"count(1, 21)")
     mutated = dataclasses.replace(tail, program=Program(wrong))
     specs = [
         *_specs("example/kprobe+tracepoint+cgroup_skb"),

@@ -156,7 +156,7 @@ def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[str, Obje
     todo = _Pass(way, {}, {})
     for kind in cost.measured_kinds():
         name = f"empty.{kind.name}.bpf.o"
-        source = cost.empty_source(kind)
+        source = cost.empty_source(kind).encode()
         todo.objects[name] = compiling.compile_source(kit.toolchain, kit.objects, source, name)
         steps = cost.steps([cost.EMPTY_ROOT], [kind], way.sampling)
         order = protocol.Load(_empty_id(kind.name), "duplicate", name, [cost.EMPTY_ROOT])

@@ -35,19 +35,19 @@ from harness.settings import jobs
 
 def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Objects]:
     """The objects of every cell, by cell id. Raises UserError for C that does not compile."""
-    wanted = [(spec.name, part) for spec in specs for part in (spec.program, spec.library) if part]
-    sources = {part.source: (name, part) for name, part in wanted if part.source}
+    wanted = {
+        part: spec.name for spec in specs for part in (spec.program, spec.library) if part and part.is_source
+    }
 
-    def one(item: tuple[str, Program]) -> Path:
-        name, part = item
+    def one(part: Program, name: str) -> Path:
         shown, near = (part.file.name, part.file.parent) if part.file else (name, None)
         return compiling.compile_source(kit.toolchain, kit.objects, part.source, shown, near)
 
     with ThreadPoolExecutor(jobs()) as pool:
-        built = dict(zip(sources, pool.map(one, sources.values()), strict=True))
+        built = dict(zip(wanted, pool.map(one, wanted.keys(), wanted.values()), strict=True))
 
     def file(part: Program | None) -> Path | None:
-        return (part.object or built.get(part.source)) if part else None
+        return (part.object or built.get(part)) if part else None
 
     return {
         spec.id: Objects(program, file(spec.library)) for spec in specs if (program := file(spec.program))
@@ -222,8 +222,8 @@ class Verdicts:
 
     def _save_artefacts(self, cell: Cell, code: analysis.Code, spec: CellSpec) -> None:
         for name, part in (("source.bpf.c", spec.program), ("library.bpf.c", spec.library)):
-            if part and part.source:
-                self._store.artefact(cell, name, part.source.encode())
+            if part and part.is_source:
+                self._store.artefact(cell, name, part.source)
         for program in code.loaded.programs:
             for name, data in analysis.artefacts(program, code).items():
                 self._store.artefact(cell, name, data)

@@ -21,12 +21,18 @@ def cell_id(case: str, mechanism: str) -> str:
 
 @dataclass(frozen=True)
 class Program:
-    """What to load: ``source`` is C to compile, or ``object`` an ELF that exists. ``file`` is what a
-    user's source was read from: its errors are named for it, its headers are beside it."""
+    """What to load: ``source`` is C to compile, as the compiler is to see it, or ``object`` an ELF that
+    exists. ``file`` is what a user's source was read from: its errors are named for it, its headers are
+    beside it."""
 
-    source: str = ""
+    source: bytes = b""
     object: Path | None = None
     file: Path | None = None
+
+    @property
+    def is_source(self) -> bool:
+        """Is there anything to compile? A user's file may be empty."""
+        return bool(self.source or self.file)
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,8 @@ def _case_cell(case: Case, mechanism: Mechanism) -> CellSpec:
         roots=case.root_names,
         steps=case.steps(),
         expected=case.expectation(mechanism),
-        program=Program() if skip else Program(render.render(case, render.form_of(mechanism))),
-        library=Program(render.render(case, "library")) if by_name else None,
+        program=Program() if skip else Program(render.render(case, render.form_of(mechanism)).encode()),
+        library=Program(render.render(case, "library").encode()) if by_name else None,
         skip=skip,
         case=case,
     )
@@ -143,11 +149,9 @@ def _program(path: Path) -> Program:
     return Program(object=path)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_text()
+        return path.read_bytes()
     except OSError as error:
         msg = f"{path}: {error.strerror}"
-    except UnicodeDecodeError:
-        msg = f"{path}: not a text file"
     raise UserError(msg)

@@ -47,7 +47,9 @@ def make_vmlinux_h(bpftool: Path, vmlinux: Path, out: Path) -> None:
     (out / "vmlinux.h").write_bytes(done.stdout)
 
 
-def compile_source(tools: Toolchain, cache: Cache, source: str, name: str, near: Path | None = None) -> Path:
+def compile_source(
+    tools: Toolchain, cache: Cache, source: bytes, name: str, near: Path | None = None
+) -> Path:
     """The object of a C source, from the cache where it was compiled before.
 
     ``name`` is what errors call it. ``near`` is a directory searched for its own includes; a
@@ -56,8 +58,9 @@ def compile_source(tools: Toolchain, cache: Cache, source: str, name: str, near:
     """
     headers = sorted(near.glob("*.h")) if near else []
     key = hashlib.sha256()
-    for part in (tools.clang.version, tools.digest, " ".join(_FLAGS), name, source):
+    for part in (tools.clang.version, tools.digest, " ".join(_FLAGS), name):
         key.update(part.encode() + b"\0")
+    key.update(source + b"\0")
     for header in headers:
         key.update(header.name.encode() + b"\0" + header.read_bytes() + b"\0")
 
@@ -67,9 +70,9 @@ def compile_source(tools: Toolchain, cache: Cache, source: str, name: str, near:
     return cache.get(key.hexdigest(), populate) / "object.bpf.o"
 
 
-def _clang(tools: Toolchain, source: str, name: str, near: Path | None, out: Path) -> None:
+def _clang(tools: Toolchain, source: bytes, name: str, near: Path | None, out: Path) -> None:
     file = out.with_name(Path(name).name if name.endswith(".c") else f"{Path(name).name}.bpf.c")
-    file.write_text(source)
+    file.write_bytes(source)
     includes = [tools.vmlinux_h, tools.include, *([near] if near else [])]
     # No directory of this machine in the debug info: the same source gives the same object anywhere.
     places = ["-fdebug-compilation-dir=.", *(f"-ffile-prefix-map={path}=." for path in includes)]

@@ -32,7 +32,7 @@ def measure(bench: Bench) -> Measurement:
     name, source = next(iter(programs.sources().items()))
     directory = process.temporary_directory()
     file = directory / name
-    file.write_text(source)
+    file.write_bytes(source)
 
     def ours() -> float:
         argv = [sys.executable, "-m", "harness", "load", str(file), "--kernel", bench.argument]

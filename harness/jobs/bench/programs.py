@@ -32,10 +32,10 @@ SEC("{section}") int prog(void *ctx)
 PROGRAM = "prog"
 
 
-def sources() -> dict[str, str]:
+def sources() -> dict[str, bytes]:
     """Name → C, one program each: of several types, no two alike."""
     return {
-        f"small{number}.bpf.c": _SOURCE.format(section=section, number=number)
+        f"small{number}.bpf.c": _SOURCE.format(section=section, number=number).encode()
         for number, section in enumerate(_SECTIONS)
     }
 

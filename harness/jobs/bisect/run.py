@@ -209,7 +209,7 @@ def _outcome(
             # The name of the kernel is ours; the commit is everybody's.
             bisection.reproduce = after.reproduce.replace(after.kernel, f"TREE@{first[:12]}")
             source = after.artefacts.get("source.bpf.c")
-            bisection.source = (store.path / source).read_text() if source else ""
+            bisection.source = (store.path / source).read_text(errors="replace") if source else ""
     return bisection
 
 
