@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -27,7 +28,9 @@ _PROGRAM = _TINY + b'__attribute__((section("xdp"))) int pass_all(void *ctx) { r
 
 @pytest.fixture
 def tools(tmp_path: Path) -> compiling.Toolchain:
-    return compiling.toolchain(tmp_path, tmp_path, "no headers")
+    headers = tmp_path / "headers"
+    headers.mkdir()
+    return compiling.toolchain(headers, headers, "no headers")
 
 
 @pytest.fixture
@@ -138,11 +141,63 @@ def test_compile_sees_a_changed_header(tools: compiling.Toolchain, cache: Cache,
     )
 
 
+def test_compile_sees_a_changed_header_wherever_it_is(
+    tools: compiling.Toolchain, cache: Cache, tmp_path: Path
+) -> None:
+    """Below the source or beside it, included by another one, with a name that make would write otherwise."""
+    near = tmp_path / "near"
+    header = near / "sub" / "a b#$c.inc"
+    header.parent.mkdir(parents=True)
+    (tmp_path / "outer.h").write_text(f'#include "near/sub/{header.name}"\n')
+    header.write_text("#define RET 1\n")
+    source = b'#include "../outer.h"\n' + _PROGRAM.replace(b"return 2", b"return RET")
+    first = compiling.compile_source(tools, cache, source, "tiny.bpf.c", near)
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", near) == first
+    (near / "unused.h").write_text("")
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", near) == first
+    header.write_text("#define RET 2\n")
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", near) != first
+
+
+def test_compile_finds_the_headers_of_this_architecture(
+    tools: compiling.Toolchain, cache: Cache, tmp_path: Path
+) -> None:
+    source = b"#include <linux/types.h>\n" + _PROGRAM.replace(b"void *ctx", b"__u64 *ctx")
+    built = compiling.compile_source(tools, cache, source, "uapi.bpf.c", tmp_path)
+    assert elf.programs(built) == [elf.ElfProgram("pass_all", "xdp")]
+    without = dataclasses.replace(tools, system=())
+    with pytest.raises(UserError, match=r"'asm/types.h' file not found"):
+        compiling.compile_source(without, cache, source, "uapi.bpf.c", tmp_path)
+
+
+def test_the_headers_of_this_machine_come_last(
+    tools: compiling.Toolchain, cache: Cache, tmp_path: Path
+) -> None:
+    (tmp_path / "errno.h").write_text("#define MINE 2\n")
+    source = b"#include <errno.h>\n" + _PROGRAM.replace(b"return 2", b"return MINE")
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", tmp_path).is_file()
+
+
+def test_an_object_is_kept_apart_by_where_headers_come_from(tools: compiling.Toolchain, cache: Cache) -> None:
+    other = dataclasses.replace(tools, system=(*tools.system, Path("/opt/include")))
+    built = [compiling.compile_source(each, cache, _PROGRAM, "tiny.bpf.c") for each in (tools, other)]
+    assert built[0] != built[1]
+
+
 def test_compile_error_is_one_line_with_the_place(tools: compiling.Toolchain, cache: Cache) -> None:
     with pytest.raises(UserError) as caught:
         compiling.compile_source(tools, cache, _TINY + b"int f( {\n", "broken.bpf.c")
     assert caught.value.message.startswith("broken.bpf.c:2:")
     assert caught.value.exit_code == 2
+
+
+def test_compile_error_in_a_header_names_the_header(
+    tools: compiling.Toolchain, cache: Cache, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.h").write_text("int f( {\n")
+    with pytest.raises(UserError) as caught:
+        compiling.compile_source(tools, cache, b'\n#include "bad.h"\n' + _TINY, "fine.bpf.c", tmp_path)
+    assert caught.value.message.startswith(f"{tmp_path}/bad.h:1:")
 
 
 def test_a_source_is_the_bytes_that_it_is(tools: compiling.Toolchain, cache: Cache, tmp_path: Path) -> None:

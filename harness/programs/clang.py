@@ -1,4 +1,4 @@
-"""The clang that compiles programs."""
+"""The clang that compiles programs: which one, and where it looks for this machine's headers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness.kernels.facts import remember
 
 # Newest first: libbpf's __array() maps and cpu v3 need clang 12, .maps BTF of globals 13.
 _CLANGS = ("clang-19", "clang-20", "clang-18", "clang-17", "clang-16", "clang-15", "clang")
+_SEARCHED = re.compile(r"^#include <\.\.\.> search starts here:\n(.*?)^End of search list\.", re.M | re.S)
 _VERSION = re.compile(r"\bclang version \d+")
 # An empty program, through the code generator: every clang's front end knows the target.
 _PROBE = ("-target", "bpf", "-mcpu=v3", "-x", "c", "-c", "/dev/null", "-o", "/dev/null")
@@ -70,3 +71,14 @@ def _unusable(shown: str, why: str) -> InfraError:
     return InfraError(
         msg, hint=f"set CLANG to a clang with the BPF target; bpfroots setup installs {_CLANGS[0]}"
     )
+
+
+def system_includes(clang: Clang) -> tuple[Path, ...]:
+    """The directories where it looks for headers when it compiles for this machine, in order.
+
+    With -target bpf it leaves out the one of this architecture, which <linux/types.h> needs.
+    As get_sys_includes of tools/testing/selftests/bpf/Makefile.
+    """
+    done = process.run([clang.path, "-v", "-E", "-"], timeout=_TIMEOUT_S)
+    listed = _SEARCHED.search(done.stderr.decode(errors="replace"))
+    return tuple(Path(line.strip()) for line in listed[1].splitlines()) if listed else ()
