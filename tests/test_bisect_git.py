@@ -214,6 +214,10 @@ def test_what_cannot_be_bisected(fake: Project, tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=words):
             _bisect(fake, wanted, Reader())
+    fake.define("bad", "config = [")
+    with pytest.raises(UserError, match="no kernel in kernels/ has that series") as caught:
+        _bisect(fake, trees.Wanted(series="nobodys"), Reader())
+    assert caught.value.detail.startswith("kernels/bad.toml: not TOML")
     series = fake.series("odd", ("0001.patch", _mail(1, diff("kernel/verifier.c", "a\n", "b\n"))))
     with pytest.raises(KernelError, match="does not apply"):
         _bisect(fake, trees.Wanted(path, series=str(series)), Reader())

@@ -32,8 +32,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
 
 
 def test_the_definitions_of_this_project_load() -> None:
-    known = {definition.name: definition for definition in definitions()}
-    baseline = known["baseline"]
+    baseline = definitions()["baseline"]
+    assert isinstance(baseline, Definition)
     assert [path.name for path in baseline.config] == ["base.config", "bpf.config", "test_verifier.config"]
     assert baseline.source == spec.DebianSource("linux-source-6.12", "6.12.117-1~deb12u1")
     assert all(path.is_relative_to(project_root()) for path in baseline.config)
@@ -53,7 +53,22 @@ def test_derived_definition_adds_to_its_base(fake: Project) -> None:
     assert debug.series == (fake.root / "kernels/patches/change",)
     assert debug.provides == ("multi_root", "fd_name")
     assert (debug.machine.cpus, debug.machine.memory_mib, debug.machine.icount) == (4, 2048, False)
-    assert [d.name for d in definitions()] == ["baseline", "debug", "patched"]
+    assert list(definitions()) == ["baseline", "debug", "patched"]
+
+
+def test_a_broken_definition_is_an_error_where_it_is_used_only(fake: Project) -> None:
+    fake.define("bad", "config = [")
+    (fake.root / "kernels/worse.toml").write_bytes(b"\xff\xfe")
+    assert isinstance(resolve("baseline"), Definition)
+    found = definitions()
+    assert list(found) == ["bad", "baseline", "worse"]
+    assert isinstance(found["baseline"], Definition)
+    assert isinstance(error := found["bad"], UserError)
+    assert error.message.startswith("kernels/bad.toml: not TOML")
+    assert isinstance(error := found["worse"], UserError)
+    assert error.message.startswith("kernels/worse.toml: ")
+    with pytest.raises(UserError, match=r"kernels/bad\.toml: not TOML"):
+        resolve("bad")
 
 
 def test_a_definition_and_one_fragment_more(fake: Project) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -26,16 +26,29 @@ def kernel() -> None:
 @kernel.command("list")
 @JSON
 def kernel_list(as_json: bool) -> None:
-    """The definitions in kernels/."""
+    """The definitions in kernels/. One that cannot be read is listed with its error; the exit code is 2."""
     from harness import kernels
 
     found = kernels.definitions()
     if as_json:
-        print_json([{"name": d.name, "base": d.base, "provides": list(d.provides)} for d in found])
-        return
-    for definition in found:
-        extra = f"  (on {definition.base})" if definition.base else ""
-        click.echo(f"{definition.name}{extra}")
+        print_json([_listed(name, definition) for name, definition in found.items()])
+    else:
+        for name, definition in found.items():
+            click.echo(f"{name}{_remark(definition)}")
+    if any(isinstance(definition, UserError) for definition in found.values()):
+        sys.exit(UserError.exit_code)
+
+
+def _listed(name: str, definition: Definition | UserError) -> dict[str, Any]:
+    if isinstance(definition, UserError):
+        return {"name": name, "error": definition.message}
+    return {"name": name, "base": definition.base, "provides": list(definition.provides)}
+
+
+def _remark(definition: Definition | UserError) -> str:
+    if isinstance(definition, UserError):
+        return f"  cannot be used: {definition.message}"
+    return f"  (on {definition.base})" if definition.base else ""
 
 
 @kernel.command("show")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import images, kernels
 from harness.cache import Cache
-from harness.kernels import Kernel
+from harness.kernels import Kernel, spec
 from harness.programs import clang
 from harness.programs import compile as compiling
 from harness.progress import Progress
@@ -62,8 +62,8 @@ def bpftool(progress: Progress) -> Path:
 
 
 def _tools(progress: Progress) -> images.Tools:
-    defined = {definition.name: definition for definition in kernels.definitions()}
-    source, digest = kernels.tools_source(defined.get("patched", defined["baseline"]), progress)
+    name = "patched" if "patched" in kernels.names() else "baseline"
+    source, digest = kernels.tools_source(spec.load(name), progress)
     key = hashlib.sha256(digest.encode())
     for file in images.runner_sources():
         key.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")

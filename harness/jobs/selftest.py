@@ -24,7 +24,7 @@ from harness.images import selftests
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.run import open_store
-from harness.kernels import Kernel
+from harness.kernels import Kernel, spec
 from harness.machine import Accel, Command, Machine, Shape, choose_accel
 from harness.progress import Progress, Task
 from harness.results.store import RunStore, Step
@@ -202,7 +202,7 @@ def _test_verifier(name: str, progress: Progress) -> Path:
     """The binary, of the tree of kernel ``name``, of baseline's where only a build is known of that."""
     request = kernels.resolve(name)
     if isinstance(request, kernels.Prebuilt):
-        request = next(d for d in kernels.definitions() if d.name == "baseline")
+        request = spec.load("baseline")
     source, digest = kernels.tools_source(request, progress)
     cache = Cache(cache_root(), "selftests", progress.say)
     entry = cache.get(

@@ -31,6 +31,7 @@ __all__ = [
     "ensure",
     "is_built",
     "key_of",
+    "names",
     "pack",
     "require_btf",
     "resolve",
@@ -67,9 +68,9 @@ class Kernel:
     has_btf: bool | None
 
 
-def definitions() -> list[Definition]:
-    """Every definition in ``kernels/``, by name. Raises UserError for one that cannot be read."""
-    return [load(name) for name in names()]
+def definitions() -> dict[str, Definition | UserError]:
+    """Every definition in ``kernels/`` by name; of one that cannot be read, what is wrong with it."""
+    return {name: _definition(name) for name in names()}
 
 
 def ensure(request: Request, progress: Progress | None = None, force: bool = False) -> Kernel:
@@ -134,6 +135,13 @@ def require_btf(kernel: Kernel) -> None:
         where = kernel.config or f"the configuration inside {kernel.bzimage}"
         msg = f"kernel {kernel.name} has no BTF: CONFIG_DEBUG_INFO_BTF is not set in {where}"
         raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")
+
+
+def _definition(name: str) -> Definition | UserError:
+    try:
+        return load(name)
+    except UserError as error:
+        return error
 
 
 def _prebuilt(request: Prebuilt) -> Kernel:

@@ -185,6 +185,9 @@ def _read(path: Path) -> _File:
     where = path.relative_to(project_root())
     try:
         return msgspec.convert(tomllib.loads(path.read_text()), _File)
+    except OSError as error:
+        msg = f"{where}: {error.strerror}"
+        raise UserError(msg) from None
     except tomllib.TOMLDecodeError as error:
         msg = f"{where}: not TOML: {error}"
         raise UserError(msg) from None

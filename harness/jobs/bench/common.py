@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.jobs.kit import Kit, prepare
-from harness.kernels import Kernel, definitions
+from harness.kernels import Kernel, names
 from harness.machine import Accel
 from harness.machine.accel import qemu_version
 from harness.progress import Progress
@@ -37,8 +37,7 @@ class Bench:
     @functools.cached_property
     def kit_for_peers(self) -> Kit:
         """With the kernel that ours and a peer can boot; somebody else's is taken as it is."""
-        known = {definition.name for definition in definitions()}
-        more = f"+{PEERS_FRAGMENT}" if self.argument in known else ""
+        more = f"+{PEERS_FRAGMENT}" if self.argument in names() else ""
         return prepare([self.argument + more], self.progress)
 
     def context(self, kernel: Kernel) -> Context:

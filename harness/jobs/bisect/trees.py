@@ -68,14 +68,18 @@ def opened(wanted: Wanted, progress: Progress) -> Iterator[tuple[History, str, s
 
 def _defined(name: str) -> tuple[Definition, Path]:
     """The kernel whose series it is, and its directory. Raises UserError."""
-    names = []
-    for definition in definitions():
+    names, unread = [], []
+    for definition in definitions().values():
+        if isinstance(definition, UserError):
+            unread.append(definition.message)
+            continue
         for directory in definition.series[len(definition.series) - definition.own :]:
             if directory.name == name:
                 return definition, directory
             names.append(directory.name)
     msg = f"--series {name}: no kernel in kernels/ has that series"
-    raise UserError(msg, hint=f"one of {', '.join(sorted(set(names)))}; or a path, with --linux TREE")
+    hint = f"one of {', '.join(sorted(set(names)))}; or a path, with --linux TREE"
+    raise UserError(msg, detail="\n".join(unread), hint=hint)
 
 
 def _series_tree(

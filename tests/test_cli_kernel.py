@@ -1,0 +1,50 @@
+"""bpfroots kernel ..., as a user runs it, on the fake kernel tree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel_project import Project, project
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    with project(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def _kernel(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "kernel", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_list(fake: Project) -> None:
+    fake.define("more", 'base = "baseline"\n')
+    done = _kernel("list")
+    assert (done.returncode, done.stdout) == (0, "baseline\nmore  (on baseline)\n")
+
+
+def test_list_has_a_broken_definition_with_its_error_and_the_others(fake: Project) -> None:
+    fake.define("bad", 'colour = "red"\n')
+    done = _kernel("list")
+    assert done.returncode == 2
+    bad, baseline = done.stdout.splitlines()
+    assert bad.startswith("bad  cannot be used: kernels/bad.toml: Object contains unknown field `colour`")
+    assert baseline == "baseline"
+    listed = json.loads(_kernel("list", "--json").stdout)
+    assert [entry["name"] for entry in listed] == ["bad", "baseline"]
+    assert "unknown field `colour`" in listed[0]["error"]
+    assert listed[1]["base"] is None
+    assert _kernel("show", "baseline").returncode == 0
+    assert _kernel("show", "bad").returncode == 2

@@ -1,0 +1,55 @@
+"""Kernels as users name them, in real guests: two of one name, and what a definition must not cost others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.settings import project_root
+
+pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
+
+_SOURCE = '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\nSEC("socket") int f(void *ctx) { return 0; }\n'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """This project, with kernels and results of its own."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    shutil.copytree(project_root() / "kernels", folder / "kernels")
+    for name in ("testcases", "images"):
+        (folder / name).symlink_to(project_root() / name)
+    (folder / "results").mkdir()
+    (folder / "f.bpf.c").write_text(_SOURCE)
+    return folder
+
+
+def _bpfroots(root: Path, *arguments: str | Path) -> tuple[int, Any, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "BPFROOTS_ROOT": str(root)},
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def test_a_broken_definition_costs_the_others_nothing(root: Path) -> None:
+    (root / "kernels/bad.toml").write_text("config = [\n")
+    code, found, stderr = _bpfroots(root, "load", root / "f.bpf.c", "--kernel", "baseline")
+    assert code == 0, stderr
+    assert [cell["verdict"] for cell in found["cells"]] == ["accept"]
+    code, _, stderr = _bpfroots(root, "load", root / "f.bpf.c", "--kernel", "bad")
+    assert code == 2
+    assert "bpfroots: kernels/bad.toml: not TOML" in stderr
