@@ -140,7 +140,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from harness import kernels
 
         try:
-            config.stash[_NAMES] = [kernels.resolve(argument).name for argument in arguments]
+            requests = kernels.resolve_all(arguments).values()
+            config.stash[_NAMES] = list(dict.fromkeys(request.name for request in requests))
         except BpfrootsError as error:
             raise pytest.UsageError(error.render()) from None
 

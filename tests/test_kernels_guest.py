@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness import kernels
 from harness.settings import project_root
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
@@ -53,3 +54,32 @@ def test_a_broken_definition_costs_the_others_nothing(root: Path) -> None:
     code, _, stderr = _bpfroots(root, "load", root / "f.bpf.c", "--kernel", "bad")
     assert code == 2
     assert "bpfroots: kernels/bad.toml: not TOML" in stderr
+
+
+def test_two_kernels_of_one_file_name_both_run(root: Path, tmp_path: Path) -> None:
+    """Before, the second one got the first one's verdict. Only one of them knows the mechanism."""
+    arguments: list[str | Path] = []
+    for name in ("baseline", "patched"):
+        kernel = kernels.ensure(kernels.resolve(name))
+        (tmp_path / name).mkdir()
+        shutil.copyfile(kernel.bzimage, tmp_path / name / "bzImage")
+        arguments += ["--kernel", tmp_path / name / "bzImage"]
+    arguments += ["--mechanism", "multi_root", "-k", "example/kprobe+cgroup_skb"]
+    code, found, stderr = _bpfroots(root, "run", *arguments)
+    assert code == 0, stderr
+    outcomes = {cell["kernel"]: cell["outcome"] for cell in found["cells"]}
+    assert outcomes == {"baseline-bzImage": "unsupported", "patched-bzImage": "pass"}
+    folder = Path(found["path"])
+    infos = json.loads((folder / "run.json").read_text())["kernels"]
+    assert [info["argument"] for info in infos] == [
+        str(tmp_path / n / "bzImage") for n in ("baseline", "patched")
+    ]
+    assert infos[0]["key"] != infos[1]["key"]
+    assert sorted(path.name for path in (folder / "console").iterdir()) == [
+        "baseline-bzImage-1.log",
+        "patched-bzImage-1.log",
+    ]
+    # The same arguments, the same names: nothing is left to be done.
+    code, again, stderr = _bpfroots(root, "run", "--resume", found["run"])
+    assert code == 0, stderr
+    assert again["cells"] == found["cells"]

@@ -133,7 +133,7 @@ def test_a_definition_wins_over_a_path(
     assert found.name == "baseline-local"
 
 
-def _bzimage(path: Path, payload: bytes, version: str = "6.12.0-own (me@here) #1") -> Path:
+def bzimage(path: Path, payload: bytes, version: str = "6.12.0-own (me@here) #1") -> Path:
     """The smallest file that says what a bzImage says (Documentation/arch/x86/boot.rst)."""
     head = bytearray(0x400)
     head[0x1F1] = 1
@@ -152,7 +152,7 @@ def _ikconfig(text: str) -> bytes:
 
 
 def test_bzimage_tells_release_and_configuration(fake: Project, tmp_path: Path) -> None:
-    path = _bzimage(tmp_path / "bzImage-own", _ikconfig("CONFIG_BPF=y\n# CONFIG_DEBUG_INFO_BTF is not set\n"))
+    path = bzimage(tmp_path / "bzImage-own", _ikconfig("CONFIG_BPF=y\n# CONFIG_DEBUG_INFO_BTF is not set\n"))
     request = resolve(str(path))
     assert request == Prebuilt("bzImage-own", path, None)
     kernel = ensure(request)
@@ -161,7 +161,7 @@ def test_bzimage_tells_release_and_configuration(fake: Project, tmp_path: Path) 
     with pytest.raises(KernelError, match="bzImage-own has no BTF") as caught:
         require_btf(kernel)
     assert caught.value.exit_code == 3
-    _bzimage(path, _ikconfig("CONFIG_DEBUG_INFO_BTF=y\n"))
+    bzimage(path, _ikconfig("CONFIG_DEBUG_INFO_BTF=y\n"))
     with_btf: Kernel = ensure(resolve(str(path)))
     assert with_btf.has_btf is True
     assert with_btf.key != kernel.key
@@ -174,7 +174,7 @@ _MANY = "".join(f"CONFIG_{n * n:x}=y\n" for n in range(2000))
     "payload", [b"", b"\xfd7zXZ\0 not xz", _ikconfig(_MANY)[:3000]], ids=["empty", "xz", "truncated"]
 )
 def test_bzimage_without_readable_configuration(tmp_path: Path, payload: bytes) -> None:
-    assert image.config(_bzimage(tmp_path / "bzImage", payload)) is None
+    assert image.config(bzimage(tmp_path / "bzImage", payload)) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF" + bytes(2000), bytes(0x202) + b"Hdr"])

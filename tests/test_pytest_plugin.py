@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from harness.settings import project_root
+from tests.test_kernels_resolve import bzimage
 
 
 def _pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +39,14 @@ def test_an_unknown_kernel_is_a_usage_error() -> None:
     assert done.returncode == 4
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_two_kernels_of_one_file_name_have_two_names(tmp_path: Path) -> None:
+    paths = [bzimage(tmp_path / name / "bzImage", b"") for name in ("a", "b")]
+    kernels = [f"--kernel={path}" for path in (*paths, paths[0])]
+    done = _pytest(*kernels, "--collect-only", "-q", "-k", "test_body and loop-tc and tail_call")
+    names = [line.rpartition("tail_call-")[2] for line in done.stdout.splitlines() if "::" in line]
+    assert names == ["a-bzImage]", "b-bzImage]"]
 
 
 def test_processes_of_xdist_are_not_used() -> None:

@@ -35,7 +35,7 @@ def selftest(
     from harness.report import selftests, terminal
 
     result = job.run(
-        list(dict.fromkeys(kernels)) or ["baseline"],
+        kernels or ("baseline",),
         accel=accel,
         command=["bpfroots", *sys.argv[1:]],
         progress=Progress(),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import images, kernels
 from harness.cache import Cache
-from harness.kernels import Kernel, spec
+from harness.kernels import Kernel, Request, spec
 from harness.programs import clang
 from harness.programs import compile as compiling
 from harness.progress import Progress
@@ -35,8 +35,13 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
     `baseline` where that is not defined): one and the same runner asks every kernel.
     Raises UserError, KernelError or InfraError.
     """
+    return prepare_for(list(kernels.resolve_all(arguments).values()), progress)
+
+
+def prepare_for(requests: Sequence[Request], progress: Progress) -> Kit:
+    """As `prepare`, with what `kernels.resolve_all` has made of the arguments."""
     clang.find()
-    requests = [kernels.resolve(argument) for argument in arguments]
+    requests = list(dict.fromkeys(requests))
     # What is already built can be wrong at once; what is not takes minutes to find out.
     for request in requests:
         if isinstance(request, kernels.Prebuilt):
@@ -45,6 +50,7 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
     built = [baseline if r.name == "baseline" else kernels.ensure(r, progress) for r in requests]
     for kernel in built:
         kernels.require_btf(kernel)
+    _remark_equal(built, progress)
     tools = _tools(progress)
     image = _image(tools, progress)
     return Kit(
@@ -54,6 +60,14 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
         _toolchain(baseline, tools, progress),
         Cache(cache_root(), "objects", progress.say),
     )
+
+
+def _remark_equal(built: Sequence[Kernel], progress: Progress) -> None:
+    """Two names may be one kernel: each runs, as it was asked for."""
+    first: dict[str, str] = {}
+    for kernel in built:
+        if (name := first.setdefault(kernel.key, kernel.name)) != kernel.name:
+            progress.say(f"kernels   {kernel.name} is the same kernel as {name}")
 
 
 def bpftool(progress: Progress) -> Path:

@@ -51,6 +51,7 @@ def describe(kernel: Kernel) -> KernelInfo:
     """How a kernel was made, for run.json."""
     return KernelInfo(
         name=kernel.name,
+        argument=kernel.argument,
         release=kernel.release,
         source_id=kernel.source_id,
         series_id=kernel.series_id,

@@ -106,7 +106,7 @@ def run(
     """
     chosen = choose_accel(accel)
     kit = prepare(names, progress)
-    asked = _ask(kit, names, chosen, progress, _arguments(tests, logs=logs), testmod)
+    asked = _ask(kit, chosen, progress, _arguments(tests, logs=logs), testmod)
     store = open_store(kit, chosen, "selftest", command)
     progress.say(f"results   {store.path}")
     try:
@@ -120,25 +120,21 @@ def run(
 def run_in(
     store: RunStore,
     kit: Kit,
-    names: Sequence[str],
     accel: Accel,
     progress: Progress,
     *,
     logs: bool,
     testmod: bool,
 ) -> Result:
-    """As `run`, into a run folder that is there; ``names`` are what the kernels of ``kit`` were asked by."""
-    asked = _ask(kit, names, accel, progress, _arguments(logs=logs), testmod)
+    """As `run`, on the kernels of ``kit`` and into a run folder that is there."""
+    asked = _ask(kit, accel, progress, _arguments(logs=logs), testmod)
     return _run(store, kit, asked, progress)
 
 
-def _ask(
-    kit: Kit, names: Sequence[str], accel: Accel, progress: Progress, arguments: str, testmod: bool
-) -> _Asked:
-    _require_unequal(kit.kernels)
+def _ask(kit: Kit, accel: Accel, progress: Progress, arguments: str, testmod: bool) -> _Asked:
     return _Asked(
-        binary=_test_verifier(names[0], progress),
-        modules=_testmods(names, kit, progress) if testmod else {},
+        binary=_test_verifier(kit.kernels[0].argument, progress),
+        modules=_testmods(kit, progress) if testmod else {},
         arguments=arguments,
         accel=accel,
     )
@@ -191,16 +187,9 @@ class Suite:
         return msgspec.json.decode((entry / _NAMES).read_bytes(), type=dict[int, str])
 
 
-def _require_unequal(found: Sequence[Kernel]) -> None:
-    names = [kernel.name for kernel in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        msg = f"two kernels are called {twice}"
-        raise UserError(msg, hint="give each once; a tree can be named by another path or as TREE@REV")
-
-
-def _test_verifier(name: str, progress: Progress) -> Path:
-    """The binary, of the tree of kernel ``name``, of baseline's where only a build is known of that."""
-    request = kernels.resolve(name)
+def _test_verifier(argument: str, progress: Progress) -> Path:
+    """The binary, of the tree of that ``--kernel``, of baseline's where only a build is known of it."""
+    request = kernels.resolve(argument)
     if isinstance(request, kernels.Prebuilt):
         request = spec.load("baseline")
     source, digest = kernels.tools_source(request, progress)
@@ -212,7 +201,7 @@ def _test_verifier(name: str, progress: Progress) -> Path:
     return entry / selftests.TEST_VERIFIER
 
 
-def _testmods(names: Sequence[str], kit: Kit, progress: Progress) -> dict[str, Path]:
+def _testmods(kit: Kit, progress: Progress) -> dict[str, Path]:
     """bpf_testmod.ko by kernel; none where one kernel cannot have it, which would make tests differ."""
     for kernel in kit.kernels:
         if lacks := selftests.testmod_lacks(kernel):
@@ -220,11 +209,11 @@ def _testmods(names: Sequence[str], kit: Kit, progress: Progress) -> dict[str, P
             return {}
     cache = Cache(cache_root(), "selftests", progress.say)
     found: dict[str, Path] = {}
-    for name, kernel in zip(names, kit.kernels, strict=True):
+    for kernel in kit.kernels:
 
-        def build(out: Path, name: str = name) -> None:
+        def build(out: Path, argument: str = kernel.argument) -> None:
             # Two revisions of one tree share a place: bring this one's source back.
-            selftests.build_testmod(kernels.ensure(kernels.resolve(name), progress), out, progress)
+            selftests.build_testmod(kernels.ensure(kernels.resolve(argument), progress), out, progress)
 
         found[kernel.name] = (
             cache.get(selftests.cache_key("bpf_testmod", kernel.key), build) / selftests.TESTMOD

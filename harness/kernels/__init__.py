@@ -1,7 +1,8 @@
 """Kernels: what is asked for, and the artefacts built from it.
 
-``resolve`` understands ``--kernel``; ``ensure`` makes sure the kernel is there, building what
-is missing, and says what it consists of. A kernel that is already there costs a few stats.
+``resolve`` understands ``--kernel``, ``resolve_all`` all those of one command; ``ensure`` makes sure the
+kernel is there, building what is missing, and says what it consists of. A kernel that is already there
+costs a few stats.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from harness import cache
 from harness.errors import KernelError, UserError
 from harness.kernels import build, image, kconfig
 from harness.kernels.facts import remember
-from harness.kernels.resolve import Prebuilt, Request, resolve
+from harness.kernels.resolve import Prebuilt, Request, resolve, resolve_all
 from harness.kernels.spec import Definition, Machine, load, names
 from harness.kernels.travel import key_of, pack, unpack
 from harness.progress import Progress
@@ -35,6 +36,7 @@ __all__ = [
     "pack",
     "require_btf",
     "resolve",
+    "resolve_all",
     "tools_source",
     "unpack",
 ]
@@ -44,12 +46,14 @@ __all__ = [
 class Kernel:
     """A kernel that can be booted, and what is known of it.
 
-    ``key`` changes whenever the kernel does. ``source`` is the tree it was built from, patches
-    applied, for tools and libbpf that belong to it. Unknown values of a prebuilt kernel
-    are empty, None for ``has_btf``. ``append`` are words for the kernel's command line.
+    ``name`` is for people, and one of its run; ``key`` changes whenever the kernel does. ``argument`` is
+    what ``--kernel`` takes for it. ``source`` is the tree it was built from, patches applied, for tools and
+    libbpf that belong to it. Unknown values of a prebuilt kernel are empty, None for ``has_btf``. ``append``
+    are words for the kernel's command line.
     """
 
     name: str
+    argument: str
     bzimage: Path
     vmlinux: Path | None
     config: Path | None
@@ -87,6 +91,7 @@ def ensure(request: Request, progress: Progress | None = None, force: bool = Fal
     record = msgspec.json.decode((entry / "kernel.json").read_bytes(), type=build.Record)
     return Kernel(
         name=request.name,
+        argument=request.argument,
         bzimage=entry / "bzImage",
         vmlinux=entry / "vmlinux",
         config=entry / "config",
@@ -158,6 +163,7 @@ def _prebuilt(request: Prebuilt) -> Kernel:
     link = directory / "source" if directory else None
     return Kernel(
         name=request.name,
+        argument=request.argument,
         bzimage=request.bzimage,
         vmlinux=vmlinux,
         config=config,

@@ -3,9 +3,13 @@ fragment more (``patched+debug``), a source tree, a build directory, a bzImage, 
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from harness.errors import UserError
 from harness.kernels import image, spec
@@ -23,8 +27,25 @@ class Prebuilt:
     bzimage: Path
     directory: Path | None
 
+    @property
+    def argument(self) -> str:
+        """What ``--kernel`` takes for it, wherever bpfroots is started."""
+        return str(self.directory or self.bzimage)
+
 
 Request = spec.Definition | Prebuilt
+
+
+def resolve_all(arguments: Iterable[str]) -> dict[str, Request]:
+    """What each of the ``arguments`` of one command means, under a name that no other kernel of it has.
+
+    Arguments that mean the same kernel give equal requests. Names that are the same get those parts of the
+    paths in which these differ: a/linux and b/linux are a-linux and b-linux. A definition keeps its name.
+    The same arguments give the same names. Raises as `resolve`.
+    """
+    found = {argument: resolve(argument) for argument in arguments}
+    names = _names(dict.fromkeys(found.values()))
+    return {argument: _named(request, names[request]) for argument, request in found.items()}
 
 
 def resolve(argument: str) -> Request:
@@ -53,6 +74,60 @@ def resolve(argument: str) -> Request:
         msg = f"--kernel {argument}: no directory {tree}"
         raise UserError(msg, hint="TREE@REV: TREE is a git tree of the kernel")
     raise spec.unknown(argument)
+
+
+def _names(requests: Iterable[Request]) -> dict[Request, str]:
+    """A name for each of ``requests``, which are all different."""
+    found: dict[Request, str] = {}
+    paths: dict[str, dict[Request, Path]] = {}
+    for request in requests:
+        if (path := _path_of(request)) is None:
+            found[request] = request.name
+        else:
+            paths.setdefault(request.name, {})[request] = path
+    for name, group in paths.items():
+        for request, part in zip(group, _telling(list(group.values())), strict=True):
+            longer = name if len(group) == 1 else _safe(part + _revision(request))
+            found[request] = _free(longer, found.values())
+    return found
+
+
+def _path_of(request: Request) -> Path | None:
+    """What the kernel is named for; None for a definition, whose name is given."""
+    if isinstance(request, Prebuilt):
+        return request.directory or request.bzimage
+    match request.source:
+        case spec.Directory(path) | spec.GitRevision(path) if request.origin is None:
+            return Path(path)
+    return None
+
+
+def _revision(request: Request) -> str:
+    match request:
+        case spec.Definition(source=spec.GitRevision(_, rev)):
+            return f"@{rev}"
+    return ""
+
+
+def _telling(paths: Sequence[Path]) -> list[str]:
+    """The last part of each path, and before it those above in which the paths differ, as few as will do."""
+    rows = [path.parts[:0:-1] for path in paths]
+    deepest = max(map(len, rows))
+    depth = next((n for n in range(1, deepest) if len({row[:n] for row in rows}) == len(rows)), deepest)
+    differing = [n for n in range(1, depth) if len({row[n : n + 1] for row in rows}) > 1]
+    return ["-".join(row[n] for n in (*reversed(differing), 0) if n < len(row)) for row in rows]
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """``name``, with a number where paths do not tell kernels apart: revisions x/y and x-y of one tree."""
+    numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(free for free in numbered if free not in taken)
+
+
+def _named(request: Request, name: str) -> Request:
+    if isinstance(request, Prebuilt):
+        return replace(request, name=name)
+    return msgspec.structs.replace(request, name=name)
 
 
 def _path(path: Path, argument: str) -> Request:

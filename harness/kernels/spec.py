@@ -96,6 +96,17 @@ class Definition(msgspec.Struct, frozen=True):
     origin: Path | None = None
     patches: int | None = None
 
+    @property
+    def argument(self) -> str:
+        """What ``--kernel`` takes for it, wherever bpfroots is started."""
+        if self.origin is None:
+            match self.source:
+                case Directory(path):
+                    return path
+                case GitRevision(tree, rev):
+                    return f"{tree}@{rev}"
+        return self.name
+
 
 def names() -> list[str]:
     """The definitions in ``kernels/``, sorted."""

@@ -156,9 +156,11 @@ class CostFigure(msgspec.Struct):
 
 
 class KernelInfo(msgspec.Struct, omit_defaults=True):
-    """How a kernel of a run was made."""
+    """How a kernel of a run was made. ``key`` is another one for another kernel, whatever it is called;
+    ``argument`` is what ``--kernel`` takes for it."""
 
     name: str
+    argument: str = ""
     release: str = ""
     source_id: str = ""
     series_id: str = ""

@@ -109,6 +109,7 @@ class _Batch:
         guest = self.guest
         kernel = Kernel(
             name=guest.name,
+            argument="",
             bzimage=self.bzimage,
             vmlinux=None,
             config=None,

@@ -17,10 +17,11 @@ from harness.analysis.trend import Trend, trend
 from harness.errors import BpfrootsError, InfraError, UserError
 from harness.jobs import cluster
 from harness.jobs.engine import Elsewhere
-from harness.jobs.kit import prepare
+from harness.jobs.kit import prepare_for
 from harness.jobs.nightly import work as works
 from harness.jobs.nightly.config import Config, Debian, Git, Update, Work
 from harness.jobs.run import describe_run, reopen
+from harness.kernels import Request
 from harness.kernels.update import fetch
 from harness.machine import choose_accel
 from harness.progress import Progress
@@ -142,11 +143,13 @@ class _Night:
         if self._elsewhere:
             with self._written_down("builds by workers", of_night=False):
                 self._elsewhere.build(self._config.kernels, self._progress)
-        names = [name for name in self._config.kernels if self._build(name)]
+        requests = kernels.resolve_all(self._config.kernels)
+        built = [request for request in dict.fromkeys(requests.values()) if self._build(request)]
+        names = {argument: request.name for argument, request in requests.items() if request in built}
         site = None
         with self._written_down("preparation"):
             accel = choose_accel(self._config.accel)
-            kit = prepare(names, self._progress)
+            kit = prepare_for(built, self._progress)
             if resume and self._store.run.kernels:
                 reopen(self._store, kit)
             describe_run(self._store, kit, accel)
@@ -155,8 +158,7 @@ class _Night:
             if site and number not in self._state.done and any(name in names for name in work.kernels):
                 self._do(number, work, site)
 
-    def _build(self, name: str) -> bool:
-        request = kernels.resolve(name)
+    def _build(self, request: Request) -> bool:
         step = Step("build", request.name, "pass")
         with self._written_down(f"kernel {request.name}"):
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.errors import BpfrootsError
 from harness.jobs import run as cells_job
@@ -21,28 +21,24 @@ from harness.results.store import RunStore
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """Where a night's work is done: ``names`` are what the kernels of ``kit`` were asked for by.
+    """Where a night's work is done: ``names`` are those of the kernels of ``kit``, by what was asked for.
 
     ``accel`` is this machine's; cells run ``elsewhere`` where that is given.
     """
 
     config: Config
     kit: Kit
-    names: Sequence[str]
+    names: Mapping[str, str]
     accel: Accel
     store: RunStore
     progress: Progress
     elsewhere: Elsewhere | None = None
 
-    def on(self, wanted: Sequence[str]) -> tuple[Kit, list[str]]:
-        """The kit with those of ``wanted`` kernels that there are, and what they were asked for by."""
-        chosen = [
-            (kernel, name)
-            for kernel, name in zip(self.kit.kernels, self.names, strict=True)
-            if name in wanted
-        ]
-        kit = dataclasses.replace(self.kit, kernels=[kernel for kernel, _ in chosen])
-        return kit, [name for _, name in chosen]
+    def on(self, wanted: Sequence[str]) -> Kit:
+        """The kit with those of ``wanted`` kernels that there are."""
+        names = {self.names[argument] for argument in wanted if argument in self.names}
+        chosen = [kernel for kernel in self.kit.kernels if kernel.name in names]
+        return dataclasses.replace(self.kit, kernels=chosen)
 
 
 def title(work: Work) -> str:
@@ -59,7 +55,7 @@ def do(work: Work, site: Site) -> tuple[list[BpfrootsError], int]:
 @do.register
 def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
     specs = case_cells(cases.select(work.cases or None, full=work.full), cases.mechanisms(work.mechanisms))
-    kit, _ = site.on(work.kernels)
+    kit = site.on(work.kernels)
     result = cells_job.Result(site.store, site.store.cells())
     cells_job.run_cells(
         kit,
@@ -77,8 +73,6 @@ def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
 
 @do.register
 def _test_verifier(work: TestVerifier, site: Site) -> tuple[list[BpfrootsError], int]:
-    kit, names = site.on(work.kernels)
-    result = selftest.run_in(
-        site.store, kit, names, site.accel, site.progress, logs=work.logs, testmod=work.testmod
-    )
+    kit = site.on(work.kernels)
+    result = selftest.run_in(site.store, kit, site.accel, site.progress, logs=work.logs, testmod=work.testmod)
     return result.failed, 1 if any(result.differences().values()) else 0
