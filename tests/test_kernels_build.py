@@ -169,6 +169,21 @@ def test_series_adds_renames_and_deletes_files(fake: Project) -> None:
     assert not (kernel.source / "Kbuild").exists()
 
 
+def test_a_series_as_a_mail_program_saved_it(fake: Project) -> None:
+    fake.series("change", ("0001-ctx.patch", patch(*CTX)))
+    fake.define("patched", PATCHED)
+    plain = fake.ensure("patched")
+    (fake.root / "kernels/patches/change/0001-ctx.patch").write_bytes(
+        patch(*CTX).replace("\n", "\r\n").encode()
+    )
+    crlf = fake.ensure("patched")
+    assert plain.source is not None
+    assert "-1022" in (plain.source / "kernel/verifier.c").read_text()
+    assert "\r" not in (plain.source / "kernel/verifier.c").read_text()
+    assert crlf.bzimage.read_bytes() == plain.bzimage.read_bytes()
+    assert fake.compiled("patched") == []
+
+
 def test_a_series_on_top_of_the_series_of_the_base(fake: Project) -> None:
     old, new = "return -13", "return -77"
     fake.series("change", ("0001-first.patch", patch("kernel/verifier.c", old, new)))

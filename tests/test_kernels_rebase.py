@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,36 @@ def test_a_conflict_is_left_to_be_mended(fake: Project, tmp_path: Path) -> None:
     assert cover.count("Why this is a good idea.") == 1
     assert "fake: old list" not in cover
     assert "A Developer (2):\n  mem\n  core\n" in cover
+
+
+def test_a_series_without_a_list(fake: Project, tmp_path: Path) -> None:
+    """Numbers of the subjects, and CRLF; what is written back is listed."""
+    directory = fake.root / "kernels/patches/change"
+    directory.mkdir()
+    for name, number, (_, text) in (("a", 2, _mail(2, "mem", _STALE)), ("b", 1, _mail(1, "core", _FINE))):
+        numbered = re.sub(r"\[PATCH[^\]]*\]", f"[PATCH {number}/2]", text)
+        (directory / f"{name}.patch").write_bytes(numbered.replace("\n", "\r\n").encode())
+    assert _start(tmp_path / "tree").applied == 2
+    assert _git(tmp_path / "tree", "log", "--format=%s", "-2") == "mem\ncore\n"
+    finish(_definition(), tmp_path / "tree")
+    assert (directory / "series").read_text() == "0001-core.patch\n0002-mem.patch\n"
+    fake.ensure("patched")
+
+
+def test_a_mailbox_is_not_written_to(fake: Project, tmp_path: Path) -> None:
+    box = fake.root / "kernels/patches/change.mbox"
+    box.write_text(_mail(1, "core", _FINE)[1])
+    fake.define("patched", 'base = "baseline"\nseries = "change.mbox"\n')
+    assert _start(tmp_path / "tree").applied == 1
+    with pytest.raises(UserError, match=r"change\.mbox: the series is a file"):
+        finish(_definition(), tmp_path / "tree")
+
+
+def test_a_patch_that_is_no_mail(fake: Project, tmp_path: Path) -> None:
+    fake.series("change", ("0001.patch", _FINE.partition("---\n")[2]))
+    fake.ensure("patched")
+    with pytest.raises(UserError, match="git am takes none of the patches"):
+        _start(tmp_path / "tree")
 
 
 def test_one_of_several_series(fake: Project, tmp_path: Path) -> None:

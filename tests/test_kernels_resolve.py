@@ -101,7 +101,7 @@ def test_a_definition_and_one_fragment_more(fake: Project) -> None:
         ),
         (
             'base = "baseline"\nseries = "none"',
-            "kernels/bad.toml: series none: no file kernels/patches/none/series",
+            "kernels/bad.toml: series none: no kernels/patches/none",
         ),
         ('base = "bad"', "base leads back to itself: bad"),
         ('base = "nothing"', "kernel nothing: no such definition"),

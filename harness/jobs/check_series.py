@@ -55,7 +55,7 @@ def build_each(definition: Definition, checked: list[check.Checked], boot: Boot,
     A patch that fails does not end it: a later one may mend that. Raises KernelError or InfraError where
     the kernel without any of the patches does not build.
     """
-    patches = check.own(definition).patches
+    patches = series.read(check.own(definition)).patches
     sources = sorted(name for name in series.touched(patches) if name.endswith(".c"))
     before = _build(spec.prefix(definition.name, 0), sources, progress)[1]
     for number, (path, patch) in enumerate(zip(patches, checked, strict=True), 1):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def check(definition: Definition, progress: Progress) -> list[Checked]:
     Raises UserError for a kernel without a series, KernelError for the first patch that does not
     apply (git apply takes no fuzz) and for a source without checkpatch.
     """
-    patches = own(definition)
+    directories = own(definition)
     wanted = build.plan(definition, progress)
     _apply_exactly(wanted, progress)
     tree = build.source_tree(wanted, progress)
@@ -57,19 +58,20 @@ def check(definition: Definition, progress: Progress) -> list[Checked]:
     if not script.is_file():
         msg = f"{script}: not there"
         raise KernelError(msg, hint="the source is not a whole kernel tree")
-    ignored = {patch.parent: _ignored(patch.parent / IGNORED) for patch in patches.patches}
     return [
-        Checked(patch.name, _checkpatch(script, tree, patch, ignored[patch.parent]))
-        for patch in patches.patches
+        Checked(patch.name, _checkpatch(script, tree, patch, ignored))
+        for directory in directories
+        for ignored in [_ignored(directory / IGNORED)]
+        for patch in series.read([directory]).patches
     ]
 
 
-def own(definition: Definition) -> series.Series:
-    """What a kernel adds to the series of its base. Raises UserError for a kernel that adds none."""
+def own(definition: Definition) -> Sequence[Path]:
+    """The series that a kernel adds to those of its base. Raises UserError for a kernel that adds none."""
     if not definition.own:
         msg = f"kernel {definition.name} has no series"
         raise UserError(msg, hint="give it one: series = NAME in its definition")
-    return series.read(definition.series[-definition.own :])
+    return definition.series[-definition.own :]
 
 
 def _apply_exactly(wanted: build.Plan, progress: Progress) -> None:

@@ -82,6 +82,9 @@ def finish(definition: Definition, tree: Path, name: str | None = None) -> list[
         msg = f"{tree}: there are changes that are not committed"
         raise UserError(msg, hint=f"git -C {tree} commit, or git -C {tree} stash")
     _, directory = _chosen(definition, name)
+    if not directory.is_dir():
+        msg = f"{directory}: the series is a file, which is not written to"
+        raise UserError(msg, hint=f"git -C {tree} format-patch {BASE}")
     old = sorted(directory.glob("0000-*.patch"))
     with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
         new = Path(scratch)
@@ -139,8 +142,8 @@ def _apply(tree: Path, patches: Sequence[Path]) -> Rebased:
     while done.returncode:
         number = _next(tree)
         if number is None:
-            msg = f"git am says nothing of a patch: {_words(done)}"
-            raise InfraError(msg)
+            msg = f"git am takes none of the patches: {_words(done)}"
+            raise UserError(msg, hint="each is a mail, as git format-patch writes it")
         patch = patches[number - 1]
         words = series.apply_with_fuzz(tree, patch)
         if words is None:
@@ -181,7 +184,8 @@ def _cover(new: str, old: str) -> str:
 
 def _replace(directory: Path, patches: Sequence[Path]) -> list[Path]:
     listing = directory / "series"
-    comments = [line for line in listing.read_text().splitlines() if line.startswith("#")]
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    comments = [line for line in lines if line.startswith("#")]
     for path in directory.glob("[0-9][0-9][0-9][0-9]-*.patch"):
         path.unlink()
     kept = [Path(shutil.move(path, directory / path.name)) for path in patches]

@@ -1,4 +1,4 @@
-"""A patch series: ``git format-patch`` files, listed in a quilt ``series`` file.
+"""A patch series: files listed in a quilt ``series`` file, or what `thread` makes of mails.
 
 Applied to copies of the few files it touches, never to a tree: what comes out is an overlay,
 and tree.py decides which files of the build's tree it changes.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import KernelError, UserError
+from harness.kernels import mail, thread
 from harness.kernels.git import environment, git
 from harness.process import run
 
@@ -29,7 +30,7 @@ _HUNK = re.compile(r"(?:Hunk #\d+ applied|Rejected hunk #(\d+)\.$)")
 
 @dataclass(frozen=True)
 class Series:
-    """Patches in order, of one directory or of several that build upon each other ("first+second").
+    """Plain patches in order, of one series or of several that build upon each other ("first+second").
     ``id`` is a hash of the patches' names and contents."""
 
     name: str
@@ -37,16 +38,18 @@ class Series:
     id: str
 
 
-def read(directories: Sequence[Path], own: int = 1, first: int | None = None) -> Series:
-    """The series in ``directories``, one after the other; of the last ``own`` the ``first`` patches.
+def read(paths: Sequence[Path], own: int = 1, first: int | None = None) -> Series:
+    """The series in ``paths``, one after the other; of the last ``own`` the ``first`` patches. Each is a
+    directory with or without a ``series`` file, a mailbox, or a patch; of mails as `git am` takes them.
 
-    Raises UserError for a list that does not fit its files, and for fewer patches than ``first``.
+    Raises UserError for a list that does not fit its files, for what `thread.patches` does not take, and for
+    fewer patches than ``first``.
     """
-    listed = [_listed(directory) for directory in directories]
+    listed = [_listed(path) if (path / "series").is_file() else thread.patches(path) for path in paths]
     split = len(listed) - own
     base, mine = itertools.chain(*listed[:split]), list(itertools.chain(*listed[split:]))
     if first is not None and first > len(mine):
-        names = "+".join(directory.name for directory in directories[split:])
+        names = "+".join(path.name for path in paths[split:])
         msg = f"series {names} has {len(mine)} patches, not {first}"
         raise UserError(msg)
     patches = [*base, *mine[:first]]
@@ -55,19 +58,13 @@ def read(directories: Sequence[Path], own: int = 1, first: int | None = None) ->
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode())
         digest.update(content)
-    return Series("+".join(d.name for d in directories), tuple(patches), digest.hexdigest())
+    return Series("+".join(path.name for path in paths), tuple(patches), digest.hexdigest())
 
 
 def _listed(directory: Path) -> list[Path]:
     patches: list[Path] = []
     listing = directory / "series"
-    try:
-        lines = listing.read_text().splitlines()
-    except OSError as error:
-        msg = f"{listing}: {error.strerror}"
-        hint = "a series is a directory of patches with a file `series` that lists them"
-        raise UserError(msg, hint=hint) from None
-    for number, raw in enumerate(lines, 1):
+    for number, raw in enumerate(listing.read_text().splitlines(), 1):
         words = raw.split("#")[0].split()
         if not words:
             continue
@@ -78,7 +75,7 @@ def _listed(directory: Path) -> list[Path]:
         if not path.is_file():
             msg = f"{listing}:{number}: no patch {words[0]}"
             raise UserError(msg, hint="remove the line or add the file")
-        patches.append(path)
+        patches += [path] if mail.is_plain(path.read_bytes()) else thread.patches(path)
     return patches
 
 
@@ -164,7 +161,7 @@ def _rejected(series: Series, number: int, patch: Path, tree: Path, source_id: s
     return KernelError(
         f"patch {number} of {len(series.patches)} does not apply: {patch.name}",
         detail="\n".join([*detail, f"the source is {source_id}"]),
-        hint=f"rebase series {series.name} onto this source, or mend {patch}",
+        hint=f"rebase series {series.name} onto this source",
     )
 
 

@@ -80,9 +80,9 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Definition(msgspec.Struct, frozen=True):
     """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
-    series add to the base's; ``series`` are directories of patches with a quilt ``series`` file each,
-    in the order in which they apply. The last ``own`` of them are not of the base; of these only the first
-    ``patches`` patches, where that is given."""
+    series add to the base's; ``series`` are paths that `series.read` takes, in the order in which they
+    apply. The last ``own`` of them are not of the base; of these only the first ``patches`` patches, where
+    that is given."""
 
     name: str
     source: Source
@@ -220,9 +220,9 @@ def _fragment(where: Path, name: str) -> Path:
 
 def _series(where: Path, name: str) -> Path:
     path = project_root() / "kernels" / "patches" / name
-    if not (path / "series").is_file():
-        msg = f"{where}: series {name}: no file kernels/patches/{name}/series"
-        raise UserError(msg, hint="git format-patch -o there, then list the patches in the file `series`")
+    if not path.exists():
+        msg = f"{where}: series {name}: no kernels/patches/{name}"
+        raise UserError(msg, hint="git format-patch -o there")
     return path
 
 
