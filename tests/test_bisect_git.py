@@ -192,6 +192,49 @@ def test_which_patch_of_a_series(fake: Project, tmp_path: Path) -> None:
     assert named.commits == 2
 
 
+def test_a_series_that_is_no_kernels(fake: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mailbox somewhere, the second patch first, with CRLF; on a tree and on baseline's source."""
+    tree = Tree(tmp_path / "tree")
+    text = (tree.path / "kernel/verifier.c").read_text()
+    steps = [text, f"{text}int one;\n", f'{text}int one;\nconst char loosened[] = "loosened";\n']
+    mails = [_mail(n, diff("kernel/verifier.c", *steps[n - 1 : n + 1])) for n in (2, 1)]
+    numbered = [mail.replace("[PATCH]", f"[PATCH {n}/2]") for n, mail in zip((2, 1), mails, strict=True)]
+    thread = tmp_path / "my thread.mbox"
+    thread.write_bytes("".join(numbered).replace("\n", "\r\n").encode())
+    monkeypatch.chdir(tmp_path)
+    for linux in ("", str(tree.path)):
+        series = trees.absolute("my thread.mbox", linux=bool(linux))
+        assert series == str(thread)
+        reader = Reader()
+        found, _ = _bisect(fake, trees.Wanted(linux, series=series), reader)
+        assert found.commits == 2
+        assert reader.asked[1][:12] == found.suspects[0][:12]
+
+    thread.write_text(numbered[0])
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/0002.patch").write_text(numbered[0])
+    before = _state(tree)
+    for linux in ("", str(tree.path)):
+        reader = Reader()
+        with pytest.raises(UserError, match="one: 1/2 is missing"):
+            _bisect(fake, trees.Wanted(linux, series=str(tmp_path / "one")), reader)
+        assert reader.asked == []
+    assert _state(tree) == before
+
+
+def test_a_series_of_a_kernel_wins_over_a_file(
+    fake: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.series("mine")
+    fake.define("patched", 'base = "baseline"\nseries = "mine"\n')
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert trees.absolute("mine", linux=False) == "mine"
+    assert trees.absolute("./mine", linux=False) == str(tmp_path / "mine")
+    assert trees.absolute("mine", linux=True) == str(tmp_path / "mine")
+    assert trees.absolute("nowhere", linux=False) == "nowhere"
+
+
 def _mail(number: int, text: str) -> str:
     head, _, rest = text.partition("Subject:")
     mail = f"{head}From: A <a@example.org>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nSubject:{rest}"

@@ -90,7 +90,8 @@ def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **questi
     "--series",
     default="",
     metavar="NAME|PATH",
-    help="Which patch of a series: one of kernels/patches, or a directory, on top of --good of --linux.",
+    help="Which patch of a series: one of kernels/patches, or a directory, a mailbox or a patch; on top of"
+    " --good of --linux, without that on baseline's source.",
 )
 @click.option(
     "--confidence", type=click.FloatRange(0.5, 0.9999), default=0.99, show_default=True, help="Of the answer."
@@ -119,7 +120,7 @@ def bisect_run(
     confidence asks for.
     """
     from harness.jobs.bisect import run as job
-    from harness.jobs.bisect.trees import Wanted
+    from harness.jobs.bisect import trees
     from harness.report import bisect as report
     from harness.report import terminal
     from harness.results.store import RunStore, find_run
@@ -132,9 +133,9 @@ def bisect_run(
         options = job.load_options(store)
     else:
         asked, recipe = _asked(**question)
-        series = _absolute(series) if linux else series
+        series = trees.absolute(series, linux=bool(linux)) if series else ""
         options = job.Options(
-            asked, Wanted(_absolute(linux), good, bad, series), recipe, accel, confidence, most
+            asked, trees.Wanted(_absolute(linux), good, bad, series), recipe, accel, confidence, most
         )
     command = ["bpfroots", *sys.argv[1:]]
     result = job.run(options, command=command, progress=Progress(), resume=store)
