@@ -8,6 +8,8 @@ there is no cell to hold them.
 
 from __future__ import annotations
 
+from harness.escape import visible
+
 
 class BpfrootsError(Exception):
     """Something a person has to read: what happened and where, then what to do.
@@ -25,12 +27,12 @@ class BpfrootsError(Exception):
         self.hint = hint
 
     def render(self) -> str:
-        """The text for stderr: message, indented detail, hint."""
+        """The text for stderr: message, indented detail, hint; safe to print (`visible`)."""
         lines = [self.message]
         lines += [f"  {line}" for line in self.detail.splitlines()]
         if self.hint:
             lines.append(f"  try: {self.hint}")
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 class UserError(BpfrootsError):

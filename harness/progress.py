@@ -11,6 +11,8 @@ from typing import TextIO
 import rich.console
 import rich.progress
 
+from harness.escape import visible
+
 
 class Task:
     """One thing in progress. Without a terminal only its start and end are written."""
@@ -37,12 +39,13 @@ class Progress:
         """One line that stays."""
         if not self._quiet:
             # One line is one line: whoever reads a log greps for it.
-            self._console.print(text, markup=False, soft_wrap=True)
+            self._console.print(visible(text), markup=False, soft_wrap=True)
 
     @contextmanager
     def task(self, label: str, unit: str = "") -> Iterator[Task]:
         """A step that takes time: a bar on a terminal, one closing line everywhere."""
         start = time.monotonic()
+        label = visible(label)
         if self._quiet:
             yield Task(None, None)
             return
@@ -52,7 +55,7 @@ class Progress:
             yield task
         else:
             bar = rich.progress.Progress(
-                rich.progress.TextColumn("{task.description}"),
+                rich.progress.TextColumn("{task.description}", markup=False),
                 rich.progress.BarColumn(bar_width=24),
                 rich.progress.TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
                 rich.progress.TimeElapsedColumn(),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.errors import BpfrootsError
+from harness.escape import visible
 
 if TYPE_CHECKING:
     from harness.jobs.spec import CellSpec
@@ -208,9 +209,9 @@ def check(request: pytest.FixtureRequest) -> Any:
         from harness.report.failure import failure
 
         if cell.outcome in {"skip", "unsupported"}:
-            pytest.skip(f"{cell.outcome}: {cell.reason}")
+            pytest.skip(visible(f"{cell.outcome}: {cell.reason}"))
         if cell.outcome == "xfail":
-            pytest.xfail(cell.reason)
+            pytest.xfail(visible(cell.reason))
         if cell.outcome != "pass":
             pytest.fail(failure(cell, store.path if store else Path()), pytrace=False)
 

@@ -56,7 +56,9 @@ def _step() -> int:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
+    # As harness.escape, whose import could fail as well.
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    print(shown, file=sys.stderr)  # noqa: T201
 
 
 def _end(code: int) -> NoReturn:

@@ -12,6 +12,7 @@ import click
 
 from harness import __version__
 from harness.cli import bench, bisect, cluster, history, host, kernel, nightly, results, run, selftest, shell
+from harness.cli.options import echo
 from harness.errors import BpfrootsError
 
 
@@ -49,7 +50,7 @@ def _errors_as_text() -> Iterator[None]:
     except BpfrootsError as error:
         if os.environ.get("BPFROOTS_DEBUG"):
             raise
-        click.echo(f"bpfroots: {error.render()}", err=True)
+        echo(f"bpfroots: {error.render()}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
         _interrupted()
@@ -65,12 +66,12 @@ def _errors_as_text() -> Iterator[None]:
     except OSError as error:
         if os.environ.get("BPFROOTS_DEBUG"):
             raise
-        click.echo(f"bpfroots: {error.filename or 'system'}: {error.strerror or error}", err=True)
+        echo(f"bpfroots: {error.filename or 'system'}: {error.strerror or error}", err=True)
         sys.exit(4)
 
 
 def _interrupted() -> None:
-    click.echo("bpfroots: interrupted; finished cells are kept in the newest folder of results/", err=True)
+    echo("bpfroots: interrupted; finished cells are kept in the newest folder of results/", err=True)
     sys.exit(130)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import ACCEL, JSON, print_json, refuse_more
+from harness.cli.options import ACCEL, JSON, echo, print_json, refuse_more
 from harness.progress import Progress
 
 _PATH = click.Path(path_type=Path)
@@ -75,7 +75,7 @@ def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **questi
         command=["bpfroots", *sys.argv[1:]],
         progress=Progress(),
     )
-    click.echo(f"{found.word}  {found.kernel}  {found.why}")
+    echo(f"{found.word}  {found.kernel}  {found.why}")
     raise Verdict(found.exit_code)
 
 
@@ -143,9 +143,9 @@ def bisect_run(
         print_json(result.bisection)
         return
     report.print_bisection(result.bisection, terminal.console())
-    click.echo(f"report  {result.page}")
-    click.echo(f"mail    {result.mail}")
-    click.echo(f"replay  git bisect replay {result.log}")
+    echo(f"report  {result.page}")
+    echo(f"mail    {result.mail}")
+    echo(f"replay  git bisect replay {result.log}")
 
 
 def _asked(

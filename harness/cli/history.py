@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import JSON, print_json
+from harness.cli.options import JSON, echo, print_json
 from harness.errors import UserError
 
 
@@ -67,7 +67,7 @@ def _print_runs(opened: Any, job: str | None, last: int, html: bool, as_json: bo
         raise UserError(msg, hint=f"there is: {jobs}")
     found = trend(opened, nights[-1]) if nights else None
     if html and found:
-        click.echo(_write_page(opened, nights[-1], found))
+        echo(str(_write_page(opened, nights[-1], found)))
         return
     runs = (nights if job is not None else every)[-last:]
     outcomes = opened.outcomes([run.id for run in runs])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from harness.cli.options import ACCEL, JSON, builtin, print_json
+from harness.cli.options import ACCEL, JSON, builtin, echo, print_json
 from harness.errors import UserError
 from harness.progress import Progress
 
@@ -34,7 +34,7 @@ def kernel_list(as_json: bool) -> None:
         print_json([_listed(name, definition) for name, definition in found.items()])
     else:
         for name, definition in found.items():
-            click.echo(f"{name}{_remark(definition)}")
+            echo(f"{name}{_remark(definition)}")
     if any(isinstance(definition, UserError) for definition in found.values()):
         sys.exit(UserError.exit_code)
 
@@ -64,7 +64,7 @@ def kernel_show(kernel_name: str, as_json: bool) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        click.echo(f"{key:12} {value}")
+        echo(f"{key:12} {value}")
 
 
 @kernel.command("build")
@@ -80,7 +80,7 @@ def kernel_build(kernel_name: str, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({**builtin(describe(built)), "bzimage": str(built.bzimage)})
     else:
-        click.echo(f"{built.name}  {built.release}  {built.bzimage}")
+        echo(f"{built.name}  {built.release}  {built.bzimage}")
 
 
 @kernel.command("check-series")
@@ -107,9 +107,9 @@ def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool
     else:
         for found in checked:
             seconds = f"  builds, boots in {found.boot_seconds:.1f} s" if found.boot_seconds else ""
-            click.echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}{seconds}")
+            echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}{seconds}")
             for line in [*found.complaints.splitlines(), *found.broken.splitlines(), *found.warnings]:
-                click.echo(f"       {line}")
+                echo(f"       {line}")
     sys.exit(0 if all(found.ok for found in checked) else 3)
 
 
@@ -139,7 +139,7 @@ def kernel_rebase_series(
         if as_json:
             print_json({"tree": str(where), "written": [path.name for path in written]})
         else:
-            click.echo(f"{len(written)} files written to {written[0].parent}")
+            echo(f"{len(written)} files written to {written[0].parent}")
         return
     done = rebase.start(definition, where, Progress(), series_name)
     if as_json:
@@ -150,16 +150,16 @@ def kernel_rebase_series(
 
 
 def _print_rebased(done: Rebased, again: str) -> None:
-    click.echo(f"{done.applied} of {done.patches} patches are commits in {done.tree}")
+    echo(f"{done.applied} of {done.patches} patches are commits in {done.tree}")
     for patch, words in done.fuzzy.items():
-        click.echo(f"  with fuzz, look at it: {patch}: {words}")
+        echo(f"  with fuzz, look at it: {patch}: {words}")
     if done.conflict:
-        click.echo(f"  does not apply: {done.conflict}")
+        echo(f"  does not apply: {done.conflict}")
         for reject in done.rejects:
-            click.echo(f"    see {reject}")
-        click.echo(f"  mend, git add, git -C {done.tree} am --continue; at the end: {again}")
+            echo(f"    see {reject}")
+        echo(f"  mend, git add, git -C {done.tree} am --continue; at the end: {again}")
     else:
-        click.echo(f"  to write them into the series: {again}")
+        echo(f"  to write them into the series: {again}")
 
 
 def _definition(name: str) -> Definition:

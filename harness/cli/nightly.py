@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import JSON, print_json
+from harness.cli.options import JSON, echo, print_json
 from harness.errors import BpfrootsError
 from harness.progress import Progress
 
@@ -50,7 +50,7 @@ def nightly(
     if as_json:
         print_json(_document(outcome))
     else:
-        click.echo(summary, nl=False)
+        echo(summary.rstrip("\n"))
     code = outcome.exit_code
     words = shlex.split(command) if command else config.notify
     if words and (code or config.notify_when == "always"):
@@ -62,9 +62,9 @@ def _write_units(directory: Path, name: str, path: Path, at: str) -> None:
     from harness.jobs.nightly.units import write
 
     for unit in write(directory, name, path, at):
-        click.echo(str(unit))
+        echo(str(unit))
     user = " --user" if directory.resolve().is_relative_to(Path.home()) else ""
-    click.echo(f"then: systemctl{user} enable --now bpfroots-{name}.timer", err=True)
+    echo(f"then: systemctl{user} enable --now bpfroots-{name}.timer", err=True)
 
 
 def _tell(words: Any, subject: str, summary: str) -> int:
@@ -74,7 +74,7 @@ def _tell(words: Any, subject: str, summary: str) -> int:
     try:
         notify(words, subject, summary)
     except BpfrootsError as error:
-        click.echo(f"bpfroots: {error.render()}", err=True)
+        echo(f"bpfroots: {error.render()}", err=True)
         return error.exit_code
     return 0
 

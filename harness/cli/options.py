@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from harness.errors import UserError
+from harness.escape import visible
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 ACCEL = click.option(
@@ -50,6 +51,11 @@ def refuse_more(command: str, name: str, options: Iterable[str]) -> None:
     if more := [key for key in options if context.get_parameter_source(key) is given]:
         msg = f"--resume goes on as it was asked for; without {', '.join(more)}"
         raise UserError(msg, hint=f"bpfroots {command} --resume {name}")
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Lines for a person; whatever is in them is `visible`."""
+    click.echo(visible(text), err=err)
 
 
 def print_json(data: Any) -> None:

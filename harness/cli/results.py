@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import JSON, print_comparison, print_json
+from harness.cli.options import JSON, echo, print_comparison, print_json
 from harness.errors import UserError
 
 
@@ -43,6 +43,6 @@ def write_report(run_name: str | None, open_it: bool) -> None:
 
     opened = store.RunStore.open(store.find_run(run_name))
     index = report.write_reports(opened.path, opened.run, opened.cells(), beside_cells(opened))
-    click.echo(str(index))
+    echo(str(index))
     if open_it:
         click.launch(str(index))

@@ -17,6 +17,7 @@ from harness.cli.options import (
     KERNEL,
     MECHANISM,
     SCHEDULER,
+    echo,
     print_comparison,
     print_json,
     refuse_more,
@@ -123,8 +124,8 @@ def _recorded(name: str, chosen: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 def _keep(machine: Any) -> None:
     """Leave a guest to whoever started this until they have seen enough."""
-    click.echo(f"guest     {shlex.join(machine.shell_command())}", err=True)
-    click.echo("          ends with Enter, or Ctrl-D", err=True)
+    echo(f"guest     {shlex.join(machine.shell_command())}", err=True)
+    echo("          ends with Enter, or Ctrl-D", err=True)
     sys.stdin.readline()
 
 
@@ -179,11 +180,11 @@ def _finish(result: Any, as_json: bool, with_comparison: bool) -> None:
         overview.print_run(result.cells, store.path)
         if with_comparison:
             print_comparison(result.cells)
-        click.echo(f"report  {store.path / 'report' / 'index.html'}")
+        echo(f"report  {store.path / 'report' / 'index.html'}")
     _print_failed(result)
     sys.exit(result.exit_code)
 
 
 def _print_failed(result: Any) -> None:
     for error in result.failed:
-        click.echo(f"bpfroots: {error.render()}", err=True)
+        echo(f"bpfroots: {error.render()}", err=True)

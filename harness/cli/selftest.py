@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import ACCEL, JSON, KERNEL, print_json
+from harness.cli.options import ACCEL, JSON, KERNEL, echo, print_json
 from harness.errors import UserError
 from harness.progress import Progress
 
@@ -47,9 +47,9 @@ def selftest(
         print_json(_json(result))
     else:
         selftests.print_selftests(result.ran, result.differences(), terminal.console())
-        click.echo(f"results {result.store.path / 'selftests'}")
+        echo(f"results {result.store.path / 'selftests'}")
     for error in result.failed:
-        click.echo(f"bpfroots: {error.render()}", err=True)
+        echo(f"bpfroots: {error.render()}", err=True)
     sys.exit(result.exit_code)
 
 

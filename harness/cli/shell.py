@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import ACCEL
+from harness.cli.options import ACCEL, echo
 from harness.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ def shell(kernel_name: str, gdb: bool, command: tuple[str, ...], accel: str) -> 
     (kernel,) = kit.kernels
     console = process.temporary_directory() / "console.log"
     with Guests(kit, choose_accel(accel)).boot(kernel, console) as machine:
-        click.echo(f"guest     {kernel.name} ({kernel.release}); its console: {console}", err=True)
+        echo(f"guest     {kernel.name} ({kernel.release}); its console: {console}", err=True)
         if gdb:
             symbols = kernel.vmlinux or "VMLINUX"
-            click.echo(f"gdb       gdb {symbols} -ex 'target remote {machine.gdb_server()}'", err=True)
+            echo(f"gdb       gdb {symbols} -ex 'target remote {machine.gdb_server()}'", err=True)
         sys.exit(_run(machine, command))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from harness.escape import visible
 from harness.report import html, text
 from harness.results.bisect import Bisection, Commit, Judgement
 
@@ -97,7 +98,7 @@ def mail(bisection: Bisection) -> str:
         "A fix would carry:",
         f"Fixes: {commit.named}",
     ]
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def _title(bisection: Bisection) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.analysis import verifier_log
+from harness.escape import visible
 from harness.results.model import Cell, Root
 
 _LOG_LINES = 12
 
 
 def failure(cell: Cell, run_dir: Path) -> str:
-    """Verdict, roots, the end of the log, the command that does it again."""
+    """Verdict, roots, the end of the log, the command that does it again; safe to print (`visible`)."""
     expected: str = cell.expected.verdict if cell.expected else "accept"
     if cell.expected and cell.expected.message:
         expected += f": {cell.expected.message}"
@@ -25,7 +26,7 @@ def failure(cell: Cell, run_dir: Path) -> str:
         lines.append(_field("roots", " · ".join(_root(root) for root in cell.roots)))
     lines += _log(cell, run_dir)
     lines.append(_field("again", cell.reproduce))
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def _field(name: str, value: str) -> str:

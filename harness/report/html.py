@@ -11,9 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup
 
 from harness.analysis import diff, verifier_log
 from harness.analysis.compare import Comparison, Row, compare, refusal
+from harness.escape import visible
 from harness.report import bench, case_page, junit, ktap, plots, text, veristat
 from harness.results.bench import newest
 from harness.results.model import BAD, Cell, Run
@@ -86,11 +88,19 @@ def _asset(name: str) -> str:
     return resources.files(__package__).joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
 
 
+def _visible(value: object) -> object:
+    """What a template writes."""
+    if isinstance(value, Markup):
+        return Markup(visible(value))  # noqa: S704  (it is Markup already)
+    return visible(value) if isinstance(value, str) else value
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, _TEMPLATES),
         autoescape=True,
+        finalize=_visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

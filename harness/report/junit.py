@@ -9,14 +9,15 @@ from pathlib import Path
 import junitparser
 
 from harness.analysis.compare import unexpected_reason
+from harness.escape import visible
 from harness.results.model import BAD, Cell
 
-# What XML 1.0 cannot hold; logs and packet bytes may.
+# What XML 1.0 cannot hold beside what `visible` has made an escape of.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def _clean(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)
+    return _NOT_XML.sub("\ufffd", visible(text))
 
 
 def write(path: Path, cells: Sequence[Cell]) -> None:

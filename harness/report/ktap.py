@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.analysis.compare import unexpected_reason
+from harness.escape import visible
 from harness.results.model import BAD, Cell
 
 _DIRECTIVES = {
@@ -61,7 +62,7 @@ def _result(indent: str, number: int, name: str, cells: Sequence[Cell]) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))
 
 
 def _name(text: str) -> str:

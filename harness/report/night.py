@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.analysis.trend import Trend
+from harness.escape import visible
 from harness.report import history, text
 from harness.results.model import BAD, Cell
 from harness.results.night import Failure
@@ -23,7 +24,7 @@ def subject(trend: Trend, failures: Sequence[Failure], cells: Sequence[Cell]) ->
         f"{text.plural(bad, 'cell')} not as expected" if bad and not trend.regressions else "",
         f"{len(trend.flaky)} flaky" if trend.flaky else "",
     ]
-    return f"bpfroots {trend.run}: {', '.join(filter(None, parts)) or 'nothing got worse'}"
+    return visible(f"bpfroots {trend.run}: {', '.join(filter(None, parts)) or 'nothing got worse'}")
 
 
 def summary(trend: Trend, failures: Sequence[Failure], cells: Sequence[Cell], path: Path) -> str:
@@ -40,4 +41,4 @@ def summary(trend: Trend, failures: Sequence[Failure], cells: Sequence[Cell], pa
     lines += ["", f"report   {path / 'report' / 'index.html'}", f"results  {path}"]
     if trend.regressions:
         lines.append(f"if this is as it should be: bpfroots history --accept {trend.run}")
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")

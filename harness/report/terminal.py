@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.compare import Changes, Comparison, Note, Reason, Row, Summary
+from harness.escape import visible
 from harness.report import text
 from harness.results.model import BAD
 
@@ -22,12 +24,31 @@ _SHOWN = 8
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """A console for ``stream`` (stdout). rich honours NO_COLOR and colours only a terminal."""
+    """A console for ``stream`` (stdout). rich honours NO_COLOR and colours only a terminal; what is printed
+    is `visible`."""
     stream = stream or sys.stdout
     width = None if stream.isatty() else _UNLIMITED
-    return Console(
+    made = Console(
         file=stream, highlight=False, markup=False, emoji=False, width=width, soft_wrap=width is not None
     )
+    made.push_render_hook(_Visible())
+    return made
+
+
+class _Visible(RenderHook):
+    """Whatever is printed is `visible`."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Shown(renderable) for renderable in renderables]
+
+
+class _Shown:
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 def print_headline(comparison: Comparison, out: Console, *, title: str = "") -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.escape import visible
 from harness.results.model import Cell, Root
 
 COLUMNS = (
@@ -57,4 +58,4 @@ def _line(file: str, program: Root) -> str:
 
 
 def _field(text: str) -> str:
-    return re.sub(r"[\s,]", "_", text.replace("/", ".")) or "_"
+    return re.sub(r"[\s,]", "_", visible(text).replace("/", ".")) or "_"
