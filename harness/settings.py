@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import pwd
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.errors import InfraError, UserError
+
+_CACHE_HINT = "set XDG_CACHE_HOME to a directory that you can write to, by its absolute path"
 
 
 def _is_root(path: Path) -> bool:
@@ -39,11 +42,37 @@ def project_root() -> Path:
 
 
 def cache_root() -> Path:
-    """``$XDG_CACHE_HOME/bpfroots``, created 0700. Kernels, images and keys live here."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    root = (Path(base) if base else Path.home() / ".cache") / "bpfroots"
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """``$XDG_CACHE_HOME/bpfroots``, else ``~/.cache/bpfroots``, created 0700. Kernels, images and keys live
+    here.
+
+    Raises UserError where the variable's value is no place, InfraError where it cannot be created; both
+    name the variable.
+    """
+    shown, base = _cache_home()
+    if not base.is_absolute():
+        msg = f"{shown}: not an absolute path"
+        raise UserError(msg, hint=_CACHE_HINT)
+    root = base / "bpfroots"
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        msg = f"{shown}: {root} cannot be created: {error.strerror}"
+        raise InfraError(msg, hint=_CACHE_HINT) from None
     return root
+
+
+def _cache_home() -> tuple[str, Path]:
+    """What decides where caches are, as a user would write it, and the directory that follows from it."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return f"XDG_CACHE_HOME={given}", Path(given)
+    if home := os.environ.get("HOME"):
+        return f"HOME={home}", Path(home) / ".cache"
+    try:
+        home = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        msg = f"HOME is not set, and user {os.getuid()} has no home directory"
+        raise UserError(msg, hint=_CACHE_HINT) from None
+    return f"home directory {home} (HOME is not set)", Path(home) / ".cache"
 
 
 def jobs() -> int:

@@ -18,13 +18,13 @@ _SHOWN = 5
 
 
 def print_checks(ok: bool, checks: Sequence[tuple[str, bool, str, str]]) -> None:
-    """One line per check (name, ok, detail, fix), and for a lack the command that mends it."""
+    """One line per check (name, ok, detail, fix), and what to do about one that is not."""
     out = console()
     for name, good, detail, fix in checks:
-        mark = Text("ok     " if good else "lacks  ", style="green" if good else "bold red")
+        mark = Text("ok      " if good else "not ok  ", style="green" if good else "bold red")
         out.print(mark + Text(f"{name:12} {detail}", style=""))
         if fix:
-            out.print(f"                    mend it with: {fix}")
+            out.print(f"          try: {fix}")
     out.print("able to run" if ok else "not able to run")
 
 
