@@ -64,6 +64,8 @@ class GuestError(BpfrootsError):
     outcome = "infra_error"
     #: The load that was running when the kernel complained, else the last one; "" where there was none.
     during = ""
+    #: Seconds since the load that is given up for it began; 0 where none had.
+    after_s = 0.0
 
 
 class GuestCrash(GuestError):

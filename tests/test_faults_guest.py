@@ -100,6 +100,7 @@ def test_the_guilty_cell_is_named_and_run_again_alone(engines: Engines, kit: Kit
     assert fault.words in guilty.reason
     assert guilty.reason.endswith("again when run alone in a fresh guest")
     assert engine.booted == 3  # the first, the one of its own, the one for the innocent
+    assert guilty.duration_s > 0
 
 
 def test_a_cell_that_does_it_only_after_others_is_still_reported(engines: Engines, kit: Kit) -> None:
@@ -124,6 +125,7 @@ def test_a_crash_after_the_last_cell_is_that_cells(engines: Engines, kit: Kit) -
     outcomes = {c.case: c.outcome for c in found}
     assert len(found) == 2
     assert outcomes == {"first/cell": "pass", "last/cell": "guest_crash"}
+    assert all(c.duration_s > 0 for c in found)
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,16 @@ def test_a_kernel_that_provides_it_must_have_it() -> None:
 def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
     cell = judge.lost(_spec(), "baseline", error)
     assert (cell.outcome, cell.reason, cell.verdict) == (outcome, error.message, "")
+    error.after_s = 2.5
+    assert judge.lost(_spec(), "baseline", error).duration_s == 2.5
+
+
+def test_a_cell_takes_what_the_runner_measured() -> None:
+    hello = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 7, True)})
+    refused = _loaded(unsupported=True, duration_us=1500)
+    assert _judge(_spec(), _loaded(duration_us=2_000_250)).duration_s == 2.00025
+    assert _judge(_spec("multi_root"), refused, hello).duration_s == 0.0015
+    assert judge.blank(_spec(), "baseline", "skip", "why").duration_s == 0
 
 
 def test_kernels_have_to_agree_as_well(reference: Cell) -> None:

@@ -251,6 +251,14 @@ def test_junit(tmp_path: Path, cells: list[Cell]) -> None:
     assert "bpfroots run" in (failure.text or "")
 
 
+def test_junit_says_how_long_each_took(tmp_path: Path, cells: list[Cell]) -> None:
+    cells[0].duration_s, cells[1].duration_s = 1.5, 0.25
+    junit_report.write(tmp_path / "junit.xml", cells)
+    suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314  (our own output)
+    assert [float(case.get("time", "-1")) for case in suite][:3] == [1.5, 0.25, 0]
+    assert float(suite.get("time", "0")) == 1.75
+
+
 def test_ktap(cells: list[Cell]) -> None:
     lines = ktap.render(cells).splitlines()
     assert lines[:2] == ["KTAP version 1", "1..2"]

@@ -42,6 +42,7 @@ def test_a_known_cell_is_the_same_and_boots_nothing(kit: Kit) -> None:
     first, new = _run(kit, _SPECS)
     second, known = _run(kit, _SPECS)
     assert not any(cell.reused for cell in new.values())
+    assert all(cell.duration_s > 0 for cell in new.values() if cell.outcome != "skip")
     assert {cell.reused for cell in known.values() if cell.outcome != "skip"} == {first.run.run}
     for mechanism, cell in known.items():
         assert msgspec.structs.replace(cell, reused="") == new[mechanism]

@@ -35,7 +35,9 @@ def lost(spec: CellSpec, kernel: str, error: GuestError) -> Cell:
     """The cell a guest died, hung or timed out in."""
     outcome: Outcome = error.outcome  # type: ignore[assignment]
     reason = "; ".join([error.message, *error.detail.splitlines()[:1]])
-    return blank(spec, kernel, outcome, reason)
+    cell = blank(spec, kernel, outcome, reason)
+    cell.duration_s = round(error.after_s, 6)
+    return cell
 
 
 def judge(
@@ -53,6 +55,7 @@ def judge(
     """
     loaded = code.loaded
     cell = blank(spec, kernel, "pass")
+    cell.duration_s = loaded.duration_us / 1e6
     if loaded.unsupported:
         return _refused_mechanism(cell, spec, provides, hello)
     cell.verdict = loaded.verdict

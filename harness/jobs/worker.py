@@ -7,6 +7,7 @@ goes on in a fresh one; the cell it died in is first run alone, in a fresh one o
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -40,8 +41,13 @@ class Judge(Protocol[T_co]):
 @dataclass
 class _Guest:
     machine: Machine
-    #: Cells begun in it, by id.
-    served: list[str] = field(default_factory=list)
+    #: When each cell began in it (time.monotonic), by id, in order.
+    began: dict[str, float] = field(default_factory=dict)
+
+    def lost_in(self, name: str, error: GuestError) -> None:
+        """Write down how long that cell had been running."""
+        if name in self.began:
+            error.after_s = time.monotonic() - self.began[name]
 
 
 class Worker(Generic[T_co]):
@@ -71,18 +77,20 @@ class Worker(Generic[T_co]):
         empty = 0
         while pending and not self._stopped:
             guest = self._guest or self._fresh()
-            before, earlier = len(pending), len(guest.served)
+            before, earlier = len(pending), len(guest.began)
             try:
                 yield from self._stream(guest, pending)
             except GuestError as error:
+                served = list(guest.began)
+                current = served[-1] if len(served) > earlier else ""
+                name = error.during if error.during in pending else current
+                guest.lost_in(name, error)
                 self._end()
                 if self._stopped:
                     return
-                current = guest.served[-1] if len(guest.served) > earlier else ""
-                name = error.during if error.during in pending else current
                 if spec := pending.pop(name, None):
-                    ran = guest.served.index(name) if name in guest.served else None
-                    yield self._suspect(spec, error, guest.served[:ran])
+                    ran = served.index(name) if name in served else None
+                    yield self._suspect(spec, error, served[:ran])
                 elif len(pending) == before:
                     empty += 1
                     if empty >= _EMPTY_ATTEMPTS:
@@ -134,7 +142,7 @@ class Worker(Generic[T_co]):
                 if held and hello and guest.machine.clean():
                     yield self._judge.finished(pending.pop(held.id), hello, held)
                 held = None
-                guest.served.append(line.id)
+                guest.began[line.id] = time.monotonic()
         if held and hello:
             yield self._judge.finished(pending.pop(held.id), hello, held)
         if pending:
@@ -161,6 +169,8 @@ class Worker(Generic[T_co]):
         try:
             (cell,) = self._stream(self._fresh(), {spec.id: spec})
         except GuestError as error:
+            if guest := self._guest:
+                guest.lost_in(spec.id, error)
             return error
         finally:
             self._end()

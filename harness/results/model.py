@@ -116,7 +116,9 @@ class Cell(msgspec.Struct):
     ``artefacts`` maps names to paths relative to the run folder. ``results`` are the maps after
     the steps, by name, for the oracle; those in ``compared`` have to be equal under every mechanism.
     ``verdict`` is empty where nothing was loaded. ``reused`` is the
-    run it comes from, where nothing that could make a difference has changed since.
+    run it comes from, where nothing that could make a difference has changed since. ``duration_s`` is what
+    load and steps took in the guest, in seconds; of a guest that was lost, until that was seen; 0 where
+    nothing was loaded.
     """
 
     case: str

@@ -71,6 +71,7 @@ class Lost(msgspec.Struct, frozen=True):
     message: str
     detail: str
     note: str
+    after_s: float
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -132,7 +133,9 @@ _ERRORS: dict[str, type[GuestError]] = {
 
 def revive(lost: Lost) -> GuestError:
     """The error as it was on the worker."""
-    return _ERRORS[lost.outcome](lost.message, detail=lost.detail)
+    error = _ERRORS[lost.outcome](lost.message, detail=lost.detail)
+    error.after_s = lost.after_s
+    return error
 
 
 def order_of(spec: CellSpec, program: str, library: str) -> CellOrder:

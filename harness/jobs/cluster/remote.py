@@ -149,4 +149,4 @@ class _Collected:
         return Answer(spec.id, hello, name)
 
     def lost(self, spec: CellSpec, error: GuestError, note: str) -> Answer:
-        return Answer(spec.id, lost=Lost(error.outcome, error.message, error.detail, note))
+        return Answer(spec.id, lost=Lost(error.outcome, error.message, error.detail, note, error.after_s))
