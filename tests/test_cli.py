@@ -147,6 +147,22 @@ def test_doctor_names_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None
     assert checks["packages"]["fix"] == "bpfroots setup"
 
 
+def _interrupted(*command: str, stage: str) -> str:
+    """What a command says that is interrupted where it calls ``stage``."""
+    fault = {"FAULT": stage, "FAULT_ERROR": "KeyboardInterrupt()"}
+    done = _bpfroots(*command, PYTHONPATH=f"{Path(__file__).parent / 'faults'}", **fault)
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    return done.stderr.strip()
+
+
+def test_an_interrupt_says_what_is_kept_where_anything_is() -> None:
+    kept = "kept      what is compiled; the same command continues from there"
+    build = _interrupted("kernel", "build", "baseline", stage="harness.kernels:ensure")
+    assert build.split("\n\n") == [kept, "bpfroots: interrupted"]
+    assert _interrupted("doctor", stage="harness.jobs.doctor:examine") == "bpfroots: interrupted"
+    assert _interrupted("bench", stage="harness.jobs.bench:run") == "bpfroots: interrupted"
+
+
 @pytest.mark.parametrize(
     "command", ["doctor", "setup", "cases", "run", "load", "compare", "report", "kernel", "bisect"]
 )

@@ -193,6 +193,9 @@ def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signa
     assert cells
     if how != signal.SIGKILL:
         assert (folder / "report" / "index.html").is_file()
+        again = f"; for the others: bpfroots run --resume {folder.name}"
+        assert f"kept      finished cells, in {folder}{again}" in stderr
+        assert stderr.endswith("bpfroots: interrupted\n")
 
 
 def _shell(*words: str) -> subprocess.CompletedProcess[str]:

@@ -52,7 +52,10 @@ def _errors_as_text() -> Iterator[None]:
             raise
         echo(f"bpfroots: {error.render()}", err=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as aborted:
+        # click makes one of EOFError, too, which nothing here means to raise.
+        if isinstance(aborted.__cause__, EOFError):
+            raise aborted.__cause__ from None
         _interrupted()
     except click.ClickException as error:
         error.show()
@@ -71,7 +74,8 @@ def _errors_as_text() -> Iterator[None]:
 
 
 def _interrupted() -> None:
-    echo("bpfroots: interrupted; finished cells are kept in the newest folder of results/", err=True)
+    """What is kept of the work was said by whoever did it."""
+    echo("bpfroots: interrupted", err=True)
     sys.exit(130)
 
 

@@ -76,7 +76,12 @@ def kernel_build(kernel_name: str, force: bool, as_json: bool) -> None:
     from harness import kernels
     from harness.jobs.run import describe
 
-    built = kernels.ensure(kernels.resolve(kernel_name), Progress(), force=force)
+    progress = Progress()
+    try:
+        built = kernels.ensure(kernels.resolve(kernel_name), progress, force=force)
+    except KeyboardInterrupt:
+        progress.say("kept      what is compiled; the same command continues from there")
+        raise
     if as_json:
         print_json({**builtin(describe(built)), "bzimage": str(built.bzimage)})
     else:

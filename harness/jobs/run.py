@@ -133,11 +133,20 @@ def run(
             keep=keep,
             elsewhere=elsewhere,
         )
+    except BaseException:
+        progress.say(f"kept      finished cells, in {result.store.path}{_rest(result.store)}")
+        raise
     finally:
         result.store.finish()
         result.cells = result.store.cells()
         report.write_reports(result.store.path, result.store.run, result.cells)
     return result
+
+
+def _rest(store: RunStore) -> str:
+    """How to have the other cells: of a `run`, which has all that it was asked for in its folder."""
+    resumable = store.run.command[1:2] == ["run"]
+    return f"; for the others: bpfroots run --resume {store.run.run}" if resumable else ""
 
 
 def run_cells(

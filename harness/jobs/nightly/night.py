@@ -61,6 +61,9 @@ def run(
             going.work(resume)
         except BaseException:
             report.write_reports(store.path, store.run, store.cells())
+            progress.say(
+                f"kept      what is done, in {store.path}; bpfroots nightly {path} --resume does the rest"
+            )
             raise
         return going.conclude()
 
