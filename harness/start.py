@@ -16,6 +16,8 @@ _BAD = "BPFROOTS_BAD"
 #: 129 is also git's own code for usage; 255 is a fault of ours that nobody foresaw.
 _CODES = {2: 129, 4: 132, 130: 130, 141: 141}
 _FAULT = 255
+#: The same for all other commands (docs/reference.md): it is our side, not 1, which is a cell's.
+_OURS = 4
 
 
 class Verdict(SystemExit):
@@ -26,9 +28,16 @@ def main() -> None:
     """Entry point of `bpfroots` and `python -m harness`."""
     if [word for word in sys.argv[1:] if not word.startswith("-")][:2] == ["bisect", "step"]:
         _end(_step())
-    from harness.cli import main as cli
+    try:
+        from harness.cli import main as cli
 
-    cli()
+        cli()
+    except KeyboardInterrupt:  # before there is a command that could be interrupted
+        _say("bpfroots: interrupted")
+        sys.exit(130)
+    except Exception as error:
+        _report(error)
+        sys.exit(_OURS)
 
 
 def _step() -> int:
@@ -45,14 +54,19 @@ def _step() -> int:
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
-        if os.environ.get("BPFROOTS_DEBUG"):
-            import traceback
-
-            traceback.print_exc()
-        else:
-            _say(f"bpfroots: {type(error).__name__}: {error}\n  try: BPFROOTS_DEBUG=1 for the traceback")
+        _report(error)
         return _FAULT
     return 129
+
+
+def _report(error: BaseException) -> None:
+    """A fault that had no line of its own."""
+    if os.environ.get("BPFROOTS_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    else:
+        _say(f"bpfroots: {type(error).__name__}: {error}\n  try: BPFROOTS_DEBUG=1 for the traceback")
 
 
 def _say(text: str) -> None:

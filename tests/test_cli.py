@@ -147,6 +147,33 @@ def test_doctor_names_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None
     assert checks["packages"]["fix"] == "bpfroots setup"
 
 
+_EXAMINE = "harness.jobs.doctor:examine"
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "code", "says"),
+    [
+        (_EXAMINE, "UserError('no such case')", 2, "bpfroots: no such case"),
+        (_EXAMINE, "KernelError('it does not build')", 3, "bpfroots: it does not build"),
+        (_EXAMINE, "InfraError('no QEMU')", 4, "bpfroots: no QEMU"),
+        (_EXAMINE, "OSError(28, 'No space left', '/cache')", 4, "bpfroots: /cache: No space left"),
+        (_EXAMINE, "RuntimeError('not foreseen')", 4, "RuntimeError: not foreseen"),
+        (_EXAMINE, "KeyboardInterrupt()", 130, "bpfroots: interrupted"),
+        ("harness.cli.host", "RuntimeError('not foreseen')", 4, "RuntimeError: not foreseen"),
+        ("harness.cli.host", "KeyboardInterrupt()", 130, "bpfroots: interrupted"),
+    ],
+)
+def test_a_traceback_is_asked_for_and_costs_no_exit_code(
+    stage: str, error: str, code: int, says: str
+) -> None:
+    fault = {"FAULT": stage, "FAULT_ERROR": error, "PYTHONPATH": f"{Path(__file__).parent / 'faults'}"}
+    plain, debug = _bpfroots("doctor", **fault), _bpfroots("doctor", BPFROOTS_DEBUG="1", **fault)
+    assert (plain.returncode, debug.returncode) == (code, code), debug.stderr
+    assert "Traceback" not in plain.stderr
+    assert ("Traceback" in debug.stderr) == (code != 130)
+    assert says in debug.stderr
+
+
 def _interrupted(*command: str, stage: str) -> str:
     """What a command says that is interrupted where it calls ``stage``."""
     fault = {"FAULT": stage, "FAULT_ERROR": "KeyboardInterrupt()"}

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 
 import click
@@ -44,12 +45,11 @@ for _command in (
 
 @contextlib.contextmanager
 def _errors_as_text() -> Iterator[None]:
-    """No traceback reaches the user; BPFROOTS_DEBUG=1 lets it through."""
+    """What went wrong in a line or two, and its exit code; BPFROOTS_DEBUG=1 has the traceback as well."""
     try:
         yield
     except BpfrootsError as error:
-        if os.environ.get("BPFROOTS_DEBUG"):
-            raise
+        _debug()
         echo(f"bpfroots: {error.render()}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort as aborted:
@@ -67,10 +67,14 @@ def _errors_as_text() -> Iterator[None]:
         sys.stdout = None
         sys.exit(141)
     except OSError as error:
-        if os.environ.get("BPFROOTS_DEBUG"):
-            raise
+        _debug()
         echo(f"bpfroots: {error.filename or 'system'}: {error.strerror or error}", err=True)
         sys.exit(4)
+
+
+def _debug() -> None:
+    if os.environ.get("BPFROOTS_DEBUG"):
+        echo(traceback.format_exc(), err=True)
 
 
 def _interrupted() -> None:
