@@ -19,7 +19,8 @@ from harness.errors import GuestError
 from harness.jobs import schedule
 from harness.jobs.cluster import client, remote
 from harness.jobs.cluster.protocol import CORES, GUESTS, MEMORY_MIB, encode, same_code
-from harness.jobs.engine import Verdicts, compile_cells
+from harness.jobs.compiled import compile_cells
+from harness.jobs.engine import Verdicts
 from harness.jobs.kit import Kit, prepare
 from harness.jobs.spec import CellSpec, Objects, case_cells
 from harness.machine import choose_accel
@@ -82,7 +83,7 @@ def main() -> None:
     kit = prepare(["baseline"], Progress())
     every = case_cells(cases.select("gen"), ["duplicate", "tail_call"])
     specs = [spec for spec in every if not spec.skip][:_BATCH]
-    objects = compile_cells(kit, specs)
+    objects = compile_cells(kit, specs).objects
     with tempfile.TemporaryDirectory() as directory:
         parcel = Path(directory) / "parcel"
         parcel.write_bytes(_real(kit, specs, objects))

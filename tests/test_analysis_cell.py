@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 
 from harness.analysis import cell
-from harness.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Program, Run, parse
-from harness.results.model import Jit, JitImage, Root, RunResult, VerifierStats
+from harness.programs.protocol import (
+    JitedFunction,
+    Loaded,
+    MapDump,
+    MapEntry,
+    ProgLoad,
+    Program,
+    Run,
+    assemble,
+    parse,
+)
+from harness.results.model import Cell, Jit, JitImage, Root, RunResult, Verification, VerifierStats
+from tests.loads import loaded as loads
 
 CALL_BODY = bytes.fromhex("e8fb0f0000c3")  # call +0x1000, ret
 BODY = JitedFunction("bpf_prog_00000000000000bb_body", "ffffffffc0002000", b"\xc3" + bytes(7))
@@ -49,10 +60,16 @@ def test_section_type(section: str, type_: str) -> None:
     assert cell.section_type(section) == type_
 
 
+def roots_of(loaded: Loaded, inputs: dict[int, str] | None = None) -> list[Root]:
+    code = cell.Code(loaded)
+    verified = {name: load for load in cell.verifications(loaded) for name in load.programs}
+    return [cell.make_root(one, code, verified.get(one.name), inputs) for one in loaded.programs]
+
+
 def test_root_of_an_accepted_program() -> None:
-    one = program("one", 0xFFFFFFFFC0001000, xlated_bytes=64, verified_insns=12, run_cnt=3)
-    loaded = Loaded("x", "accept", [one], runs=[Run("one", 4, 7, 100), Run("other", 5, 1, 1)])
-    root = cell.make_root(one, cell.Code(loaded), {4: "tcp"})
+    one = program("one", 0xFFFFFFFFC0001000, xlated_bytes=64, run_cnt=3)
+    loaded = loads([one], insns=12, runs=[Run("one", 4, 7, 100), Run("other", 5, 1, 1)])
+    (root,) = roots_of(loaded, {4: "tcp"})
     assert (root.name, root.type, root.verdict, root.message, root.run_cnt) == (
         "one",
         "kprobe",
@@ -65,23 +82,100 @@ def test_root_of_an_accepted_program() -> None:
     assert root.runs == [RunResult("tcp", 7)]
 
 
-def test_a_refusal_without_a_log_names_the_error() -> None:
-    refused = program("one", 0, verdict="reject", errno=7, jited=[])
-    assert cell.make_root(refused, cell.Code(Loaded("x", "reject", [refused]))).message.startswith("E2BIG")
-    told = program("one", 0, verdict="reject", errno=13, jited=[], log="R1 !read_ok\nprocessed 0 insns\n")
-    assert cell.make_root(told, cell.Code(Loaded("x", "reject", [told]))).message == "R1 !read_ok"
+def test_a_refusal_without_a_message_names_the_error() -> None:
+    refused = program("one", 0, verdict="reject", jited=[])
+    (root,) = roots_of(loads([refused]))
+    assert root.message.startswith("EACCES without a message of the verifier, which came to its end")
+    told = loads([refused], logs={"one": "R1 !read_ok\nprocessed 0 insns\n"})
+    assert roots_of(told)[0].message == "R1 !read_ok"
+    owned = program("one", 0, verdict="reject", jited=[], accepted_alone=True)
+    assert "accepted when it is loaded alone" in roots_of(loads([owned]))[0].message
+
+
+def test_a_program_the_kernel_was_not_asked_about_has_no_verdict() -> None:
+    unknown = program("one", 0, verdict="", errno=3, error="extern 'f': not found", jited=[])
+    loaded = loads([unknown, program("two", 0x1000)])
+    assert loaded.verdict == ""
+    assert [root.verdict for root in roots_of(loaded)] == ["", "accept"]
+    assert roots_of(loaded)[0].message == "extern 'f': not found"
+    assert [load.programs for load in cell.verifications(loaded)] == [["two"]]
+
+
+_GROUPS = [["a1", "a2"], ["b1", "b2"]]
+_INSNS = {"a1": 94, "b1": 188, "alone": 4}
+
+
+def _grouped() -> Loaded:
+    names = ["a1", "a2", "b1", "b2", "alone"]
+    programs = [program(name, 0xFFFFFFFFC0001000 + 256 * n) for n, name in enumerate(names)]
+    return loads(programs, groups=_GROUPS, insns=_INSNS)
+
+
+def test_every_load_counts_once() -> None:
+    """Two groups and a program that loads alone: 94, 188 and 4, whatever the number of roots in each."""
+    loaded = _grouped()
+    verified = cell.verifications(loaded)
+    assert [load.programs for load in verified] == [*_GROUPS, ["alone"]]
+    cost = cell.total_cost(roots_of(loaded), [], verified)
+    assert (cost.processed_insns, cost.total_states) == (286, 6)
+
+
+@pytest.mark.parametrize("gone", range(3))
+def test_a_load_that_is_left_out_is_missed(gone: int) -> None:
+    """The kernel's own count of each load is beside ours."""
+    loaded = _grouped()
+    verified = cell.verifications(loaded)
+    whole = Cell("c", "k", "multi_root", "pass", "accept", verifications=verified)
+    whole.cost = cell.total_cost(roots_of(loaded), [], verified)
+    assert cell.miscounted(whole) == ""
+    whole.cost = cell.total_cost(roots_of(loaded), [], [load for n, load in enumerate(verified) if n != gone])
+    assert "the kernel counts 286" in cell.miscounted(whole)
+
+
+def test_a_refused_group_names_the_root_it_was_refused_for() -> None:
+    programs = [program(name, 0, verdict="reject", jited=[]) for name in ("a", "b", "c")]
+    log = (
+        "Validating root#0 a() as program type 2...\nR1=ctx()\n"
+        "Validating root#1 b() as program type 3...\nprogram of this type cannot use helper f#4\n"
+    )
+    loaded = loads(programs, groups=[["a", "b", "c"]], logs={"a": log})
+    (load,) = cell.verifications(loaded)
+    assert (load.failed, load.message) == ("b", "program of this type cannot use helper f#4")
+    early = loads(
+        programs, groups=[["a", "b", "c"]], logs={"a": "root#2: program type 30 is not supported\n"}
+    )
+    assert cell.verifications(early)[0].failed == "c"
+    assert cell.verifications(loads(programs, groups=[["a", "b", "c"]]))[0].failed == ""
+
+
+def test_logs_come_in_pieces_and_go_where_they_belong() -> None:
+    lines = [
+        b'{"type":"start","id":"x"}',
+        b'{"type":"log","id":"x","load":1,"data":"b25l"}',
+        b'{"type":"log","id":"x","load":0,"data":"YQ=="}',
+        b'{"type":"log","id":"x","load":1,"data":"IHR3bw=="}',
+        b'{"type":"load","id":"x","loads":[{"number":1,"notes":"n"},{"number":2,"notes":"stats"}],'
+        b'"programs":[{"name":"p","section":"tc","root":true,"verdict":"accept","load":1}]}',
+        b'{"type":"start","id":"y"}',
+        b'{"type":"load","id":"y","loads":[{"number":1,"notes":"n"}],"programs":[]}',
+    ]
+    _, loaded, _, other = assemble(map(parse, lines))
+    assert isinstance(loaded, Loaded)
+    assert [loaded.log(load) for load in loaded.loads] == ["one two", "stats"]
+    assert list(loaded.logs) == [1]  # of an attempt that came to nothing no log is kept
+    assert isinstance(other, Loaded)
+    assert other.logs == {}
 
 
 def test_a_shared_image_counts_once() -> None:
     programs = [program("one", 0xFFFFFFFFC0001000), program("two", 0xFFFFFFFFC0001800)]
-    code = cell.Code(Loaded("x", "accept", programs))
-    cost = cell.total_cost([cell.make_root(p, code) for p in programs], [])
+    cost = cell.total_cost(roots_of(loads(programs)), [], [])
     assert (cost.roots, cost.jit_images, cost.jit_bytes, cost.direct_calls) == (2, 3, 2 * 6 + 8, 2)
 
 
 def test_an_image_is_disassembled_once() -> None:
     programs = [program("one", 0xFFFFFFFFC0001000), program("two", 0xFFFFFFFFC0001800)]
-    code = cell.Code(Loaded("x", "accept", programs))
+    code = cell.Code(loads(programs))
     (_, shared), (_, same) = (code.of(one) for one in programs)
     assert shared is same
     assert code.of(programs[0])[1] is shared
@@ -89,27 +183,35 @@ def test_an_image_is_disassembled_once() -> None:
 
 def test_images_without_an_address_are_not_taken_for_one() -> None:
     image = JitImage("s", "0", "hash", 10, 1, 0, 0)
-    roots = [
-        Root("r", "xdp", "accept", verifier=VerifierStats(5, 2), jit=Jit([image, image])) for _ in range(2)
-    ]
-    cost = cell.total_cost(roots, roots[:1])
+    roots = [Root(name, "xdp", "accept", jit=Jit([image, image])) for name in ("a", "b")]
+    verified = [Verification([name], "accept", verifier=VerifierStats(5, 2)) for name in ("a", "b", "c")]
+    cost = cell.total_cost(roots, roots[:1], verified)
     assert (cost.roots, cost.jit_images, cost.jit_bytes, cost.processed_insns) == (2, 6, 60, 15)
 
 
 def test_another_image_at_a_reused_address_is_another() -> None:
     first, second = (JitImage("s", "ffffffffc0001000", digest, 10, 0, 0, 0) for digest in ("one", "two"))
     roots = [Root(name, "xdp", "accept", jit=Jit([image])) for name, image in (("a", first), ("b", second))]
-    assert cell.total_cost(roots, []).jit_images == 2
+    assert cell.total_cost(roots, [], []).jit_images == 2
 
 
 def test_artefacts_hold_everything() -> None:
-    one = program("one", 0xFFFFFFFFC0001000, log="log\n", xlated="0: exit\n")
-    files = cell.artefacts(one, cell.Code(Loaded("x", "accept", [one])))
+    one = program("one", 0xFFFFFFFFC0001000, xlated="0: exit\n")
+    loaded = loads([one], logs={"one": "log\n"})
+    files = cell.artefacts(loaded.programs[0], cell.Code(loaded))
     assert set(files) == {f"one.{name}" for name in ("verifier.log", "xlated.txt", "jited.bin", "jited.asm")}
+    assert files["one.verifier.log"] == b"log\n"
     assert files["one.jited.bin"] == CALL_BODY + BODY.code
     assert b"; bpf_prog_body addr=ffffffffc0002000 bytes=8 file+0x6\n" in files["one.jited.asm"]
-    refused = program("one", 0, verdict="reject", jited=[])
-    assert cell.artefacts(refused, cell.Code(Loaded("x", "reject", [refused]))) == {}
+    unknown = program("one", 0, verdict="", jited=[])
+    assert cell.artefacts(unknown, cell.Code(loads([unknown]))) == {}
+
+
+def test_a_log_that_did_not_come_whole_is_its_statistics() -> None:
+    one = program("one", 0, load=3, jited=[])
+    loaded = Loaded("x", [ProgLoad(3, "processed 9 insns\n", truncated=True)], [one])
+    assert cell.artefacts(one, cell.Code(loaded)) == {"one.verifier.log": b"processed 9 insns\n"}
+    assert cell.verifications(loaded)[0].verifier.truncated
 
 
 def test_equal_results_in_words() -> None:
@@ -145,14 +247,14 @@ def test_per_cpu_values_add_up() -> None:
 
 def guest(name: str) -> list[Loaded]:
     """What the runner wrote in a guest with Linux 6.12 and retpolines."""
-    lines = (Path(__file__).parent / "golden" / "jit" / f"guest-{name}.jsonl").read_bytes().splitlines()
-    return [line for line in map(parse, lines) if isinstance(line, Loaded)]
+    lines = (Path(__file__).parent / "golden" / "runner" / f"{name}.jsonl").read_bytes().splitlines()
+    return [line for line in assemble(map(parse, lines)) if isinstance(line, Loaded)]
 
 
 def test_tail_calls_of_a_guest() -> None:
-    (loaded,) = guest("tail-call")
+    (loaded,) = guest("tail_call")
     code = cell.Code(loaded)
-    roots = {program.name: cell.make_root(program, code) for program in loaded.programs}
+    roots = {root.name: root for root in roots_of(loaded)}
     figures = {
         name: (image.direct_calls, image.indirect_branches, image.retpoline_calls)
         for name, root in roots.items()
@@ -167,12 +269,11 @@ def test_tail_calls_of_a_guest() -> None:
 def test_duplicates_of_a_guest() -> None:
     """Each root has its own copy of the subprogram, equal but for where it is."""
     for loaded in guest("accept"):
-        code = cell.Code(loaded)
-        roots = [cell.make_root(program, code) for program in loaded.programs]
+        roots = roots_of(loaded)
         copies = [root.jit.images[1] for root in roots]
         assert len({image.addr for image in copies}) == len(roots) > 1
         assert len({image.sha256 for image in copies}) == 1
         assert all(root.jit.images[0].calls == [copies[0].symbol] for root in roots)
-        cost = cell.total_cost(roots, [])
+        cost = cell.total_cost(roots, [], cell.verifications(loaded))
         assert cost.jit_images == 2 * len(roots)
-        assert cost.processed_insns == sum(program.verified_insns for program in loaded.programs)
+        assert cost.processed_insns == sum(load.verified_insns for load in loaded.loads)

@@ -173,6 +173,14 @@ def test_changes_between_runs() -> None:
     assert changes(a, a).changes == []
 
 
+def test_another_object_is_a_change() -> None:
+    a, b = [make("a", "duplicate")], [make("a", "duplicate")]
+    a[0].program, b[0].program = "1" * 64, "2" * 64
+    assert [change.what for change in changes(a, b).changes] == ["program"]
+    b[0].program = "1" * 64
+    assert changes(a, b).changes == []
+
+
 def test_two_runs_of_one_kernel_each_compare_the_kernels() -> None:
     a = [make("a", "duplicate", Cost(total_states=1), kernel="baseline")]
     b = [make("a", "duplicate", Cost(total_states=2), kernel="patched")]

@@ -52,6 +52,20 @@ def test_complaints_keep_the_whole_block() -> None:
     ]
 
 
+def test_the_message_has_all_lines_of_the_block() -> None:
+    log = (GOLDEN / "reject-packet.log").read_text()
+    assert verifier_log.message(log) == "; ".join(verifier_log.complaints(log))
+    two = "global function calls are not allowed with preemption disabled,\nuse static function instead\n"
+    assert verifier_log.message(two) == " ".join(two.splitlines())
+
+
+def test_the_root_a_group_was_refused_for() -> None:
+    log = (GOLDEN / "reject-two-roots-global.log").read_text()
+    assert verifier_log.failed_root(log) == 1
+    assert verifier_log.failed_root("root#3: program type 30 is not supported\n") == 3
+    assert verifier_log.failed_root((GOLDEN / "reject-packet.log").read_text()) is None
+
+
 def test_truncated_log_still_gives_the_message() -> None:
     log = (GOLDEN / "reject-different-pointers.log").read_text()
     # A rotating log starts in the middle of a line.
@@ -96,10 +110,10 @@ _WORDS = st.sampled_from(
 @given(st.lists(st.one_of(_WORDS, st.text(max_size=20))).map("".join))
 def test_any_text_is_read(text: str) -> None:
     verifier_log.parse(text)
-    message = verifier_log.message(text)
-    assert message in text
-    block = verifier_log.complaints(text)
-    assert block[-1:] == ([message] if message else block[-1:])
+    message, block = verifier_log.message(text), verifier_log.complaints(text)
+    assert all(line in message for line in block)
+    assert bool(message) == bool(block)
+    assert "\n" not in message
     once = verifier_log.normalise(text)
     assert verifier_log.normalise(once) == once
 

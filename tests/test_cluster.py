@@ -147,7 +147,7 @@ def test_without_the_extra_one_is_told_how_to_get_it(monkeypatch: pytest.MonkeyP
 
 
 def test_an_answer_is_what_its_name_says() -> None:
-    content = msgspec.msgpack.encode(Loaded("a#duplicate", "accept"))
+    content = msgspec.msgpack.encode(Loaded("a#duplicate", error="accept"))
     name = digest(content)
     assert checked({name: content}, [name])[name].id == "a#duplicate"
     with pytest.raises(InfraError, match="damaged"):

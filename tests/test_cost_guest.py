@@ -15,7 +15,7 @@ import pytest
 
 from harness.analysis import cost as analysis
 from harness.jobs import cost as costs
-from harness.jobs.engine import compile_cells
+from harness.jobs.compiled import compile_cells
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.runner import stream
@@ -99,7 +99,7 @@ def _measured(kit: Kit, directory: Path, specs: list[CellSpec]) -> dict[tuple[st
     way, _ = costs.ways(choose_accel("tcg"))
     with Progress(quiet=True).task("exact") as task:
         found = costs.measure_one(
-            guests, kit, store, kit.kernels[0], specs, compile_cells(kit, specs), way, task
+            guests, kit, store, kit.kernels[0], specs, compile_cells(kit, specs).objects, way, task
         )
     return {(figure.case, figure.root, figure.input): figure for figure in found}
 
@@ -197,7 +197,7 @@ def test_time_is_measured_where_a_machine_runs_at_the_speed_of_its_host() -> Non
 def test_time_of_a_run(kit: Kit, tmp_path: Path) -> None:
     """How it is measured, with the emulator's time: a figure for each root and input, and of some size."""
     specs = case_cells(select("body/loop-tc+xdp"), ["duplicate"])
-    objects = compile_cells(kit, specs)
+    objects = compile_cells(kit, specs).objects
     (tmp_path / "console").mkdir()
     store = RunStore(tmp_path, Run(SCHEMA, "wall", [], ""))
     with Progress(quiet=True).task("wall") as task:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import xml.etree.ElementTree as ET
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,11 @@ def test_the_rest_stays_as_it_is(text: str) -> None:
 def cells(tmp_path: Path) -> list[Cell]:
     """One that failed and one that crashed, with it in every field and file that is not of the harness."""
     refused = loaded("calls", "reject", "reject-different-pointers")
-    programs = [
-        msgspec.structs.replace(program, log=f"{program.log}\n; {LOUD}\n{LOUD}\nprocessed 3 insns\n")
-        for program in refused.programs
-    ]
-    load = msgspec.structs.replace(refused, programs=programs)
+    logs = {
+        load.number: zlib.compress(f"{refused.log(load)}\n; {LOUD}\n{LOUD}\nprocessed 3 insns\n".encode())
+        for load in refused.loads
+    }
+    load = msgspec.structs.replace(refused, logs=logs)
     made = [
         make_cell(tmp_path, f"a/{LOUD}", "duplicate", f"k{LOUD}", outcome="fail", load=load, reason=LOUD),
         make_cell(tmp_path, f"b/{LOUD}", "duplicate", f"k{LOUD}", outcome="skip", reason=LOUD),
@@ -79,6 +80,10 @@ def cells(tmp_path: Path) -> list[Cell]:
     ]
     for root in made[0].roots:
         root.name, root.type, root.message = f"{root.name}{LOUD}", LOUD, LOUD
+    for found in made[0].verifications:
+        found.programs = [f"{name}{LOUD}" for name in found.programs]
+        found.message = found.failed = LOUD
+    made[0].remarks, made[0].hint = [LOUD], LOUD
     made[0].artefacts = {name.replace(".v", f"{LOUD}.v"): path for name, path in made[0].artefacts.items()}
     return made
 

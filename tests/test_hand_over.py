@@ -98,9 +98,13 @@ def _run() -> Run:
     commit = "0123456789abcdef0123456789abcdef01234567"
     kernels = [
         KernelInfo(
-            "baseline", "6.12.117", "linux-source-6.12=6.12.117-1 sha256:ab", key="k1", compiler="gcc 12"
+            "baseline",
+            release="6.12.117",
+            source_id="linux-source-6.12=6.12.117-1 sha256:ab",
+            key="k1",
+            compiler="gcc 12",
         ),
-        KernelInfo("linux@master", "6.18.0", f"git:{commit}", key="k2"),
+        KernelInfo("linux@master", release="6.18.0", source_id=f"git:{commit}", key="k2"),
     ]
     return Run(
         SCHEMA, "2026-01-01T03-00-00Z-nightly", ["bpfroots"], "2026-01-01T03:00:00+00:00", kernels, job="x"

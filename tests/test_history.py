@@ -139,7 +139,7 @@ def _cell(case: str = "example/a", retval: int = 2) -> Cell:
         "pass",
         "accept",
         Expected("accept"),
-        [root],
+        roots=[root],
         cost=Cost(roots=1, jit_bytes=80),
     )
 

@@ -229,7 +229,7 @@ def test_tools_that_do_not_build_are_a_kernel_error_in_one_line(tmp_path: Path) 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_golden_output_keeps_the_protocol(path: Path) -> None:
-    lines = [protocol.parse(line) for line in path.read_bytes().splitlines()]
+    lines = list(protocol.assemble(map(protocol.parse, path.read_bytes().splitlines())))
     loads = [line for line in lines if isinstance(line, protocol.Loaded)]
     starts = [line for line in lines if isinstance(line, protocol.Start)]
     assert isinstance(lines[0], protocol.Hello)

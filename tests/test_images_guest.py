@@ -47,7 +47,7 @@ class Guest:
     def run(self, *loads: Load) -> list[protocol.Line]:
         done = self.machine.output(bundle.COMMAND, stdin=bundle.bundle(loads, self.objects))
         assert done.status == 0, done.stderr
-        return [protocol.parse(line) for line in done.stdout.splitlines()]
+        return list(protocol.assemble(map(protocol.parse, done.stdout.splitlines())))
 
     def load(self, load: Load) -> Loaded:
         (loaded,) = [line for line in self.run(load) if isinstance(line, Loaded)]
@@ -132,8 +132,11 @@ def test_kprobe_and_tracepoint_count_exactly_what_the_runner_did(guest: Guest) -
     assert not any(dump.name.endswith(".rodata") for dump in loaded.maps)
     for program in loaded.programs:
         assert program.run_cnt >= {"on_comm": 3, "on_getpgid": 5}[program.name]
-        assert "processed" in program.log
-        assert not program.log_truncated
+        load = loaded.prog_load(program)
+        assert load is not None
+        assert "processed" in load.notes
+        assert "R10=fp0" in loaded.log(load)
+        assert not load.truncated
         first, second = program.jited
         assert first.symbol.endswith("_" + program.name)
         assert second.symbol.endswith("_count")
@@ -175,8 +178,11 @@ def test_each_program_has_a_verdict_of_its_own(guest: Guest) -> None:
     good, bad, also_good = loaded.programs
     assert (good.verdict, also_good.verdict) == ("accept", "accept")
     assert good.jited
-    assert (bad.verdict, bad.errno, bad.id) == ("reject", 13, 0)
-    assert "invalid access to packet" in bad.log
+    refused = loaded.prog_load(bad)
+    assert refused is not None
+    assert (bad.verdict, refused.errno, bad.id) == ("reject", 13, 0)
+    assert "invalid access to packet" in refused.notes
+    assert "invalid access to packet" in loaded.log(refused)
 
 
 def test_tail_calls_through_a_declared_prog_array(guest: Guest) -> None:
@@ -215,9 +221,10 @@ def test_no_bad_load_ends_the_run(guest: Guest) -> None:
     assert "no program 'nothere'" in loaded["noroot"].error
     assert "format invalid" in loaded["truncated"].error
     assert loaded["detach"].error == "step 0: detach on_comm: it is not attached"
-    assert loaded["slow"].error == "timed out after 1 s"
+    assert (loaded["slow"].error, loaded["slow"].timed_out) == ("timed out after 1 s", True)
+    assert all(loaded[id_].verdict == "" for id_ in ("empty", "noroot", "truncated", "slow"))
     for id_ in ("roots", "name"):
-        assert (loaded[id_].unsupported, loaded[id_].verdict, loaded[id_].error) == (True, "reject", "")
+        assert (loaded[id_].unsupported, loaded[id_].verdict, loaded[id_].error) == (True, "", "")
     assert (loaded["good"].verdict, loaded["good"].error) == ("accept", "")
     assert lines[-1] == protocol.Done(8)
 
@@ -247,8 +254,7 @@ def test_loads_that_ask_for_a_verdict_alone_share_a_process(kit: Kit, guest: Gue
             "duplicate",
             name,
             [],
-            collect=("log",),
-            log_level=4,
+            collect=(),
             timeout_s=0.1 if name == "long.o" else 30,
         )
         for n, name in enumerate(objects)
@@ -259,21 +265,24 @@ def test_loads_that_ask_for_a_verdict_alone_share_a_process(kit: Kit, guest: Gue
     assert [line.id for line in loaded] == list("012345")
     assert lines[-1] == protocol.Done(6)
     refused, accepted, empty, long, truncated, last = loaded
-    assert {program.name: program.verdict for program in refused.programs}["bad"] == "reject"
-    assert "invalid access to packet" in {program.name: program.log for program in refused.programs}["bad"]
+    (bad,) = (program for program in refused.programs if program.verdict == "reject")
+    load = refused.prog_load(bad)
+    assert load is not None
+    assert "invalid access to packet" in load.notes
     assert long.error == "timed out after 0.1 s"
     assert "cannot load" in empty.error
     assert "format invalid" in truncated.error
     for done in (accepted, last):
         assert (done.verdict, done.error) == ("accept", "")
-        assert all(p.jited_bytes and p.verified_insns and "processed" in p.log for p in done.programs)
+        assert all(p.jited_bytes for p in done.programs)
+        assert all(load.verified_insns and "processed" in load.notes for load in done.loads)
         assert not any(p.jited or p.xlated for p in done.programs)
 
 
 def test_a_process_that_dies_is_not_the_next_loads_business(kit: Kit, guest: Guest) -> None:
     guest.objects["long.o"] = compiling.compile_source(kit.toolchain, kit.objects, _LONG, "long.bpf.c")
     loads = [
-        Load(f"{n}", "duplicate", name, [], collect=(), log_level=4)
+        Load(f"{n}", "duplicate", name, [], collect=())
         for n, name in enumerate(["counter.bpf.o", "long.o", "counter.bpf.o"])
     ]
     # The process of the second load has its name, by which it is killed once it is at it.

@@ -16,6 +16,8 @@ from harness.programs import cases
 from harness.programs.cases import Expectation
 from harness.programs.protocol import Hello, JitedFunction, Loaded, MapDump, MapEntry, Probe, Program, Run
 from harness.results.model import Cell
+from tests.loads import kernel
+from tests.loads import loaded as loads
 
 _CASE = "body/loop-tc+xdp"
 _OLD = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 7, True), "fd_name": Probe(False, 22, True)})
@@ -38,20 +40,18 @@ def _loaded(**changes: Any) -> Loaded:
     programs = [Program("on_tc", "tc", True, "accept"), Program("on_xdp", "xdp", True, "accept")]
     maps = [_map("hits", [8, 8]), _map("results", [5, 6]), _map("buffers", [1])]
     runs = [Run("on_tc", 5, 0, 10), Run("on_xdp", 10, 2, 10)]
-    loaded = Loaded(id=f"{_CASE}#tail_call", verdict="accept", programs=programs, maps=maps, runs=runs)
-    return msgspec.structs.replace(loaded, **changes)
+    rest = {"id": f"{_CASE}#tail_call", "programs": programs, "maps": maps, "runs": runs, **changes}
+    return loads(rest.pop("programs"), **rest)
 
 
 def _rejected(log: str) -> Loaded:
-    programs = [
-        Program("on_tc", "tc", True, "reject", errno=13, log=log),
-        Program("on_xdp", "xdp", True, "accept"),
-    ]
-    return _loaded(verdict="reject", programs=programs, maps=[], runs=[])
+    programs = [Program("on_tc", "tc", True, "reject"), Program("on_xdp", "xdp", True, "accept")]
+    return _loaded(programs=programs, logs={"on_tc": log}, maps=[], runs=[])
 
 
 def _judge(spec: CellSpec, loaded: Loaded, hello: Hello = _OLD, **rest: Any) -> Cell:
-    return judge.judge(spec, "baseline", rest.get("provides", ()), hello, Code(loaded), rest.get("reference"))
+    on = kernel(provides=frozenset(rest.get("provides", ())))
+    return judge.judge(spec, on, hello, Code(loaded), rest.get("reference"))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_as_expected(reference: Cell) -> None:
     cell = _judge(_spec(), _loaded(), reference=reference)
     assert (cell.outcome, cell.verdict, cell.reason) == ("pass", "accept", "")
     assert [root.name for root in cell.roots] == ["on_tc", "on_xdp"]
-    assert cell.reproduce == f"bpfroots run --kernel baseline --mechanism tail_call -k {_CASE}"
+    assert cell.reproduce == f"bpfroots run --mechanism tail_call -k {_CASE} --kernel baseline"
 
 
 def test_rejected_though_expected_accept() -> None:
@@ -121,8 +121,45 @@ def test_a_failed_step_fails() -> None:
     assert (cell.outcome, cell.reason) == ("fail", "step 1: attach on_xdp: EBUSY")
 
 
+_UNKNOWN = Program("on_tc", "tc", True, "", errno=3, error="extern 'f': not found in kernel or module BTFs")
+
+
+def test_no_verdict_is_not_a_reject() -> None:
+    accepted = Program("on_xdp", "xdp", True, "accept")
+    cell = _judge(_spec(), _loaded(programs=[_UNKNOWN, accepted], maps=[], runs=[]))
+    assert (cell.outcome, cell.verdict) == ("error", "")
+    assert cell.reason == _UNKNOWN.error
+    assert cell.hint
+    # Nor where a refusal is expected.
+    refused = _spec(expected=Expectation("reject", "extern"))
+    assert _judge(refused, _loaded(programs=[_UNKNOWN], maps=[], runs=[])).outcome == "error"
+
+
+def test_a_refusal_beside_no_verdict_is_a_refusal() -> None:
+    rejected = Program("on_xdp", "xdp", True, "reject")
+    cell = _judge(_spec(), _loaded(programs=[_UNKNOWN, rejected], maps=[], runs=[]))
+    assert (cell.outcome, cell.verdict) == ("fail", "reject")
+
+
+def test_a_load_that_ran_out_of_time_is_a_timeout() -> None:
+    late = _loaded(programs=[], error="timed out after 30 s", timed_out=True, maps=[], runs=[])
+    assert (_judge(_spec(), late).outcome, _judge(_spec(), late).verdict) == ("timeout", "")
+    died = _loaded(programs=[], error="the runner's process for this load died: SIGSEGV", maps=[], runs=[])
+    assert _judge(_spec(), died).outcome == "error"
+
+
+def test_figures_that_the_kernel_does_not_confirm_are_no_figures() -> None:
+    wrong = _loaded()
+    wrong = msgspec.structs.replace(
+        wrong, loads=[msgspec.structs.replace(wrong.loads[0], verified_insns=11), *wrong.loads[1:]]
+    )
+    cell = _judge(_spec(), wrong)
+    assert cell.outcome == "infra_error"
+    assert "the kernel counts 21" in cell.reason
+
+
 def test_unsupported_needs_a_clean_refusal() -> None:
-    loaded = _loaded(unsupported=True, verdict="reject", programs=[])
+    loaded = _loaded(unsupported=True, programs=[])
     assert _judge(_spec("multi_root"), loaded).outcome == "unsupported"
     unclean = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 14, False)})
     assert _judge(_spec("multi_root"), loaded, unclean).outcome == "fail"
@@ -137,7 +174,6 @@ def _grouped(*addresses: str) -> Loaded:
             "tc",
             True,
             "accept",
-            verified_insns=70,
             jited=[
                 JitedFunction(f"bpf_prog_0123456789abcdef_{name}", f"ffffffffa000{n}000", b"\xc3"),
                 JitedFunction("bpf_prog_fedcba9876543210_body", address, b"\x90\xc3"),
@@ -145,7 +181,7 @@ def _grouped(*addresses: str) -> Loaded:
         )
         for n, (name, address) in enumerate(zip(("on_tc", "on_xdp"), addresses, strict=True))
     ]
-    return _loaded(programs=programs)
+    return _loaded(programs=programs, groups=[["on_tc", "on_xdp"]], insns=70)
 
 
 def test_multi_root_means_one_image_of_the_body() -> None:
@@ -153,7 +189,7 @@ def test_multi_root_means_one_image_of_the_body() -> None:
     shared = _grouped("ffffffffa0009000", "ffffffffa0009000")
     cell = _judge(spec, shared, provides=["multi_root"])
     assert (cell.outcome, cell.cost.jit_images, cell.cost.jit_bytes) == ("pass", 3, 4)
-    # Each root reports what the whole load took.
+    # What the one load took, once.
     assert cell.cost.processed_insns == 70
     cell = _judge(spec, _grouped("ffffffffa0009000", "ffffffffa0009100"), provides=["multi_root"])
     assert (cell.outcome, cell.reason) == ("fail", "bpf_prog_body has 2 images, not one that all roots call")
@@ -162,10 +198,10 @@ def test_multi_root_means_one_image_of_the_body() -> None:
 
 
 def test_a_kernel_that_provides_it_must_have_it() -> None:
-    loaded = _loaded(unsupported=True, verdict="reject", programs=[])
+    loaded = _loaded(unsupported=True, programs=[])
     cell = _judge(_spec("multi_root"), loaded, provides=["multi_root"])
     assert cell.outcome == "fail"
-    assert "provides multi_root" in cell.reason
+    assert "is to provide multi_root" in cell.reason
 
 
 @pytest.mark.parametrize(
@@ -177,10 +213,10 @@ def test_a_kernel_that_provides_it_must_have_it() -> None:
     ],
 )
 def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
-    cell = judge.lost(_spec(), "baseline", error)
+    cell = judge.lost(_spec(), kernel(), error)
     assert (cell.outcome, cell.reason, cell.verdict) == (outcome, error.message, "")
     error.after_s = 2.5
-    assert judge.lost(_spec(), "baseline", error).duration_s == 2.5
+    assert judge.lost(_spec(), kernel(), error).duration_s == 2.5
 
 
 def test_a_cell_takes_what_the_runner_measured() -> None:
@@ -188,12 +224,12 @@ def test_a_cell_takes_what_the_runner_measured() -> None:
     refused = _loaded(unsupported=True, duration_us=1500)
     assert _judge(_spec(), _loaded(duration_us=2_000_250)).duration_s == 2.00025
     assert _judge(_spec("multi_root"), refused, hello).duration_s == 0.0015
-    assert judge.blank(_spec(), "baseline", "skip", "why").duration_s == 0
+    assert judge.blank(_spec(), kernel(), "skip", "why").duration_s == 0
 
 
 def test_kernels_have_to_agree_as_well(reference: Cell) -> None:
     loaded = _loaded(maps=[_map("hits", [8, 8]), _map("results", [5, 7]), _map("buffers", [1])])
-    cell = judge.judge(_spec("duplicate"), "patched", (), _OLD, Code(loaded), reference)
+    cell = judge.judge(_spec("duplicate"), kernel("patched"), _OLD, Code(loaded), reference)
     assert cell.outcome == "fail"
     assert "differ from duplicate on baseline" in cell.reason
 

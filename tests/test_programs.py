@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from harness.cache import Cache
 from harness.errors import InfraError, UserError
 from harness.images import Image
-from harness.jobs.engine import compile_cells
+from harness.jobs.compiled import compile_cells
 from harness.jobs.kit import Kit
-from harness.jobs.spec import case_cells, object_cells
+from harness.jobs.objects import Loading, object_cells
+from harness.jobs.spec import case_cells
 from harness.programs import cases, clang, elf, packets, protocol
 from harness.programs import compile as compiling
 from harness.programs.cases import Case
@@ -205,7 +206,7 @@ def test_a_source_is_the_bytes_that_it_is(tools: compiling.Toolchain, cache: Cac
     source = b"/* M\xfcller, \xff\xfe */\r\n" + _PROGRAM
     file = tmp_path / "mine.bpf.c"
     file.write_bytes(source)
-    (spec,) = object_cells([file], "duplicate")
+    (spec,) = object_cells([file], Loading())
     assert spec.program.source == source
     built = compiling.compile_source(tools, cache, source, "mine.bpf.c")
     assert built.with_name("mine.bpf.c").read_bytes() == source
@@ -222,7 +223,7 @@ def test_equal_sources_in_two_places_have_headers_of_their_own(
         (file.parent / "mine.h").write_text(f"#define RET {number}\n")
         file.write_bytes(b'#include "mine.h"\n' + _PROGRAM.replace(b"return 2", b"return RET"))
     kit = Kit([], Image(tmp_path, ""), "", tools, cache)
-    built = compile_cells(kit, object_cells(files, "duplicate"))
+    built = compile_cells(kit, object_cells(files, Loading())).objects
     assert len({objects.program.read_bytes() for objects in built.values()}) == 2
 
 
@@ -230,7 +231,7 @@ def test_an_empty_source_is_compiled_as_any(tools: compiling.Toolchain, cache: C
     file = tmp_path / "empty.bpf.c"
     file.touch()
     kit = Kit([], Image(tmp_path, ""), "", tools, cache)
-    (built,) = compile_cells(kit, object_cells([file], "duplicate")).values()
+    (built,) = compile_cells(kit, object_cells([file], Loading())).objects.values()
     assert built.program.is_file()
 
 
@@ -276,9 +277,7 @@ def test_packets_are_long_enough_for_test_run() -> None:
 
 
 def test_protocol_lines_round_trip() -> None:
-    loaded = protocol.Loaded(
-        id="a#b", verdict="accept", programs=[protocol.Program("p", "xdp", True, "accept")]
-    )
+    loaded = protocol.Loaded(id="a#b", programs=[protocol.Program("p", "xdp", True, "accept")])
     for line in (protocol.Hello(1, "1.5", "6.12", {}), protocol.Start("a#b"), loaded, protocol.Done(1)):
         assert protocol.parse(msgspec.json.encode(line)) == line
     with pytest.raises(msgspec.DecodeError):

@@ -15,12 +15,14 @@ import msgspec
 import pytest
 
 from harness.analysis import cell as cells_of
+from harness.analysis import verifier_log
 from harness.analysis.compare import changes, compare
 from harness.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
 from harness.report import html, ktap, terminal, veristat
 from harness.report import junit as junit_report
 from harness.results import bench, model
 from harness.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
+from tests.loads import loaded as loads
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGES = json.loads((GOLDEN / "jit" / "images.json").read_text())
@@ -43,8 +45,6 @@ def loaded(images: str, verdict: Verdict = "accept", text: str = "accept-calls")
             section,
             root=True,
             verdict=verdict,
-            errno=0 if verdict == "accept" else 22,
-            log=log(text),
             xlated_bytes=200,
             xlated=f"int {name}():\n   0: (b7) r0 = 0\n   1: (95) exit\n",
             jited=jited if verdict == "accept" else [],
@@ -52,7 +52,9 @@ def loaded(images: str, verdict: Verdict = "accept", text: str = "accept-calls")
         for name, section in (("on_kprobe", "kprobe/__set_task_comm"), ("on_skb", "cgroup_skb/ingress"))
     ]
     maps = [MapDump("results", "array", 4, 8, [MapEntry("00000000", "0300000000000000")])]
-    return Loaded("x", verdict, programs, maps=maps, symbols=IMAGES[images]["symbols"])
+    insns = verifier_log.parse(log(text)).processed_insns
+    logs = {program.name: log(text) for program in programs}
+    return loads(programs, insns=insns, logs=logs, maps=maps, symbols=IMAGES[images]["symbols"])
 
 
 def make_cell(
@@ -78,9 +80,11 @@ def make_cell(
         (run_dir / folder / name).write_bytes(data)
         cell.artefacts[name] = str(folder / name)
     cell.verdict = load.verdict
-    cell.expected = Expected(load.verdict)
-    cell.roots = [cells_of.make_root(program, code) for program in load.programs]
-    cell.cost = cells_of.total_cost(cell.roots, [])
+    cell.expected = Expected(load.verdict or "accept")
+    cell.verifications = cells_of.verifications(load)
+    verified = {name: found for found in cell.verifications for name in found.programs}
+    cell.roots = [cells_of.make_root(program, code, verified[program.name]) for program in load.programs]
+    cell.cost = cells_of.total_cost(cell.roots, [], cell.verifications)
     cell.results = load.maps
     return cell
 

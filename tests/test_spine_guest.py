@@ -13,8 +13,9 @@ import pytest
 
 from harness.jobs.engine import Engine
 from harness.jobs.kit import Kit
+from harness.jobs.objects import Loading, object_cells
 from harness.jobs.run import open_store
-from harness.jobs.spec import CellSpec, Program, case_cells, object_cells
+from harness.jobs.spec import CellSpec, Program, case_cells
 from harness.machine import choose_accel
 from harness.programs import cases
 from harness.programs.cases import Expectation
@@ -72,7 +73,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
         _renamed(
             good, "twin/never_runs", steps=[s for s in good.steps if "attach" not in str(type(s)).lower()]
         ),
-        *object_cells([bad], "duplicate"),
+        *object_cells([bad], Loading()),
     ]
     assert wrong != tail.program.source
     return {f"{cell.case}#{cell.mechanism}": cell for cell in engine.submit(kit.kernels[0], specs)}

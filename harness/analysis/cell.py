@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.analysis import jit, verifier_log
-from harness.programs.protocol import JitedFunction, Loaded, MapDump, Program
-from harness.results.model import Cell, Cost, Jit, JitImage, Root, RunResult, VerifierStats
+from harness.programs.protocol import JitedFunction, Loaded, MapDump, ProgLoad, Program
+from harness.results.model import Cell, Cost, Jit, JitImage, Root, RunResult, Verification, VerifierStats
 
 # libbpf's section_defs in which the part after the slash is of the type; in all others it is the target.
 _TYPED = frozenset(
@@ -43,8 +44,59 @@ class Code:
         return found
 
 
-def make_root(program: Program, code: Code, inputs: Mapping[int, str] | None = None) -> Root:
-    """One program of a load as a cell records it.
+def verifications(loaded: Loaded) -> list[Verification]:
+    """The loads of ``loaded`` that have a verdict, in the order in which the kernel was asked."""
+    return [_verification(load, programs, loaded) for load, programs in _members(loaded) if programs]
+
+
+def _members(loaded: Loaded) -> Iterator[tuple[ProgLoad, list[Program]]]:
+    for load in loaded.loads:
+        yield (
+            load,
+            [program for program in loaded.programs if program.load == load.number and program.verdict],
+        )
+
+
+def _verification(load: ProgLoad, programs: Sequence[Program], loaded: Loaded) -> Verification:
+    names = [program.name for program in programs]
+    # The end of a log may have anything but its message; the notes have it, though not which root it is of.
+    log = load.notes if load.truncated else loaded.log(load)
+    stats = verifier_log.parse(load.notes, truncated=load.truncated)
+    # bpf_prog_info knows the one figure that matters most, also where the log has none.
+    stats.processed_insns = stats.processed_insns or load.verified_insns
+    # All programs of a load have its verdict, but for one that is refused for what another one left.
+    refused = any(program.verdict == "reject" for program in programs)
+    return Verification(
+        programs=names,
+        verdict="reject" if refused else "accept",
+        errno=load.errno,
+        message=_message(load, log, programs) if refused else "",
+        failed=_failed(names, log) if load.errno and len(names) > 1 else "",
+        verifier=stats,
+        kernel_insns=load.verified_insns,
+    )
+
+
+def _failed(names: Sequence[str], log: str) -> str:
+    number = verifier_log.failed_root(log)
+    return names[number] if number is not None and number < len(names) else ""
+
+
+def _message(load: ProgLoad, log: str, programs: Sequence[Program]) -> str:
+    if found := verifier_log.message(log):
+        return found
+    name = errno.errorcode.get(load.errno, f"errno {load.errno}")
+    if any(program.accepted_alone for program in programs):
+        return f"{name} without a message of the verifier; accepted when it is loaded alone"
+    if verifier_log.parse(load.notes).processed_insns:
+        return f"{name} without a message of the verifier, which came to its end"
+    return f"{name} without a message of the verifier"
+
+
+def make_root(
+    program: Program, code: Code, verified: Verification | None, inputs: Mapping[int, str] | None = None
+) -> Root:
+    """One program of a load as a cell records it; ``verified`` is the load it was part of.
 
     ``inputs`` names what each step of the load fed to the program; "step N" where it does not.
     """
@@ -52,9 +104,9 @@ def make_root(program: Program, code: Code, inputs: Mapping[int, str] | None = N
         name=program.name,
         type=section_type(program.section),
         verdict=program.verdict,
-        errno=program.errno,
-        message=_message(program),
-        verifier=_stats(program),
+        errno=verified.errno if verified else program.errno,
+        message=verified.message if verified else program.error,
+        verifier=verified.verifier if verified else VerifierStats(),
         xlated_bytes=program.xlated_bytes,
         jit=Jit([found.image for found in code.of(program)]),
         runs=[
@@ -66,23 +118,6 @@ def make_root(program: Program, code: Code, inputs: Mapping[int, str] | None = N
     )
 
 
-def _stats(program: Program) -> VerifierStats:
-    stats = verifier_log.parse(program.log, truncated=program.log_truncated)
-    # bpf_prog_info knows the one figure that matters most, also where no log was asked for.
-    stats.processed_insns = stats.processed_insns or program.verified_insns
-    return stats
-
-
-def _message(program: Program) -> str:
-    if program.verdict == "accept":
-        return ""
-    message = verifier_log.message(program.log)
-    if message or not program.errno:
-        return message
-    number = abs(program.errno)
-    return f"{errno.errorcode.get(number, f'errno {number}')} (the verifier gave no reason)"
-
-
 def image_key(image: JitImage) -> str:
     """What two programs that call one image have in common; "" where nothing tells.
 
@@ -92,14 +127,10 @@ def image_key(image: JitImage) -> str:
     return f"{image.addr}:{image.sha256}" if image.addr.strip("0") else ""
 
 
-def total_cost(roots: Sequence[Root], targets: Sequence[Root], *, one_load: bool = False) -> Cost:
-    """Totals over a cell. An image that several programs call is one image and counts once.
-
-    ``one_load``: the roots were verified together, and each reports what the whole load took; that
-    counts once as well. Translated bytes are always a sum of what each program shows of itself.
-    """
+def total_cost(roots: Sequence[Root], targets: Sequence[Root], verified: Sequence[Verification]) -> Cost:
+    """Totals over a cell. An image that several programs call is one image and counts once, and so does
+    a load of several programs. Translated bytes are a sum of what each program shows of itself."""
     programs = [*roots, *targets]
-    verified = [*(roots[:1] if one_load else roots), *targets]
     images = {}
     for index, program in enumerate(programs):
         for position, image in enumerate(program.jit.images):
@@ -112,20 +143,34 @@ def total_cost(roots: Sequence[Root], targets: Sequence[Root], *, one_load: bool
         indirect_branches=sum(image.indirect_branches for image in images.values()),
         retpoline_calls=sum(image.retpoline_calls for image in images.values()),
         xlated_bytes=sum(program.xlated_bytes for program in programs),
-        processed_insns=sum(program.verifier.processed_insns for program in verified),
-        total_states=sum(program.verifier.total_states for program in verified),
+        processed_insns=sum(load.verifier.processed_insns for load in verified),
+        total_states=sum(load.verifier.total_states for load in verified),
     )
 
 
+def miscounted(cell: Cell) -> str:
+    """How the verified instructions of an accepted cell differ from the kernel's own count; empty where they
+    do not."""
+    if cell.verdict != "accept":
+        return ""
+    counted = sum(load.kernel_insns for load in cell.verifications)
+    if counted == cell.cost.processed_insns:
+        return ""
+    return f"{cell.cost.processed_insns} verified insns, but the kernel counts {counted} in its loads"
+
+
 def artefacts(program: Program, code: Code) -> dict[str, bytes]:
-    """The files that hold everything known of one program, by name.
+    """The files that hold everything known of one program, by name; logs as the kernel wrote them.
 
     NAME.jited.bin is all images one after the other, as bpf_prog_info gives them; NAME.jited.asm their
     normalised text, each under a line with symbol, load address and offset in the file.
     """
     files: dict[str, bytes] = {}
-    if program.log:
-        files[f"{program.name}.verifier.log"] = program.log.encode(errors="replace")
+    if load := code.loaded.prog_load(program):
+        whole = code.loaded.logs.get(load.number)
+        log = zlib.decompress(whole) if whole else load.notes.encode(errors="replace")
+        if log:
+            files[f"{program.name}.verifier.log"] = log
     if program.xlated:
         files[f"{program.name}.xlated.txt"] = program.xlated.encode(errors="replace")
     if program.jited:

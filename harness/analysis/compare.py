@@ -262,7 +262,7 @@ def _totals(groups: _Groups, baseline: Mechanism, cases: set[str] | None = None)
 
 # Of a message: where it is ("insn 22: "), which roots it names, and the numbers of the case.
 _WHERE = re.compile(r"^(insn \d+|root#\d+): ")
-_ROOTS = re.compile(r",? (?:for )?root#\d+\b.*$")
+_ROOTS = re.compile(r"[,;]? (?:for )?root#\d+\b.*$")
 
 
 def _reasons(notes: Iterable[Note]) -> list[Reason]:
@@ -328,8 +328,9 @@ def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) ->
 class Change(msgspec.Struct):
     """One thing that differs between the same cell of two runs.
 
-    ``what`` is "outcome", "verdict", "message NAME", "code NAME" (the normalised JIT code of a program)
-    or the name of a figure, for which ``ratio`` is b to a (null where a is 0).
+    ``what`` is "outcome", "verdict", "program" (not the same object was loaded, by digests), "message NAME",
+    "code NAME" (the normalised JIT code of a program) or the name of a figure, for which ``ratio`` is b to a
+    (null where a is 0).
     """
 
     case: str
@@ -384,6 +385,7 @@ def _cell_changes(a: Cell, b: Cell) -> list[Change]:
     pairs: list[tuple[str, str | float, str | float]] = [
         ("outcome", a.outcome, b.outcome),
         ("verdict", a.verdict or "none", b.verdict or "none"),
+        *([("program", a.program[:12], b.program[:12])] if a.program and b.program else []),
     ]
     others = {root.name: root for root in [*b.roots, *b.targets]}
     for root in [*a.roots, *a.targets]:

@@ -161,7 +161,7 @@ def judge(expectations: Sequence[Expectation], cell: Cell, signature: str = "") 
 def _judge(expectations: Sequence[Expectation], cell: Cell) -> Judged:
     if cell.outcome in _CRASHED and any(e.left == "clean" for e in expectations):
         return Judged("bad", f"{cell.outcome}: {_shape(_title(cell))}", _title(cell))
-    if cell.outcome in (*_CRASHED, "timeout", "infra_error", "skip"):
+    if cell.outcome in (*_CRASHED, "error", "timeout", "infra_error", "skip"):
         return Judged("other", cell.outcome, f"{cell.outcome}: {cell.reason}")
     for expectation in expectations:
         try:
@@ -184,7 +184,7 @@ def _value(name: str, cell: Cell) -> str | None:
     if cell.outcome in _CRASHED:
         return None
     if name == "verdict":
-        return cell.verdict or "unsupported"
+        return cell.verdict or (cell.outcome if cell.outcome == "unsupported" else None)
     if name == "message":
         return refusal(cell) if cell.verdict == "reject" else ""
     if cell.verdict != "accept" and name not in _OF_THE_VERIFIER:

@@ -100,8 +100,22 @@ def complaints(log: str) -> list[str]:
 
 
 def message(log: str) -> str:
-    """The decisive line of a rejected program's log: the last complaint, or "" where there is none."""
-    return next((line.strip() for line in _lines_from_end(log) if not _NOISE.match(line)), "")
+    """What a rejected program's log says to its author, in one line: the last `complaints`, or ""."""
+    joined = ""
+    for line in complaints(log):
+        joined += line if not joined else f" {line}" if joined.endswith((",", ":")) else f"; {line}"
+    return joined
+
+
+_VALIDATING_ROOT = re.compile(r"^Validating root#(\d+) ", re.M)
+_ROOT_NUMBER = re.compile(r"^root#(\d+): ", re.M)
+
+
+def failed_root(log: str) -> int | None:
+    """The number of the root that a group was refused for: the one being verified when the log ends, or the
+    one that the message names before any is. None where the log does not say."""
+    found = _VALIDATING_ROOT.findall(log) or _ROOT_NUMBER.findall(log)
+    return int(found[-1]) if found else None
 
 
 def tail(log: str, lines: int = 20) -> str:

@@ -132,39 +132,92 @@ def _keep(machine: Any) -> None:
 @click.command()
 @click.argument("objects", nargs=-1, required=True, metavar="OBJ...")
 @KERNEL
-@click.option("--mechanism", default="duplicate", show_default=True, metavar="M")
+@click.option(
+    "--mechanism", "mechanisms", multiple=True, metavar="M", help="Repeatable.  [default: duplicate]"
+)
 @click.option("--lib", "library", metavar="OBJECT", help="With fd_name: what is loaded before, and called.")
+@click.option(
+    "--target", metavar="OBJECT", help="What is loaded before, and whose functions freplace programs replace."
+)
+@click.option(
+    "-G", "globals_", multiple=True, metavar="NAME=VALUE", help="Value of a global variable. Repeatable."
+)
+@click.option(
+    "--as-is", is_flag=True, help="No fix-ups: map sizes, pinning and optional programs as in the object."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Seconds for an object under KVM, four times as long under emulation.  [default: 30]",
+)
+@JOBS
 @ACCEL
 @JSON
 def load(
     objects: tuple[str, ...],
     kernels: tuple[str, ...],
-    mechanism: str,
-    library: str | None,
+    guests: int | None,
     accel: str,
     as_json: bool,
+    **how: Any,
 ) -> None:
-    """Load your own .bpf.o or .bpf.c: verdict, log, xlated, JIT for every program."""
+    """Load your own .bpf.o or .bpf.c files, or all in a directory: verdict, log, xlated and JIT code of every
+    program."""
     from harness.jobs import run as job
-    from harness.jobs.spec import object_cells
-    from harness.programs import cases
+    from harness.jobs.objects import object_cells
+    from harness.report import loads
 
-    library_path = Path(library) if library else None
-    specs = object_cells([Path(name) for name in objects], cases.mechanisms([mechanism])[0], library_path)
     result = job.run(
         kernels or ("baseline",),
-        specs,
+        object_cells([Path(name) for name in objects], _loading(how)),
         accel=accel,
         label="load",
         command=["bpfroots", *sys.argv[1:]],
         progress=Progress(),
+        guests=guests,
     )
     if as_json:
-        names = ",".join(info.name for info in result.store.run.kernels)
-        print_json({"kernel": names, "mechanism": mechanism, "cells": result.cells})
-        _print_failed(result)
-        sys.exit(result.exit_code)
-    _finish(result, as_json=False, with_comparison=False)
+        infos = result.store.run.kernels
+        print_json(
+            {
+                "run": result.store.run.run,
+                "path": str(result.store.path),
+                "kernel": ",".join(info.name for info in infos),
+                "mechanism": ",".join(dict.fromkeys(cell.mechanism for cell in result.cells)),
+                "counts": result.counts,
+                "cells": result.cells,
+            }
+        )
+    else:
+        loads.print_loads(result.cells, result.store.path)
+        echo(f"report  {result.store.path / 'report' / 'index.html'}")
+    _print_failed(result)
+    sys.exit(result.exit_code)
+
+
+def _loading(how: dict[str, Any]) -> Any:
+    """Raises UserError for an option that makes no sense."""
+    from harness.jobs.objects import Loading
+    from harness.jobs.spec import TIMEOUT_S
+    from harness.programs import cases
+
+    values = {}
+    for text in how["globals_"]:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals or not value:
+            msg = f"-G {text}: not NAME=VALUE"
+            raise UserError(msg, hint="-G sampling_rate=100")
+        values[name] = value
+    library, target = (Path(how[name]) if how[name] else None for name in ("library", "target"))
+    return Loading(
+        list(dict.fromkeys(cases.mechanisms(how["mechanisms"] or ["duplicate"]))),
+        library,
+        target,
+        values,
+        not how["as_is"],
+        how["timeout"] or TIMEOUT_S,
+    )
 
 
 def _finish(result: Any, as_json: bool, with_comparison: bool) -> None:

@@ -9,49 +9,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Protocol
 
 from harness.analysis import cell as analysis
 from harness.errors import GuestError
 from harness.images import Image
 from harness.jobs import crew, judge, schedule, templates
+from harness.jobs.compiled import compile_cells
 from harness.jobs.guests import Guests, require_btf
 from harness.jobs.kit import Kit
 from harness.jobs.pool import Pool
 from harness.jobs.reuse import Reuse
-from harness.jobs.spec import CellSpec, Objects, Program
+from harness.jobs.spec import CellSpec, Objects
 from harness.jobs.worker import Worker
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine
-from harness.programs import compile as compiling
 from harness.programs import protocol
 from harness.progress import Progress
 from harness.results.model import Cell
 from harness.results.store import RunStore
-from harness.settings import jobs
-
-
-def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> dict[str, Objects]:
-    """The objects of every cell, by cell id. Raises UserError for C that does not compile."""
-    wanted = {
-        part: spec.name for spec in specs for part in (spec.program, spec.library) if part and part.is_source
-    }
-
-    def one(part: Program, name: str) -> Path:
-        shown, near = (part.file.name, part.file.parent) if part.file else (name, None)
-        return compiling.compile_source(kit.toolchain, kit.objects, part.source, shown, near)
-
-    with ThreadPoolExecutor(jobs()) as pool:
-        built = dict(zip(wanted, pool.map(one, wanted.keys(), wanted.values()), strict=True))
-
-    def file(part: Program | None) -> Path | None:
-        return (part.object or built.get(part)) if part else None
-
-    return {
-        spec.id: Objects(program, file(spec.library)) for spec in specs if (program := file(spec.program))
-    }
 
 
 class Elsewhere(Protocol):
@@ -114,14 +90,16 @@ class Engine:
         guests. Raises UserError for a program that does not compile (before anything boots), BootError for
         a kernel that does not boot.
         """
-        objects = compile_cells(self._kit, specs)
-        verdicts = Verdicts(kernel, objects, self._store, self._reuse, self._references)
+        compiled = compile_cells(self._kit, specs)
+        verdicts = Verdicts(kernel, compiled.objects, self._store, self._reuse, self._references)
         for cell in known:
             verdicts.refer_to(cell)
         for spec in specs:
             if spec.skip:
-                yield verdicts.keep(judge.blank(spec, kernel.name, "skip", spec.skip))
-        pending = {spec.id: spec for spec in specs if not spec.skip}
+                yield verdicts.keep(judge.blank(spec, kernel, "skip", spec.skip))
+            elif why := compiled.unusable.get(spec.id):
+                yield verdicts.keep(judge.blank(spec, kernel, "error", why))
+        pending = {spec.id: spec for spec in specs if spec.id in compiled.objects}
         for cell in verdicts.reused(pending):
             yield verdicts.keep(cell)
         if pending:
@@ -177,7 +155,8 @@ class Verdicts:
         with self._lock:
             kernel = self._kernel
             code = analysis.Code(loaded)
-            cell = judge.judge(spec, kernel.name, kernel.provides, hello, code, self._reference(spec.name))
+            cell = judge.judge(spec, kernel, hello, code, self._reference(spec.name))
+            cell.program = self.objects[spec.id].digest
             self._save_artefacts(cell, code, spec)
             self.refer_to(cell)
             if self._reuse:
@@ -186,7 +165,7 @@ class Verdicts:
 
     def lost(self, spec: CellSpec, error: GuestError, note: str) -> Cell:
         """The cell a guest was lost in; ``note`` says what else is known."""
-        cell = judge.lost(spec, self._kernel.name, error)
+        cell = judge.lost(spec, self._kernel, error)
         if note:
             cell.reason = f"{cell.reason}; {note}"
         return self.keep(cell)
@@ -221,9 +200,10 @@ class Verdicts:
         return self._first.get(case) or self._references.get(case)
 
     def _save_artefacts(self, cell: Cell, code: analysis.Code, spec: CellSpec) -> None:
-        for name, part in (("source.bpf.c", spec.program), ("library.bpf.c", spec.library)):
+        parts = {"source": spec.program, "library": spec.library, "target": spec.target}
+        for name, part in parts.items():
             if part and part.is_source:
-                self._store.artefact(cell, name, part.source)
+                self._store.artefact(cell, f"{name}.bpf.c", part.source)
         for program in code.loaded.programs:
             for name, data in analysis.artefacts(program, code).items():
                 self._store.artefact(cell, name, data)

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 from collections.abc import Iterable
 
 from harness.analysis import cell as analysis
 from harness.errors import GuestError
+from harness.jobs import hints
 from harness.jobs.spec import CellSpec
-from harness.programs.protocol import Hello, Loaded, MapDump
+from harness.kernels import Kernel
+from harness.programs.protocol import Hello, Loaded, MapDump, Probe
 from harness.programs.roots import joins_groups
 from harness.results.model import Cell, Expected, Outcome, Root
 
 
-def blank(spec: CellSpec, kernel: str, outcome: Outcome, reason: str = "") -> Cell:
+def blank(spec: CellSpec, kernel: Kernel, outcome: Outcome, reason: str = "") -> Cell:
     """A cell that nothing was loaded for."""
     return Cell(
         case=spec.name,
-        kernel=kernel,
+        kernel=kernel.name,
         mechanism=spec.mechanism,
         outcome=outcome,
         expected=Expected(spec.expected.verdict, spec.expected.message),
         reason=reason,
-        reproduce=spec.reproduce.replace("KERNEL", kernel) or _reproduce(spec, kernel),
+        reproduce=_reproduce(spec, kernel.argument),
     )
 
 
 def _reproduce(spec: CellSpec, kernel: str) -> str:
-    argv = ["bpfroots", "run", "--kernel", kernel, "--mechanism", spec.mechanism, "-k", spec.name]
-    return shlex.join(argv)
+    argv = ["run", "--mechanism", spec.mechanism, "-k", spec.name] if spec.case else ["load", *spec.arguments]
+    return shlex.join(["bpfroots", *argv, "--kernel", kernel])
 
 
-def lost(spec: CellSpec, kernel: str, error: GuestError) -> Cell:
+def lost(spec: CellSpec, kernel: Kernel, error: GuestError) -> Cell:
     """The cell a guest died, hung or timed out in."""
     outcome: Outcome = error.outcome  # type: ignore[assignment]
     reason = "; ".join([error.message, *error.detail.splitlines()[:1]])
@@ -42,60 +45,95 @@ def lost(spec: CellSpec, kernel: str, error: GuestError) -> Cell:
 
 def judge(
     spec: CellSpec,
-    kernel: str,
-    provides: Iterable[str],
+    kernel: Kernel,
     hello: Hello,
     code: analysis.Code,
     reference: Cell | None,
 ) -> Cell:
     """The cell of a finished load, with its ``code``.
 
-    ``provides`` are the mechanisms this kernel claims to have, ``reference`` the cell of the
-    same case whose results this one's must equal.
+    ``reference`` is the cell of the same case whose results this one's must equal.
     """
     loaded = code.loaded
     cell = blank(spec, kernel, "pass")
     cell.duration_s = loaded.duration_us / 1e6
     if loaded.unsupported:
-        return _refused_mechanism(cell, spec, provides, hello)
-    cell.verdict = loaded.verdict
-    programs = [(program, analysis.make_root(program, code, spec.inputs)) for program in loaded.programs]
-    # Where no roots are named, every program is one.
-    cell.roots = [root for program, root in programs if program.root or not spec.roots]
-    cell.targets = [root for program, root in programs if spec.roots and not program.root]
-    one_load = spec.mechanism == "multi_root"
-    cell.cost = analysis.total_cost(cell.roots, cell.targets, one_load=one_load)
-    cell.results = loaded.maps
+        return _refused_mechanism(cell, spec, kernel.provides, hello)
+    _fill(cell, spec, code)
     cell.compared = list(spec.case.equal) if spec.case else []
-    reason = _wrong(spec, cell, loaded, reference)
-    if reason:
+    if loaded.timed_out:
+        cell.outcome, cell.reason = "timeout", loaded.error
+    elif not cell.verdict:
+        cell.outcome, cell.reason = "error", _no_verdict(loaded)
+        cell.hint = hints.for_error(cell.reason)
+    elif reason := analysis.miscounted(cell):
+        cell.outcome, cell.reason = "infra_error", reason
+    elif reason := _wrong(spec, cell, loaded, reference):
         cell.outcome, cell.reason = "fail", reason
     return cell
+
+
+def _fill(cell: Cell, spec: CellSpec, code: analysis.Code) -> None:
+    """What the load came to, before anything is expected of it."""
+    loaded = code.loaded
+    cell.verdict = loaded.verdict
+    cell.verifications = analysis.verifications(loaded)
+    verified = {name: load for load in cell.verifications for name in load.programs}
+    programs = [
+        (program, analysis.make_root(program, code, verified.get(program.name), spec.inputs))
+        for program in loaded.programs
+    ]
+    cell.roots = [root for program, root in programs if program.root]
+    cell.targets = [root for program, root in programs if not program.root]
+    cell.cost = analysis.total_cost(cell.roots, cell.targets, cell.verifications)
+    cell.results = loaded.maps
+    cell.remarks = list(loaded.remarks)
+    # Of a case of ours the body is out of line, so this is a failure; a compiler may have inlined theirs.
+    if not spec.case and spec.mechanism == "multi_root" and cell.verdict == "accept":
+        cell.remarks += [reason] if (reason := _not_shared(cell)) else []
+
+
+def _no_verdict(loaded: Loaded) -> str:
+    """Why there is none, by program where there are several."""
+    unknown = [program for program in loaded.programs if not program.verdict]
+    if not unknown:
+        return loaded.error or "the runner reported no program"
+    if len({program.error for program in unknown}) == 1:
+        return unknown[0].error
+    return "; ".join(f"{program.name}: {program.error}" for program in unknown)
 
 
 def _refused_mechanism(cell: Cell, spec: CellSpec, provides: Iterable[str], hello: Hello) -> Cell:
     probe = hello.probes.get(spec.mechanism)
     if spec.mechanism in provides:
-        errno = probe.errno if probe else 0
         cell.outcome = "fail"
-        cell.reason = f"{cell.kernel} provides {spec.mechanism}, yet refuses the probe with errno {errno}"
+        cell.reason = f"{cell.kernel} is to provide {spec.mechanism}, and does not{_probed(probe)}"
     elif probe is None or not probe.clean:
         cell.outcome = "fail"
-        cell.reason = f"the kernel does not refuse {spec.mechanism} cleanly: {probe}"
+        cell.reason = f"the kernel does not refuse {spec.mechanism} cleanly{_probed(probe)}"
     else:
         cell.outcome = "unsupported"
-        cell.reason = f"this kernel has no {spec.mechanism} (refused with errno {probe.errno})"
+        name = errno.errorcode.get(probe.errno, f"errno {probe.errno}")
+        cell.reason = f"this kernel has no {spec.mechanism} (refused with {name})"
     return cell
+
+
+def _probed(probe: Probe | None) -> str:
+    """What the probe gave, where E2BIG or EINVAL without side effects is expected."""
+    if probe is None:
+        return ": it was not asked"
+    if probe.supported:
+        return ": the probe is accepted"
+    name = errno.errorcode.get(probe.errno, f"errno {probe.errno}")
+    return f": {name}, expected E2BIG or EINVAL and no new file descriptor"
 
 
 def _wrong(spec: CellSpec, cell: Cell, loaded: Loaded, reference: Cell | None) -> str:
     """Why the cell is not as expected; empty where it is."""
     expected = spec.expected
     if loaded.verdict != expected.verdict:
-        if loaded.error and not any(p.verdict == "reject" for p in loaded.programs):
-            return loaded.error
         return _verdict_reason(cell, expected.verdict)
-    if expected.message and not any(expected.message in p.log for p in loaded.programs):
+    if expected.message and not any(expected.message in loaded.log(load) for load in loaded.loads):
         return f"rejected, but no log says {expected.message!r}"
     if loaded.error:
         return loaded.error
@@ -104,16 +142,16 @@ def _wrong(spec: CellSpec, cell: Cell, loaded: Loaded, reference: Cell | None) -
     for run in loaded.runs:
         if run.errno:
             return f"test run of {run.root} on {spec.inputs.get(run.step)}: errno {run.errno}"
-    sharing = [root for root in cell.roots if joins_groups(root.type)]
-    if spec.mechanism == "multi_root" and (reason := _not_shared(sharing)):
+    if spec.case and spec.mechanism == "multi_root" and (reason := _not_shared(cell)):
         return reason
     if spec.mechanism == "fd_name" and (reason := _not_linked(cell)):
         return reason
     return _ran_wrong(spec, cell.results) or differs(spec, cell, reference)
 
 
-def _not_shared(roots: list[Root]) -> str:
+def _not_shared(cell: Cell) -> str:
     """Whether every shared subprogram is one image to all of its roots; why not, where it is not."""
+    roots = [root for root in cell.roots if joins_groups(root.type)]
     addresses: dict[str, set[str]] = {}
     callers: dict[str, set[str]] = {}
     for root in roots:
@@ -139,9 +177,12 @@ def _not_linked(cell: Cell) -> str:
 
 
 def _verdict_reason(cell: Cell, expected: str) -> str:
-    for root in [*cell.roots, *cell.targets]:
-        if root.verdict == "reject":
-            return f"expected {expected}, got reject: {root.name} ({root.type}): {root.message}"
+    types = {root.name: root.type for root in [*cell.roots, *cell.targets]}
+    for load in cell.verifications:
+        if load.verdict == "reject":
+            names = [load.failed] if load.failed else load.programs
+            who = " + ".join(f"{name} ({types[name]})" for name in names)
+            return f"expected {expected}, got reject: {who}: {load.message}"
     return f"expected {expected}, got {cell.verdict}"
 
 

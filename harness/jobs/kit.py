@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import images, kernels
@@ -14,6 +14,9 @@ from harness.programs import clang
 from harness.programs import compile as compiling
 from harness.progress import Progress
 from harness.settings import cache_root
+
+# A program of a million instructions has a log of 150 MiB.
+_ROOMY_MIB = 1024
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ def _remark_equal(built: Sequence[Kernel], progress: Progress) -> None:
     for kernel in built:
         if (name := first.setdefault(kernel.key, kernel.name)) != kernel.name:
             progress.say(f"kernels   {kernel.name} is the same kernel as {name}")
+
+
+def roomy(kit: Kit) -> Kit:
+    """``kit`` with guests that have memory for any program: its log, and the states of its verification."""
+    larger = [replace(kernel, memory_mib=max(_ROOMY_MIB, kernel.memory_mib)) for kernel in kit.kernels]
+    return replace(kit, kernels=larger)
 
 
 def bpftool(progress: Progress) -> Path:

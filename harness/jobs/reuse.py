@@ -99,8 +99,11 @@ class Reuse:
             f"{kernel.cpus} {kernel.memory_mib} {' '.join(kernel.append)} {sorted(kernel.provides)}",
             _digest(objects.program),
             _digest(objects.library) if objects.library else "",
-            hashlib.sha256(spec.program.source).hexdigest(),
-            hashlib.sha256(spec.library.source).hexdigest() if spec.library else "",
+            _digest(objects.target) if objects.target else "",
+            *(
+                hashlib.sha256(part.source).hexdigest() if part else ""
+                for part in (spec.program, spec.library)
+            ),
             msgspec.json.encode(spec.load(1.0)).decode(),
             msgspec.json.encode(spec.expected).decode(),
             " ".join(spec.case.equal) if spec.case else "",

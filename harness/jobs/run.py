@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from harness import report
 from harness.errors import BpfrootsError, InfraError, KernelError, UserError
 from harness.jobs import cost
-from harness.jobs.engine import Elsewhere, Engine, compile_cells
-from harness.jobs.kit import Kit, prepare
+from harness.jobs.compiled import compile_cells
+from harness.jobs.engine import Elsewhere, Engine
+from harness.jobs.kit import Kit, prepare, roomy
 from harness.jobs.reuse import Reuse, inputs
 from harness.jobs.spec import CellSpec, Objects, cell_id
 from harness.kernels import Kernel
 from harness.machine import Accel, Machine, choose_accel
 from harness.machine.accel import qemu_version
 from harness.progress import Progress, Task
-from harness.results.model import BAD, Cell, KernelInfo
+from harness.results.model import Cell, KernelInfo, exit_code
 from harness.results.store import RunStore
 from harness.settings import jobs
 
@@ -38,12 +39,9 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """4 > 3 > 1 > 0, as docs/reference.md has it."""
+        """The worst of all, as docs/reference.md has it."""
         codes = [error.exit_code for error in self.failed]
-        if any(cell.outcome == "infra_error" for cell in self.cells):
-            codes.append(4)
-        if any(cell.outcome in BAD for cell in self.cells):
-            codes.append(1)
+        codes += [exit_code(cell.outcome) for cell in self.cells]
         return max(codes, default=0)
 
 
@@ -75,6 +73,7 @@ def describe_run(store: RunStore, kit: Kit, accel: Accel) -> None:
     run.image = {"digest": kit.image.digest, "runner_sha256": kit.runner_sha256}
     run.inputs = inputs(kit, accel)
     run.qemu = qemu_version()
+    run.clang = kit.toolchain.clang.version
     run.accel, run.accel_reason = accel.name, accel.reason
     run.host = {"cores": jobs(), "machine": platform.machine(), "release": platform.release()}
     store.save()
@@ -109,7 +108,9 @@ def run(
     if elsewhere:
         elsewhere.build(["baseline", *kernels], progress)
     kit = prepare(kernels, progress)
-    objects = compile_cells(kit, specs)  # before a run folder is there to be left empty
+    if any(spec.case is None for spec in specs):
+        kit = roomy(kit)
+    objects = compile_cells(kit, specs).objects  # before a run folder is there to be left empty
     if accel == "auto" and chosen.reason:
         progress.say(f"guests    {chosen.reason}")
     if resume:

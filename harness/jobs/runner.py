@@ -39,8 +39,7 @@ def stream(
     command = machine.run(bundle.COMMAND, stdin=payload, no_output=silence, deadline=deadline)
     done = False
     with contextlib.closing(command):
-        for raw in command:
-            line = _parse(raw)
+        for line in protocol.assemble(map(_parse, command)):
             if isinstance(line, protocol.Done):
                 done = True
             else:

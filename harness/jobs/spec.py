@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
-from harness.errors import UserError
-from harness.programs import elf, render
+from harness import cache
+from harness.programs import render
 from harness.programs.cases import Case, Expectation
 from harness.programs.packets import PACKETS
 from harness.programs.protocol import Load, Mechanism, Step, TestRun
+
+#: What a load may take where KVM runs the guest, in seconds.
+TIMEOUT_S = 30.0
+# A file name is 255 bytes at most (NAME_MAX), the suffix included.
+_LONGEST_NAME = 200
 
 
 def cell_id(case: str, mechanism: str) -> str:
@@ -37,23 +43,32 @@ class Program:
 
 @dataclass(frozen=True)
 class Objects:
-    """The files of a cell on this side; ``library`` only under fd_name."""
+    """The files of a cell on this side; ``library`` and ``target`` only where the cell has one."""
 
     program: Path
     library: Path | None = None
+    target: Path | None = None
 
     def of(self, load: Load) -> dict[str, Path]:
         """The files by the names that ``load`` has for them."""
-        files = {load.object: self.program}
-        return files | {load.library: self.library} if self.library else files
+        files = {load.object: self.program, load.library: self.library, load.target: self.target}
+        return {name: file for name, file in files.items() if file}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the object; of those of all files where there are several."""
+        digests = [cache.sha256(file) for file in (self.program, self.library, self.target) if file]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class CellSpec:
     """One case under one mechanism, on whichever kernel it is submitted for.
 
-    ``library`` is loaded before ``program``, whose roots call its functions. ``skip`` says why there
-    is nothing to load. ``case`` is the definition behind it, None for a user's own object.
+    ``library`` and ``target`` are loaded before ``program``, whose roots call functions of the one, and
+    replace those of the other. ``skip`` says why there is nothing to load, ``unusable`` why a user's own
+    object cannot be. ``case`` is the definition behind it, None for a user's own object; ``arguments`` are
+    then those of ``bpfroots load`` that make it again, on a kernel that is still to be named.
     """
 
     name: str
@@ -63,9 +78,14 @@ class CellSpec:
     expected: Expectation = field(default_factory=Expectation)
     program: Program = field(default_factory=Program)
     library: Program | None = None
+    target: Program | None = None
+    globals: dict[str, str] = field(default_factory=dict)
+    fixups: bool = False
+    timeout_s: float = TIMEOUT_S
     skip: str = ""
+    unusable: str = ""
     case: Case | None = None
-    reproduce: str = ""
+    arguments: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -80,16 +100,25 @@ class CellSpec:
 
     def load(self, slowdown: float) -> Load:
         """The runner's order for this cell; its deadline grows with the accelerator's ``slowdown``."""
-        stem = self.name.replace("/", "_")
+        stem = _file_name(self.name)
         return Load(
             id=self.id,
             mechanism=self.mechanism,
             object=f"{stem}.{render.form_of(self.mechanism)}.bpf.o",
             library=f"{stem}.library.bpf.o" if self.library else "",
+            target=f"{stem}.target.bpf.o" if self.target else "",
             roots=self.roots,
             steps=self.steps,
-            timeout_s=30.0 * slowdown,
+            timeout_s=self.timeout_s * slowdown,
+            globals=self.globals,
+            fixups=self.fixups,
         )
+
+
+def _file_name(name: str) -> str:
+    """A file for a cell's object in the guest: no other name has it."""
+    quoted = quote(name, safe="+")
+    return quoted if len(quoted) <= _LONGEST_NAME else hashlib.sha256(name.encode()).hexdigest()
 
 
 def case_cells(cases: Iterable[Case], mechanisms: Sequence[Mechanism]) -> list[CellSpec]:
@@ -112,46 +141,3 @@ def _case_cell(case: Case, mechanism: Mechanism) -> CellSpec:
         skip=skip,
         case=case,
     )
-
-
-def object_cells(paths: Sequence[Path], mechanism: Mechanism, library: Path | None = None) -> list[CellSpec]:
-    """The cells of a user's own .bpf.o or .bpf.c files; under fd_name they call what ``library`` exports.
-
-    Raises UserError for what is neither.
-    """
-    if mechanism == "tail_call":
-        msg = "load takes a finished program; only generated cases have a tail-call form"
-        raise UserError(msg, hint="--mechanism duplicate")
-    if (mechanism == "fd_name") != (library is not None):
-        msg = "fd_name calls functions of a library, and no other mechanism does"
-        raise UserError(msg, hint="--mechanism fd_name --lib OBJECT")
-    loaded_before = _program(library.resolve()) if library else None
-    cells: dict[str, CellSpec] = {}
-    for path in paths:
-        number = len(cells) if path.name in cells else 0
-        cell = _object_cell(path.resolve(), mechanism, number, loaded_before)
-        cells[path.name if path.name not in cells else cell.name] = cell
-    return list(cells.values())
-
-
-def _object_cell(path: Path, mechanism: Mechanism, number: int, library: Program | None) -> CellSpec:
-    stem = path.name.removesuffix(".c").removesuffix(".o").removesuffix(".bpf")
-    name = f"load/{stem}" + (f"-{number}" if number else "")
-    argv = ["bpfroots", "load", str(path), "--kernel", "KERNEL", "--mechanism", mechanism]
-    argv += ["--lib", str(library.file or library.object)] if library else []
-    return CellSpec(name, mechanism, [], program=_program(path), library=library, reproduce=shlex.join(argv))
-
-
-def _program(path: Path) -> Program:
-    if path.suffix == ".c":
-        return Program(source=_read(path), file=path)
-    elf.programs(path)
-    return Program(object=path)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        msg = f"{path}: {error.strerror}"
-    raise UserError(msg)

@@ -79,7 +79,7 @@ def steps(names: Sequence[str], kinds: Sequence[RootKind], sampling: Sampling = 
 
 def load(order: Load, todo: list[Step]) -> Load:
     """The runner's ``order`` with other steps, from which nothing but figures comes back."""
-    return msgspec.structs.replace(order, steps=todo, collect=(), log_level=0)
+    return msgspec.structs.replace(order, steps=todo, collect=())
 
 
 def input_name(step: Step) -> str:

@@ -2,21 +2,25 @@
 
 The runner (images/runner/) gets one job (JSON) and object files, and streams one JSON
 object per line. The first line is a `Hello`, the last a `Done`; without a `Done` the runner did
-not finish, whatever its exit status says. Byte strings travel as base64 (`code`) or
+not finish, whatever its exit status says. Byte strings travel as base64 (`code`, `log`) or
 lower-case hex (`data`, map keys and values).
 """
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 
 Mechanism = Literal["tail_call", "duplicate", "multi_root", "fd_name"]
 MECHANISMS: tuple[Mechanism, ...] = ("tail_call", "duplicate", "multi_root", "fd_name")
 Verdict = Literal["accept", "reject"]
+#: Empty where the kernel was not asked, or was in no position to tell.
+VerdictOrNone = Literal["accept", "reject", ""]
 
 
 class Attach(msgspec.Struct, tag="attach", tag_field="op", frozen=True, forbid_unknown_fields=True):
@@ -98,14 +102,17 @@ Step = Attach | Detach | Trigger | TestRun | ReadMaps | MeasureRuns | MeasureEve
 class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One object under one mechanism.
 
-    ``roots`` are program names; every other program of the object is loaded as well (a tail
-    call's target) and reported with ``root`` false. ``steps`` run in order, only when every
-    program was accepted. ``collect`` leaves out what costs transfer. ``prefer_groups``: libbpf may load
-    roots that share functions together, and falls back to copies where the kernel refuses that. ``library``
-    (fd_name) is an object that is loaded before, whose functions the programs call; its own programs are
-    reported with ``root`` false.
+    ``roots`` are program names, empty for all that the object has; every other program of the object is
+    loaded as well (a tail call's target) and reported with ``root`` false. ``steps`` run in order, only when
+    every program was accepted. ``collect`` leaves out what costs transfer; statistics and error messages
+    always come. ``prefer_groups``: libbpf may load roots that share functions together, and falls back to
+    copies where the kernel refuses that. ``library`` (fd_name) is an object that is loaded before, whose
+    functions the programs call; ``target`` one whose functions they replace (freplace). Their own programs
+    are reported with ``root`` false. ``globals`` are values of global variables, as text. ``fixups``: do
+    what the object's own loader would (images/runner/fixup.c), load optional programs too, and say so in
+    `Loaded.remarks`.
 
-    A load without steps of which no code is collected is brief: neighbours of that kind share a process,
+    A load without steps of which nothing is collected is brief: neighbours of that kind share a process,
     their lines come some together, and the kernel log names not every one. A report of the kernel's in
     between has "Comm: load N" instead, the load's index in the job.
     """
@@ -116,10 +123,12 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     roots: list[str]
     steps: list[Step] = []
     collect: tuple[Literal["log", "xlated", "jited"], ...] = ("log", "xlated", "jited")
-    log_level: int = 6
     timeout_s: float = 30.0
     prefer_groups: bool = False
     library: str = ""
+    target: str = ""
+    globals: dict[str, str] = {}
+    fixups: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,22 +165,48 @@ class JitedFunction(msgspec.Struct, frozen=True):
     code: bytes
 
 
+class ProgLoad(msgspec.Struct, frozen=True):
+    """One BPF_PROG_LOAD, of one program or of several that are verified together.
+
+    ``number`` is what programs and log lines name it by. ``notes`` is the kernel's log at BPF_LOG_STATS:
+    statistics, and the messages of a refusal. ``truncated``: the whole log was asked for, and there is no
+    more of it than was sent. ``verified_insns`` is bpf_prog_info's, 0 where the program was refused.
+    """
+
+    number: int
+    notes: str
+    errno: int = 0
+    verified_insns: int = 0
+    truncated: bool = False
+
+
+class Log(msgspec.Struct, tag="log", tag_field="type", frozen=True):
+    """A piece of the whole log (level 2) of a `ProgLoad`; ahead of the load's `Loaded`."""
+
+    id: str
+    load: int
+    data: bytes
+
+
 class Program(msgspec.Struct, frozen=True):
-    """One program after the load: info where accepted, errno and log in either case."""
+    """One program after the load: info where accepted; ``load`` is its `ProgLoad`, -1 for none.
+
+    ``verdict`` is empty where the kernel was not asked; then ``error`` says why, in libbpf's words.
+    ``accepted_alone``: refused among the object's other programs only.
+    """
 
     name: str
     section: str
     root: bool
-    verdict: Verdict
+    verdict: VerdictOrNone
+    load: int = -1
     errno: int = 0
-    log: str = ""
-    log_truncated: bool = False
+    error: str = ""
+    accepted_alone: bool = False
     id: int = 0
     tag: str = ""
-    insn_cnt: int = 0
     xlated_bytes: int = 0
     jited_bytes: int = 0
-    verified_insns: int = 0
     run_cnt: int = 0
     xlated: str = ""
     jited: list[JitedFunction] = []
@@ -215,29 +250,54 @@ class Samples(msgspec.Struct, frozen=True):
 class Loaded(msgspec.Struct, tag="load", tag_field="type", frozen=True):
     """The result of one Load.
 
-    ``error`` is set where the load or a step failed for a reason that is not a verdict
-    (no such program, attach failed): one line with the step's index and errno name.
+    ``loads`` are those that ``programs`` name; ``logs`` has their whole logs, compressed by zlib, put
+    together from `Log` lines. ``error`` is set where the load or a step failed for a reason that is not a
+    verdict (no such program, attach failed): one line with the step's index and errno name.
     ``unsupported`` is set where the kernel does not know the mechanism. ``symbols`` maps
     hex addresses of possible call targets in the images to kallsyms names.
     """
 
     id: str
-    verdict: Verdict
+    loads: list[ProgLoad] = []
     programs: list[Program] = []
     runs: list[Run] = []
     maps: list[MapDump] = []
     costs: list[Samples] = []
     symbols: dict[str, str] = {}
+    remarks: list[str] = []
     error: str = ""
+    timed_out: bool = False
     unsupported: bool = False
     duration_us: int = 0
+    logs: dict[int, bytes] = {}
+
+    @property
+    def verdict(self) -> VerdictOrNone:
+        """Of all programs: reject where one is, accept where all are; empty where neither is known, or
+        where it is known of a library alone."""
+        verdicts = {program.verdict for program in self.programs}
+        if "reject" in verdicts:
+            return "reject"
+        return "accept" if verdicts == {"accept"} and any(p.root for p in self.programs) else ""
+
+    def prog_load(self, program: Program) -> ProgLoad | None:
+        """The load that ``program`` was part of."""
+        return next((load for load in self.loads if load.number == program.load), None)
+
+    def log(self, load: ProgLoad) -> str:
+        """All that is known of the kernel's log: the whole one, else its statistics and messages.
+
+        Bytes that are no UTF-8 (a source line may have any) are replaced.
+        """
+        whole = self.logs.get(load.number)
+        return load.notes if whole is None else zlib.decompress(whole).decode(errors="replace")
 
 
 class Done(msgspec.Struct, tag="done", tag_field="type", frozen=True):
     loads: int
 
 
-Line = Hello | Start | Loaded | Done
+Line = Hello | Start | Log | Loaded | Done
 
 _decoder = msgspec.json.Decoder(Line)
 
@@ -246,3 +306,21 @@ def parse(line: str | bytes) -> Line:
     """One line of the runner's output. Raises msgspec.DecodeError for anything else."""
     decoded: Line = _decoder.decode(line)
     return decoded
+
+
+def assemble(lines: Iterable[Line]) -> Iterator[Hello | Start | Loaded | Done]:
+    """``lines`` with each load's logs in its `Loaded`; in memory they are never but compressed."""
+    logs: dict[int, list[bytes]] = {}
+    packers: dict[int, zlib._Compress] = {}
+    for line in lines:
+        if isinstance(line, Log):
+            packer = packers.setdefault(line.load, zlib.compressobj(1))
+            logs.setdefault(line.load, []).append(packer.compress(line.data))
+            continue
+        if isinstance(line, Loaded) and logs:
+            whole = {number: b"".join([*parts, packers[number].flush()]) for number, parts in logs.items()}
+            named = {program.load for program in line.programs}
+            line = msgspec.structs.replace(line, logs={n: log for n, log in whole.items() if n in named})
+        if isinstance(line, Start | Loaded):
+            logs, packers = {}, {}
+        yield line

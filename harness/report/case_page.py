@@ -71,7 +71,8 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Program:
-    """A program in one column. ``target``: it is tail-called and no root."""
+    """A program in one column. ``target``: it is called and no root. ``together``: the programs of its load,
+    where there are several."""
 
     root: Root
     target: bool
@@ -79,6 +80,7 @@ class _Program:
     xlated: _File | None
     jit_path: str
     images: list[_Image]
+    together: list[str] = field(default_factory=list)
     #: Where the verifier has spent its instructions; empty where the log is shown in part.
     work: list[verifier_log.Work] = field(default_factory=list)
 
@@ -213,6 +215,7 @@ def _program(run_dir: Path, cell: Cell, root: Root, target: bool, prefix: str) -
         root,
         target,
         log=log,
+        together=load.programs if (load := cell.load_of(root.name)) and load.programs[1:] else [],
         work=verifier_log.work(log.text) if log and not log.cut else [],
         xlated=read("xlated.txt", _CODE_LINES),
         jit_path=asm.path if asm and asm.cut else "",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from harness.analysis import verifier_log
 from harness.escape import visible
-from harness.results.model import Cell, Root
+from harness.results.model import Cell
 
 _LOG_LINES = 12
 
 
 def failure(cell: Cell, run_dir: Path) -> str:
-    """Verdict, roots, the end of the log, the command that does it again; safe to print (`visible`)."""
+    """Verdict, programs, the end of the log, the command that does it again; safe to print (`visible`)."""
     expected: str = cell.expected.verdict if cell.expected else "accept"
     if cell.expected and cell.expected.message:
         expected += f": {cell.expected.message}"
@@ -22,9 +22,11 @@ def failure(cell: Cell, run_dir: Path) -> str:
         _field("got", cell.verdict or cell.outcome),
         _field("reason", cell.reason),
     ]
-    if cell.roots:
-        lines.append(_field("roots", " · ".join(_root(root) for root in cell.roots)))
+    lines += [_field("programs", line) for line in _programs(cell)]
+    lines += [_field("remark", remark) for remark in cell.remarks]
     lines += _log(cell, run_dir)
+    if cell.hint:
+        lines.append(_field("try", cell.hint))
     lines.append(_field("again", cell.reproduce))
     return visible("\n".join(lines))
 
@@ -33,8 +35,19 @@ def _field(name: str, value: str) -> str:
     return f"  {name:9} {value}"
 
 
-def _root(root: Root) -> str:
-    return f"{root.name} ({root.type}) {root.verdict}, processed {root.verifier.processed_insns} insns"
+def _programs(cell: Cell) -> list[str]:
+    """What became of each load, then of the programs that were in none."""
+    types = {root.name: root.type for root in [*cell.roots, *cell.targets]}
+    lines = []
+    for load in cell.verifications:
+        names = " + ".join(f"{name} ({types[name]})" for name in load.programs)
+        lines.append(f"{names}: {load.verdict}, processed {load.verifier.processed_insns:,} insns")
+        if load.failed:
+            lines[-1] += f"; refused for {load.failed}"
+    for root in [*cell.roots, *cell.targets]:
+        if not root.verdict:
+            lines.append(f"{root.name} ({root.type}): no verdict: {root.message}")
+    return lines
 
 
 def _log(cell: Cell, run_dir: Path) -> list[str]:

@@ -41,7 +41,7 @@ def _case(cell: Cell) -> junitparser.TestCase:
             line for line in (cell.reason, f"again: {cell.reproduce}" if cell.reproduce else "") if line
         )
     )
-    if cell.outcome in ("infra_error", "timeout"):
+    if cell.outcome in ("error", "infra_error", "timeout"):
         case.result = [_with_text(junitparser.Error(_clean(unexpected_reason(cell)), cell.outcome), detail)]
     elif cell.outcome in BAD:
         case.result = [_with_text(junitparser.Failure(_clean(unexpected_reason(cell)), cell.outcome), detail)]

@@ -27,6 +27,7 @@ _STATUS = {
     "fail": "FAIL",
     "guest_crash": "FAIL",
     "guest_hang": "FAIL",
+    "error": "ERROR",
     "timeout": "ERROR",
     "infra_error": "MISS",
     "skip": "SKIP",

@@ -13,6 +13,7 @@ _DIRECTIVES = {
     "skip": "SKIP",
     "unsupported": "SKIP",
     "xfail": "XFAIL",
+    "error": "ERROR",
     "timeout": "TIMEOUT",
     "infra_error": "ERROR",
 }

@@ -55,6 +55,7 @@ def print_run(cells: Sequence[Cell], path: Path) -> None:
     out.print(f"{len(cells)} cells: {words or 'none'}")
     bad = [cell for cell in cells if cell.outcome in BAD]
     for cell in bad[:_SHOWN]:
-        out.print(Text(failure.failure(cell, path), style="red" if out.is_terminal else ""))
+        # No line is folded: a command in it is there to be pasted.
+        out.print(Text(failure.failure(cell, path), style="red" if out.is_terminal else ""), soft_wrap=True)
     if len(bad) > _SHOWN:
         out.print(f"and {len(bad) - _SHOWN} more that are not as expected: see the report")

@@ -63,17 +63,18 @@ def print_headline(comparison: Comparison, out: Console, *, title: str = "") -> 
         out.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
-def _table(*heads: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+def grid(*heads: str) -> Table:
+    """An empty table with these columns."""
+    empty = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for head in heads:
-        table.add_column(head, overflow="fold")
-    return table
+        empty.add_column(head, overflow="fold")
+    return empty
 
 
 def _headline(comparison: Comparison, several: bool) -> Table:
     totals = comparison.summary.totals
     shown = [name for name in text.HEADLINE if any(name in total.sums for total in totals)]
-    table = _table(*(["kernel"] if several else []), "")
+    table = grid(*(["kernel"] if several else []), "")
     table.add_column("accepted", justify="right")
     for name in shown:
         label = "indirect branches" if name == "indirect_branches" else text.HEADS[name]
@@ -173,7 +174,7 @@ def print_table(comparison: Comparison, out: Console) -> None:
 def _cases(comparison: Comparison, shown: Sequence[str], *, headings: bool) -> Table:
     several = len({row.kernel for row in comparison.rows}) > 1
     heads = ["mechanism", *(["kernel"] if several else []), "verdict"]
-    table = _table(*([] if headings else ["case"]), *heads)
+    table = grid(*([] if headings else ["case"]), *heads)
     for name in shown:
         table.add_column(text.HEADS[name], justify="right")
     previous = None
@@ -210,7 +211,7 @@ def print_changes(changed: Changes, out: Console) -> None:
     """What differs between two runs; verdicts and outcomes first."""
     out.print(f"\n  {changed.a}  →  {changed.b}\n")
     if changed.changes:
-        table = _table("case", "kernel", "mechanism", "what")
+        table = grid("case", "kernel", "mechanism", "what")
         for head in ("before", "after", "ratio"):
             table.add_column(head, justify="right", overflow="fold")
         first = ("outcome", "verdict")

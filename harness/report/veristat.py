@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.escape import visible
-from harness.results.model import Cell, Root
+from harness.results.model import Cell, Verification
 
 COLUMNS = (
     "file_name,prog_name,verdict,duration,total_insns,total_states,"
@@ -35,16 +35,17 @@ def write(run_dir: Path, cells: Sequence[Cell]) -> None:
 
 
 def render(cells: Sequence[Cell], *, with_kernel: bool = False) -> str:
-    """One line per program that the verifier looked at. ``duration`` is in microseconds."""
+    """One line per load that has a verdict; a group's name is its programs', "a+b", as libbpf calls it.
+    ``duration`` is in microseconds."""
     lines = [COLUMNS]
     for cell in cells:
         name = f"{cell.case}:{cell.mechanism}" + (f"@{cell.kernel}" if with_kernel else "")
-        lines += [_line(name, program) for program in (*cell.roots, *cell.targets)]
+        lines += [_line(name, load) for load in cell.verifications]
     return "\n".join(lines) + "\n"
 
 
-def _line(file: str, program: Root) -> str:
-    stats = program.verifier
+def _line(file: str, load: Verification) -> str:
+    stats = load.verifier
     figures = (
         stats.verification_time_us,
         stats.processed_insns,
@@ -53,8 +54,8 @@ def _line(file: str, program: Root) -> str:
         stats.max_states_per_insn,
         stats.mark_read,
     )
-    verdict = "success" if program.verdict == "accept" else "failure"
-    return ",".join([_field(file), _field(program.name), verdict, *map(str, figures)])
+    verdict = "success" if load.verdict == "accept" else "failure"
+    return ",".join([_field(file), _field("+".join(load.programs)), verdict, *map(str, figures)])
 
 
 def _field(text: str) -> str:

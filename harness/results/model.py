@@ -6,15 +6,31 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.programs.protocol import MapDump, Mechanism, Verdict
+from harness.programs.protocol import MapDump, Mechanism, Verdict, VerdictOrNone
 
-SCHEMA = 1
+SCHEMA = 2
 
 Outcome = Literal[
-    "pass", "fail", "xfail", "skip", "unsupported", "guest_crash", "guest_hang", "timeout", "infra_error"
+    "pass",
+    "fail",
+    "xfail",
+    "skip",
+    "unsupported",
+    "error",
+    "guest_crash",
+    "guest_hang",
+    "timeout",
+    "infra_error",
 ]
-#: Outcomes that make a run end 1 (infra_error: 4).
-BAD: frozenset[Outcome] = frozenset({"fail", "guest_crash", "guest_hang", "timeout", "infra_error"})
+#: Outcomes that are not as expected.
+BAD: frozenset[Outcome] = frozenset({"fail", "error", "guest_crash", "guest_hang", "timeout", "infra_error"})
+
+
+def exit_code(outcome: Outcome) -> int:
+    """What a cell of this outcome makes a command end with; the highest of all counts."""
+    if outcome not in BAD:
+        return 0
+    return {"error": 2, "infra_error": 4}.get(outcome, 1)
 
 
 class VerifierStats(msgspec.Struct, omit_defaults=True):
@@ -75,12 +91,33 @@ class RunResult(msgspec.Struct, omit_defaults=True):
     not_exact: list[Measure] = []
 
 
+class Verification(msgspec.Struct):
+    """One BPF_PROG_LOAD: the programs that the kernel verified together, and what that took, once.
+
+    ``failed`` is the program that the log says was being verified when a group was refused, empty where it
+    does not say. ``kernel_insns`` is bpf_prog_info.verified_insns: the kernel's own count of
+    ``verifier.processed_insns``, 0 where there is no program to ask.
+    """
+
+    programs: list[str]
+    verdict: Verdict
+    errno: int = 0
+    message: str = ""
+    failed: str = ""
+    verifier: VerifierStats = msgspec.field(default_factory=VerifierStats)
+    kernel_insns: int = 0
+
+
 class Root(msgspec.Struct):
-    """A root, or (in ``Cell.targets``) a program that roots tail-call into."""
+    """A root, or (in ``Cell.targets``) a program that roots tail-call or call into.
+
+    ``verifier`` is what the load took that it was part of: the same for all of a group, so sums go over
+    ``Cell.verifications``. ``verdict`` is empty where the kernel was not asked; ``message`` then says why.
+    """
 
     name: str
     type: str
-    verdict: Verdict
+    verdict: VerdictOrNone
     errno: int = 0
     message: str = ""
     verifier: VerifierStats = msgspec.field(default_factory=VerifierStats)
@@ -91,7 +128,7 @@ class Root(msgspec.Struct):
 
 
 class Cost(msgspec.Struct):
-    """Totals over a cell's roots and targets; an image shared by roots counts once."""
+    """Totals over a cell's programs and verifications; an image shared by programs counts once."""
 
     roots: int = 0
     jit_images: int = 0
@@ -115,28 +152,37 @@ class Cell(msgspec.Struct):
     ``reason`` says in one line why the outcome is what it is, where it is not a plain pass.
     ``artefacts`` maps names to paths relative to the run folder. ``results`` are the maps after
     the steps, by name, for the oracle; those in ``compared`` have to be equal under every mechanism.
-    ``verdict`` is empty where nothing was loaded. ``reused`` is the
-    run it comes from, where nothing that could make a difference has changed since. ``duration_s`` is what
-    load and steps took in the guest, in seconds; of a guest that was lost, until that was seen; 0 where
-    nothing was loaded.
+    ``verdict`` is empty where there is none. ``hint`` says what to do about that. ``remarks`` are what was
+    done to the object before it was loaded. ``program`` is the SHA-256 of the object, or of the library's
+    and the object's. ``reused`` is the run it comes from, where nothing that could make a difference has
+    changed since. ``duration_s`` is what load and steps took in the guest, in seconds; of a guest that was
+    lost, until that was seen; 0 where nothing was loaded.
     """
 
     case: str
     kernel: str
     mechanism: Mechanism
     outcome: Outcome
-    verdict: Verdict | Literal[""] = ""
+    verdict: VerdictOrNone = ""
     expected: Expected | None = None
+    verifications: list[Verification] = []
     roots: list[Root] = []
     targets: list[Root] = []
     cost: Cost = msgspec.field(default_factory=Cost)
     artefacts: dict[str, str] = {}
     reproduce: str = ""
     reason: str = ""
+    hint: str = ""
+    remarks: list[str] = []
     results: list[MapDump] = []
     compared: list[str] = []
     duration_s: float = 0.0
+    program: str = ""
     reused: str = ""
+
+    def load_of(self, program: str) -> Verification | None:
+        """The load that a program was part of; None where it was in none."""
+        return next((load for load in self.verifications if program in load.programs), None)
 
     @property
     def id(self) -> str:
@@ -185,6 +231,7 @@ class Run(msgspec.Struct):
     kernels: list[KernelInfo] = []
     image: dict[str, str] = {}
     qemu: str = ""
+    clang: str = ""
     accel: str = ""
     accel_reason: str = ""
     host: dict[str, Any] = {}

@@ -13,24 +13,29 @@ struct info {
 	struct btf *btf;
 };
 
-static json_t *program_json(const struct load *load, const struct bpf_program *prog, bool accepted, int err,
-			    const char *log, bool truncated)
+/* What is not there is 0 or empty: every key costs a small program a hundredth of its load. */
+static json_t *program_json(const struct load *load, const struct bpf_program *prog, const char *verdict,
+			    struct prog_load *found)
 {
 	const char *name = bpf_program__name(prog);
-	bool with_log = load->collect & COLLECT_LOG;
 
-	/* What is not there is 0, false or empty: every key costs a small program a hundredth of its load. */
-	return json_pack("{s:s, s:s, s:b, s:s, s:o*, s:o*, s:o*}", "name", name, "section",
-			 bpf_program__section_name(prog), "root", load_is_root(load, name), "verdict",
-			 accepted ? "accept" : "reject", "errno", err ? json_integer(err) : NULL, "log",
-			 with_log ? json_text(log, strlen(log)) : NULL, "log_truncated",
-			 truncated ? json_true() : NULL);
+	return json_pack("{s:s, s:s, s:b, s:s, s:i}", "name", name, "section", bpf_program__section_name(prog),
+			 "root", load_is_root(load, name), "verdict", verdict, "load", prog_load_report(found));
 }
 
-json_t *collect_refused(const struct load *load, const struct bpf_program *prog, int err, const char *log,
-			bool truncated)
+json_t *collect_refused(const struct load *load, const struct bpf_program *prog, struct prog_load *found)
 {
-	return program_json(load, prog, false, err, log, truncated);
+	return program_json(load, prog, "reject", found);
+}
+
+/* No verdict: the kernel was not asked, or could not tell. */
+json_t *collect_unknown(const struct load *load, const struct bpf_program *prog, int err, const char *why)
+{
+	json_t *json = program_json(load, prog, "", NULL);
+
+	json_object_set_new(json, "errno", json_integer(err < 0 ? -err : err));
+	json_object_set_new(json, "error", json_text(why, strlen(why)));
+	return json;
 }
 
 static void info_free(struct info *info)
@@ -205,38 +210,33 @@ static json_t *xlated_json(const struct info *info)
 	return xlated_text(&xlated);
 }
 
-json_t *collect_accepted(const struct load *load, const struct bpf_program *prog, int fd, const char *log,
-			 bool truncated, json_t *symbols)
+json_t *collect_accepted(const struct load *load, const struct bpf_program *prog, struct result *result)
 {
-	json_t *json = program_json(load, prog, true, 0, log, truncated);
+	json_t *json = program_json(load, prog, "accept", prog_load_of(prog));
 	bool code = load->collect & (COLLECT_XLATED | COLLECT_JITED);
 	struct info info;
 	char tag[2 * BPF_TAG_SIZE + 1];
 	size_t k;
 
 	/* No fd: accepted, and gone since, because a tail call's target was refused. */
-	if (fd < 0 || info_read(fd, code, &info))
+	if (bpf_program__fd(prog) < 0 || info_read(bpf_program__fd(prog), code, &info))
 		return json;
 	if (!code) {
-		json_object_set_new(json, "insn_cnt", json_integer(bpf_program__insn_cnt(prog)));
 		json_object_set_new(json, "jited_bytes", json_integer(info.raw.jited_prog_len));
-		json_object_set_new(json, "verified_insns", json_integer(info.raw.verified_insns));
 		return json;
 	}
 	for (k = 0; k < BPF_TAG_SIZE; k++)
 		snprintf(tag + 2 * k, 3, "%02x", info.raw.tag[k]);
 	json_object_update_new(
-		json, json_pack("{s:i, s:s, s:I, s:I, s:I, s:I, s:I}", "id", info.raw.id, "tag", tag,
-				"insn_cnt", (json_int_t)bpf_program__insn_cnt(prog), "xlated_bytes",
+		json, json_pack("{s:i, s:s, s:I, s:I, s:I}", "id", info.raw.id, "tag", tag, "xlated_bytes",
 				(json_int_t)info.raw.xlated_prog_len, "jited_bytes",
-				(json_int_t)info.raw.jited_prog_len, "verified_insns",
-				(json_int_t)info.raw.verified_insns, "run_cnt", (json_int_t)info.raw.run_cnt));
+				(json_int_t)info.raw.jited_prog_len, "run_cnt", (json_int_t)info.raw.run_cnt));
 	add_symbols(&info);
 	if (load->collect & COLLECT_XLATED)
 		json_object_set_new(json, "xlated", xlated_json(&info));
 	if (load->collect & COLLECT_JITED) {
 		json_object_set_new(json, "jited", jited_json(&info));
-		targets(&info, symbols);
+		targets(&info, result->symbols);
 	}
 	info_free(&info);
 	return json;

@@ -38,25 +38,25 @@ static int parse_load(json_t *json, struct load *load)
 {
 	json_t *collect = NULL;
 	json_error_t error;
-	int log_level = 6, prefer_groups = 0;
+	int prefer_groups = 0, fixups = 0;
 
 	load->timeout_s = 30;
-	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s?o, s?i, s?F, s?b, s?s}",
+	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s?o, s?F, s?b, s?b, s?s, s?s, s?o}",
 			   "id", &load->id, "mechanism", &load->mechanism, "object", &load->object,
 			   "roots", &load->roots, "steps", &load->steps, "collect", &collect,
-			   "log_level", &log_level, "timeout_s", &load->timeout_s,
-			   "prefer_groups", &prefer_groups, "library", &load->library)) {
+			   "timeout_s", &load->timeout_s, "prefer_groups", &prefer_groups, "fixups", &fixups,
+			   "library", &load->library, "target", &load->target, "globals", &load->globals)) {
 		fprintf(stderr, "job: load: %s\n", error.text);
 		return -1;
 	}
 	if (!json_is_array(load->roots) || (load->steps && !json_is_array(load->steps)) ||
-	    collect_flags(collect, &load->collect)) {
-		fprintf(stderr, "job: load %s: bad roots, steps or collect\n", load->id);
+	    (load->globals && !json_is_object(load->globals)) || collect_flags(collect, &load->collect)) {
+		fprintf(stderr, "job: load %s: bad roots, steps, globals or collect\n", load->id);
 		return -1;
 	}
 	load->multi_root = !strcmp(load->mechanism, "multi_root");
 	load->prefer_groups = prefer_groups;
-	load->log_level = log_level;
+	load->fixups = fixups;
 	return 0;
 }
 
@@ -129,11 +129,14 @@ int job_read(const char *path, struct job *job)
 	return 0;
 }
 
+/* Without names all programs are roots. */
 bool load_is_root(const struct load *load, const char *name)
 {
 	json_t *root;
 	size_t i;
 
+	if (!json_array_size(load->roots))
+		return !load->supports;
 	json_array_foreach(load->roots, i, root)
 		if (json_is_string(root) && !strcmp(json_string_value(root), name))
 			return true;

@@ -49,8 +49,8 @@ static size_t run_some(const struct job *job, size_t first, const struct probes 
 
 	if (!knows(load, probes, &error)) {
 		say_start(load);
-		emit(json_pack("{s:s, s:s, s:s, s:s, s:b}", "type", "load", "id", load->id, "verdict", "reject",
-			       "error", error, "unsupported", !error[0]));
+		emit(json_pack("{s:s, s:s, s:s, s:b}", "type", "load", "id", load->id, "error", error, "unsupported",
+			       !error[0]));
 		return 1;
 	}
 	if (load_is_brief(load))
@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 	}
 	if (job_read(argv[1], &job))
 		return 2;
-	/* Whoever reads is gone: end, rather than work for nobody. */
+	/* Whoever reads is gone: end. */
 	signal(SIGPIPE, SIG_DFL);
 	messages_init();
 	probe_mechanisms(&probes);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Map contents, and the one global variable the runner sets. */
+/* Map contents. */
 #include "runner.h"
 
-#include <bpf/btf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,46 +129,4 @@ int dump_map(const struct bpf_map *map, int step, json_t *dumps)
 	}
 	free(entries);
 	return err;
-}
-
-static int set_variable(struct bpf_object *obj, const char *section, const struct btf_var_secinfo *var)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(obj, section);
-	uint64_t pid = getpid();
-	size_t size = 0;
-	char *data;
-
-	data = map ? bpf_map__initial_value(map, &size) : NULL;
-	if (!data || var->offset + var->size > size || (var->size != 4 && var->size != 8)) {
-		snprintf(messages.first, sizeof(messages.first), "target_tgid is no integer of 4 or 8 bytes in %s",
-			 section);
-		return -EINVAL;
-	}
-	memcpy(data + var->offset, &pid, var->size); /* the guest is little-endian */
-	return 0;
-}
-
-/*
- * A program that counts what this process does, and not what the rest of the guest does, has a
- * global variable "target_tgid" (4 or 8 bytes) to compare with. Before the load, so .rodata will do.
- */
-int set_target_tgid(struct bpf_object *obj)
-{
-	const struct btf *btf = bpf_object__btf(obj);
-	__u32 id, i;
-
-	for (id = 1; btf && id < btf__type_cnt(btf); id++) {
-		const struct btf_type *sec = btf__type_by_id(btf, id);
-		const struct btf_var_secinfo *var;
-
-		if (!btf_is_datasec(sec))
-			continue;
-		for (i = 0, var = btf_var_secinfos(sec); i < btf_vlen(sec); i++, var++) {
-			const struct btf_type *type = btf__type_by_id(btf, var->type);
-
-			if (btf_is_var(type) && !strcmp(btf__name_by_offset(btf, type->name_off), "target_tgid"))
-				return set_variable(obj, btf__name_by_offset(btf, sec->name_off), var);
-		}
-	}
-	return 0;
 }

@@ -8,14 +8,44 @@
 
 struct messages messages;
 
+/* What libbpf says on its way out: that it failed, and not why. */
+static bool is_why(const char *text)
+{
+	static const char *const outcomes[] = {
+		"failed to load object", "failed to load: ", "failed to prepare load attributes", "BPF program load failed",
+		"-- BEGIN PROG LOAD LOG --", "Retrying without BTF", "BTF is optional, ignoring", "skipping uploading it",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(outcomes); i++)
+		if (strstr(text, outcomes[i]))
+			return false;
+	return true;
+}
+
 /*
- * libbpf tells only in words whether the kernel refused a program or something before or
- * after that went wrong (libbpf.c, bpf_object_load_prog() and init_prog_array_slots()).
+ * Why a load that the kernel was not asked for failed, libbpf tells only in words; so too which programs a refused
+ * group has, and which target a prog array wants (init_prog_array_slots()).
  */
+static void note_warning(const char *text)
+{
+	const char *p = strstr(text, "failed to initialize slot");
+
+	if (p && (p = strstr(p, "to prog '")))
+		sscanf(p, "to prog '%127[^']'", messages.slot_target);
+	if (strstr(text, ": BPF program load failed"))
+		sscanf(text, "libbpf: prog '%511[^']'", messages.refused);
+	if (!is_why(text))
+		return;
+	messages.prog[0] = '\0';
+	sscanf(text, "libbpf: prog '%511[^']'", messages.prog);
+	text += strncmp(text, "libbpf: ", 8) ? 0 : 8;
+	snprintf(messages.cause, sizeof(messages.cause), "%.*s", (int)strcspn(text, "\n"), text);
+}
+
 static int note(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char text[1024];
-	const char *p;
 	va_list copy;
 
 	if (level == LIBBPF_DEBUG)
@@ -23,17 +53,8 @@ static int note(enum libbpf_print_level level, const char *fmt, va_list args)
 	va_copy(copy, args);
 	vsnprintf(text, sizeof(text), fmt, copy);
 	va_end(copy);
-	if (level == LIBBPF_WARN) {
-		if (strstr(text, ": BPF program load failed") &&
-		    sscanf(text, "libbpf: prog '%127[^']'", messages.refused) != 1)
-			strcpy(messages.refused, "?");
-		p = strstr(text, "failed to initialize slot");
-		if (p && (p = strstr(p, "to prog '")))
-			sscanf(p, "to prog '%127[^']'", messages.slot_target);
-		if (!messages.first[0])
-			snprintf(messages.first, sizeof(messages.first), "%.*s",
-				 (int)strcspn(text, "\n"), text);
-	}
+	if (level == LIBBPF_WARN)
+		note_warning(text);
 	/* The verifier's log travels in the result; here it would come twice. */
 	if (strstr(text, "-- BEGIN PROG LOAD LOG --"))
 		return 0;

@@ -83,28 +83,43 @@ void say_start(const struct load *load)
 /* It asks for a verdict and nothing else. */
 bool load_is_brief(const struct load *load)
 {
-	return !json_array_size(load->steps) && !(load->collect & (COLLECT_XLATED | COLLECT_JITED));
+	return !json_array_size(load->steps) && !load->collect;
+}
+
+/* Until its deadline, in microseconds. */
+int64_t load_time_left(const struct load *load)
+{
+	return progress->start + (int64_t)(load->timeout_s * 1e6) - now_us();
+}
+
+/* A line ahead of the result, whole: the process is not ended in the middle of it. Takes @line. */
+void put_now(json_t *line)
+{
+	progress->writing = true;
+	emit(line);
+	progress->writing = false;
 }
 
 static void run_one(const struct load *load)
 {
-	struct result result = { .programs = json_array() };
+	struct result result = { .programs = json_array(), .loads = json_array() };
 
 	if (!load_is_brief(load)) {
 		result.runs = json_array();
 		result.maps = json_array();
 		result.costs = json_array();
 		result.symbols = json_object();
+		result.remarks = json_array();
 		if (cgroup_join())
 			fail(&result, "cannot join the test cgroup: %s", errno_name(errno));
 	}
 	load_object(load, &result);
 	progress->writing = true;
-	put(json_pack("{s:s, s:s, s:s, s:o, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "type", "load", "id", load->id,
-		      "verdict", result.accepted ? "accept" : "reject", "programs", result.programs,
-		      "runs", result.runs, "maps", result.maps, "costs", result.costs, "symbols", result.symbols,
-		      "error", result.error[0] ? json_text(result.error, strlen(result.error)) : NULL,
-		      "duration_us", (json_int_t)(now_us() - progress->start)));
+	put(json_pack("{s:s, s:s, s:o, s:o, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "type", "load", "id", load->id,
+		      "loads", result.loads, "programs", result.programs, "runs", result.runs, "maps", result.maps,
+		      "costs", result.costs, "symbols", result.symbols, "remarks", result.remarks, "error",
+		      result.error[0] ? json_text(result.error, strlen(result.error)) : NULL, "duration_us",
+		      (json_int_t)(now_us() - progress->start)));
 }
 
 /* What libbpf frees it wants again at once, and giving it back and faulting it in takes a tenth of a load. */
@@ -166,10 +181,9 @@ static void follow(int fd, const struct load *loads)
 	struct pollfd pollfd = { .fd = fd };
 
 	for (;;) {
-		int64_t left = progress->start + (int64_t)(loads[progress->load].timeout_s * 1e6) - now_us();
 		int ready;
 
-		if (!progress->writing && left <= 0)
+		if (!progress->writing && load_time_left(loads + progress->load) <= 0)
 			return;
 		ready = poll(&pollfd, 1, LOOK_AGAIN_MS);
 		if (ready > 0 || (ready < 0 && errno != EINTR))
@@ -177,33 +191,34 @@ static void follow(int fd, const struct load *loads)
 	}
 }
 
-static void emit_error(const struct load *load, const char *error)
+static void emit_error(const struct load *load, const char *error, bool timed_out)
 {
-	emit(json_pack("{s:s, s:s, s:s, s:s, s:I}", "type", "load", "id", load->id, "verdict", "reject",
-		       "error", error, "duration_us", (json_int_t)(now_us() - progress->start)));
+	emit(json_pack("{s:s, s:s, s:s, s:b, s:I}", "type", "load", "id", load->id, "error", error, "timed_out",
+		       timed_out, "duration_us", (json_int_t)(now_us() - progress->start)));
 }
 
 /* The child was ended by @status in the middle of a load. */
 static void died(const struct load *load, int status)
 {
 	const char *signal = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+	bool timed_out = signal && load_time_left(load) <= 0;
 	char error[128];
 
 	if (progress->writing) {
-		/* In the middle of its line, which nobody can read now; nor is this run then done. */
+		/* In the middle of its line, which no one can read now; nor is this run then done. */
 		fprintf(stderr, "%s: its process ended (%s%s) while it wrote its result\n", load->id,
 			signal ? "SIG" : "status", signal ?: "");
 		cgroup_remove();
 		exit(1);
 	}
 	fwrite((const char *)progress->text, 1, progress->kept, stdout);
-	if (signal && now_us() - progress->start >= load->timeout_s * 1e6)
+	if (timed_out)
 		snprintf(error, sizeof(error), "timed out after %g s", load->timeout_s);
 	else if (signal)
 		snprintf(error, sizeof(error), "the runner's process for this load died: SIG%s", signal);
 	else
 		snprintf(error, sizeof(error), "the runner's process for this load ended without a result");
-	emit_error(load, error);
+	emit_error(load, error, timed_out);
 }
 
 /* Loads of the job from @first on, brief ones or a single one; how many have come to an end: one at least. */
@@ -231,7 +246,7 @@ size_t run_loads(const struct job *job, size_t first, size_t nr_loads)
 		cgroup_create();
 	}
 	if (pipe(pipe_fds) || (pid = fork()) < 0) {
-		emit_error(loads, "cannot start a process for the load");
+		emit_error(loads, "cannot start a process for the load", false);
 		return 1;
 	}
 	if (!pid) {

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -31,10 +31,13 @@ struct load {
 	bool prefer_groups;	/* duplicate, unless the kernel can do better */
 	const char *object;
 	const char *library;	/* whose functions the object calls, or NULL */
+	const char *target;	/* whose functions its extensions replace, or NULL */
 	json_t *roots;
 	json_t *steps;
+	json_t *globals;	/* values of global variables, by name, or NULL */
+	bool fixups;		/* do what the object's own loader would */
+	bool supports;		/* a library or target: none of its programs is a root */
 	unsigned int collect;
-	unsigned int log_level;
 	double timeout_s;
 };
 
@@ -46,12 +49,15 @@ struct job {
 
 /* What a load has come to: the arrays of protocol.py's Loaded, and the first error. */
 struct result {
+	json_t *loads;
 	json_t *programs;
 	json_t *runs;
 	json_t *maps;
 	json_t *costs;
 	json_t *symbols;
-	bool accepted;
+	json_t *remarks;	/* of the first attempt; another does the same to the object */
+	bool remarked;
+	int nr_prog_loads;
 	char error[512];
 };
 
@@ -65,13 +71,15 @@ json_t *json_hex(const void *data, size_t len);
 json_t *json_base64(const void *data, size_t len);
 int json_unhex(const char *hex, void **data, size_t *len);
 void put(json_t *line);
+void put_now(json_t *line);
 void emit(json_t *line);
 
 /* message.c */
 struct messages {
-	char first[256];	/* first warning */
+	char cause[512];	/* the last warning that says what went wrong */
+	char prog[512];		/* the program, or programs "a+b", that it is about */
 	char slot_target[128];	/* program a prog array could not be initialised with */
-	char refused[128];	/* program that the kernel refused */
+	char refused[512];	/* program that the kernel refused, or programs "a+b" */
 };
 extern struct messages messages;
 void messages_init(void);
@@ -102,15 +110,43 @@ void symbols_add(uint64_t addr, const char *name);
 void say_start(const struct load *load);
 bool load_is_brief(const struct load *load);
 size_t run_loads(const struct job *job, size_t first, size_t nr_loads);
+int64_t load_time_left(const struct load *load);
+
+/* prog_load.c */
+struct prog_load {
+	struct prog_load *next;
+	int number;		/* by which programs and logs name it */
+	size_t prog;		/* the program whose log buffer it had */
+	int *fds;		/* what the kernel returned */
+	size_t nr_fds;
+	int err;		/* errno, 0 where it was accepted */
+	char *notes;		/* statistics, and error messages of a refusal */
+	bool whole;		/* the buffer has the log, which is not sent yet */
+	bool truncated;		/* there was more of it */
+	size_t log_size;
+	unsigned int verified_insns;
+	bool reported;
+};
+int prog_loads_begin(const struct load *load, struct bpf_object *obj, struct result *result);
+void prog_loads_end(void);
+struct prog_load *prog_load_of(const struct bpf_program *prog);
+struct prog_load *prog_load_refused(void);
+struct bpf_program *prog_load_program(const struct prog_load *found);
+bool prog_load_is_verdict(const struct prog_load *found);
+int prog_load_report(struct prog_load *found);
+
+/* fixup.c */
+void fix_up(struct bpf_object *obj, struct result *result);
+int set_target_tgid(struct bpf_object *obj);
+int set_globals(struct bpf_object *obj, json_t *globals, struct result *result);
 
 /* load.c */
 void load_object(const struct load *load, struct result *result);
 
 /* collect.c */
-json_t *collect_refused(const struct load *load, const struct bpf_program *prog, int err,
-			const char *log, bool truncated);
-json_t *collect_accepted(const struct load *load, const struct bpf_program *prog, int fd,
-			 const char *log, bool truncated, json_t *symbols);
+json_t *collect_refused(const struct load *load, const struct bpf_program *prog, struct prog_load *found);
+json_t *collect_unknown(const struct load *load, const struct bpf_program *prog, int err, const char *why);
+json_t *collect_accepted(const struct load *load, const struct bpf_program *prog, struct result *result);
 
 /* xlated.c */
 struct xlated {
@@ -170,6 +206,5 @@ int measure(const struct measured *measured, int samples, int step, struct resul
 /* maps.c */
 int dump_map(const struct bpf_map *map, int step, json_t *dumps);
 bool map_is_dumpable(const struct bpf_map *map);
-int set_target_tgid(struct bpf_object *obj);
 
 #endif

@@ -38,8 +38,8 @@ def measure(bench: Bench) -> Measurement:
     kit = bench.kit
     kernel = kit.kernels[0]
     files = programs.objects(kit, _COUNT)
-    brief = _loads(list(files), ("log",), 4)
-    full = _loads(list(files)[:_COUNT_IN_FULL], ("log", "xlated", "jited"), 6)
+    brief = _loads(list(files), ())
+    full = _loads(list(files)[:_COUNT_IN_FULL], ("log", "xlated", "jited"))
     reason, tool = _veristat(kernel, bench.progress)
     command = f"{veristat.VERISTAT} -o csv *.bpf.o"
     console = process.temporary_directory() / "console.log"
@@ -70,7 +70,7 @@ def measure(bench: Bench) -> Measurement:
     )
 
 
-def _loads(names: Sequence[str], collect: tuple[str, ...], log_level: int) -> list[Load]:
+def _loads(names: Sequence[str], collect: tuple[str, ...]) -> list[Load]:
     return [
         Load(
             id=name,
@@ -78,7 +78,6 @@ def _loads(names: Sequence[str], collect: tuple[str, ...], log_level: int) -> li
             object=name,
             roots=[programs.PROGRAM],
             collect=collect,  # type: ignore[arg-type]
-            log_level=log_level,
         )
         for name in names
     ]

@@ -13,10 +13,12 @@ from harness.analysis import expect
 from harness.analysis.expect import Expectation, Judged
 from harness.errors import GuestError, InfraError, KernelError, UserError
 from harness.jobs import cost, selftest
-from harness.jobs.engine import Engine, compile_cells
+from harness.jobs.compiled import compile_cells
+from harness.jobs.engine import Engine
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
-from harness.jobs.spec import CellSpec, case_cells, object_cells
+from harness.jobs.objects import Loading, object_cells
+from harness.jobs.spec import CellSpec, case_cells
 from harness.kernels import Kernel, require_btf
 from harness.machine import Accel
 from harness.programs import cases
@@ -91,7 +93,7 @@ def _spec(asked: Asked) -> CellSpec:
     (mechanism,) = cases.mechanisms([asked.mechanism])
     if asked.object:
         library = Path(asked.library) if asked.library else None
-        return object_cells([Path(asked.object)], mechanism, library)[0]
+        return object_cells([Path(asked.object)], Loading([mechanism], library))[0]
     found = [case for case in cases.all_cases(full=True) if case.name == asked.case]
     found = found or [case for case in cases.all_cases() if asked.case in case.name]
     if len(found) != 1:
@@ -119,7 +121,7 @@ class Asker:
         self._progress = progress
         self._wants_cost = any(e.left == _COST for e in question.expectations)
         self._guests = Guests(kit, accel)
-        self._objects = compile_cells(kit, [self._spec]) if self._spec else {}
+        self._objects = compile_cells(kit, [self._spec]).objects if self._spec else {}
         self._numbers: list[int] = []
 
     def ask(self, kernel: Kernel, number: int = 1) -> Cell:

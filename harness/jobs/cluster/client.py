@@ -217,7 +217,10 @@ def _order(
         files[name] = content
         return name
 
-    cells = [order_of(spec, sent(objects[spec.id].program), sent(objects[spec.id].library)) for spec in batch]
+    cells = []
+    for spec in batch:
+        part = objects[spec.id]
+        cells.append(order_of(spec, sent(part.program), sent(part.library), sent(part.target)))
     guest = Guest(
         name=kernel.name,
         release=kernel.release,

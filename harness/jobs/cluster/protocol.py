@@ -14,7 +14,7 @@ import msgspec
 import harness
 from harness.cache import add_files
 from harness.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, InfraError
-from harness.jobs.spec import CellSpec
+from harness.jobs.spec import TIMEOUT_S, CellSpec
 from harness.programs.protocol import Hello, Loaded, Mechanism, Step
 
 _T = TypeVar("_T")
@@ -46,7 +46,8 @@ class Guest(msgspec.Struct, frozen=True):
 
 
 class CellOrder(msgspec.Struct, frozen=True):
-    """A cell to load: `CellSpec` without what only its judge needs. ``files`` are digests by part."""
+    """A cell to load: `CellSpec` without what only its judge needs; ``program``, ``library`` and ``target``
+    are digests of files."""
 
     name: str
     mechanism: Mechanism
@@ -54,6 +55,10 @@ class CellOrder(msgspec.Struct, frozen=True):
     steps: list[Step]
     program: str
     library: str = ""
+    target: str = ""
+    globals: dict[str, str] = {}
+    fixups: bool = False
+    timeout_s: float = TIMEOUT_S
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -138,5 +143,6 @@ def revive(lost: Lost) -> GuestError:
     return error
 
 
-def order_of(spec: CellSpec, program: str, library: str) -> CellOrder:
-    return CellOrder(spec.name, spec.mechanism, spec.roots, spec.steps, program, library)
+def order_of(spec: CellSpec, program: str, library: str, target: str) -> CellOrder:
+    parts = (spec.name, spec.mechanism, spec.roots, spec.steps, program, library, target)
+    return CellOrder(*parts, spec.globals, spec.fixups, spec.timeout_s)

@@ -82,12 +82,23 @@ def _kept(content: bytes) -> Path:
 
 
 def _spec(cell: CellOrder) -> CellSpec:
-    library = Program() if cell.library else None
-    return CellSpec(cell.name, cell.mechanism, cell.roots, cell.steps, library=library)
+    library, target = (Program() if part else None for part in (cell.library, cell.target))
+    return CellSpec(
+        cell.name,
+        cell.mechanism,
+        cell.roots,
+        cell.steps,
+        library=library,
+        target=target,
+        globals=cell.globals,
+        fixups=cell.fixups,
+        timeout_s=cell.timeout_s,
+    )
 
 
 def _objects(cell: CellOrder, directory: Path) -> Objects:
-    return Objects(directory / cell.program, directory / cell.library if cell.library else None)
+    library, target = (directory / part if part else None for part in (cell.library, cell.target))
+    return Objects(directory / cell.program, library, target)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from harness.progress import Progress
 from harness.report import kcidb
 from harness.results import artefacts, night
 from harness.results.history import History
-from harness.results.model import BAD, Cell
+from harness.results.model import Cell, exit_code
 from harness.results.night import Failure, Night
 from harness.results.store import RunStore, Step, run_folders
 
@@ -240,11 +240,8 @@ class _Night:
 
     def _exit_code(self, cells: list[Cell], found: Trend) -> int:
         codes = [failure.exit_code for failure in self._state.failures] + list(self._state.done.values())
-        if any(cell.outcome == "infra_error" for cell in cells):
-            codes.append(4)
-        if found.regressions or any(cell.outcome in BAD for cell in cells):
-            codes.append(1)
-        return max(codes, default=0)
+        codes += [exit_code(cell.outcome) for cell in cells]
+        return max([*codes, 1 if found.regressions else 0])
 
 
 def _source(update: Update) -> str:

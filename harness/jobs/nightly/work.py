@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from harness.errors import BpfrootsError
 from harness.jobs import run as cells_job
 from harness.jobs import selftest
-from harness.jobs.engine import Elsewhere, compile_cells
+from harness.jobs.compiled import compile_cells
+from harness.jobs.engine import Elsewhere
 from harness.jobs.kit import Kit
 from harness.jobs.nightly.config import Cells, Config, TestVerifier, Work
 from harness.jobs.spec import case_cells
@@ -63,7 +64,7 @@ def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
         specs,
         site.elsewhere.accel(site.config.accel) if site.elsewhere else site.accel,
         site.progress,
-        objects=compile_cells(kit, specs),
+        objects=compile_cells(kit, specs).objects,
         with_cost=work.cost,
         guests=site.config.guests,
         elsewhere=site.elsewhere,
