@@ -58,9 +58,12 @@ class InfraError(BpfrootsError):
 
 
 class GuestError(BpfrootsError):
-    """A guest that had booted stopped being usable. Belongs to the running cell."""
+    """A guest that had booted stopped being usable. Belongs to the running cell.
 
-    exit_code = 1
+    ``outcome`` is the cell's, ``exit_code`` what a cell of that outcome ends a run with.
+    """
+
+    exit_code = 4
     outcome = "infra_error"
     #: The load that was running when the kernel complained, else the last one; "" where there was none.
     during = ""
@@ -71,22 +74,23 @@ class GuestError(BpfrootsError):
 class GuestCrash(GuestError):
     """Panic, oops, BUG, WARN or sanitizer report on the guest's console."""
 
+    exit_code = 1
     outcome = "guest_crash"
 
 
 class GuestHang(GuestError):
     """The guest runs but answers nothing any more."""
 
+    exit_code = 1
     outcome = "guest_hang"
 
 
 class GuestTimeout(GuestError):
     """The guest answers, but the command did not finish within its deadline."""
 
+    exit_code = 1
     outcome = "timeout"
 
 
 class GuestLost(GuestError):
-    """QEMU or the connection went away without a word from the guest."""
-
-    outcome = "infra_error"
+    """QEMU or the connection went away without a word from the guest: nothing is known of the kernel."""

@@ -156,6 +156,8 @@ _EXAMINE = "harness.jobs.doctor:examine"
         (_EXAMINE, "UserError('no such case')", 2, "bpfroots: no such case"),
         (_EXAMINE, "KernelError('it does not build')", 3, "bpfroots: it does not build"),
         (_EXAMINE, "InfraError('no QEMU')", 4, "bpfroots: no QEMU"),
+        (_EXAMINE, "GuestLost('QEMU died of SIGKILL')", 4, "bpfroots: QEMU died of SIGKILL"),
+        (_EXAMINE, "GuestCrash('Kernel panic')", 1, "bpfroots: Kernel panic"),
         (_EXAMINE, "OSError(28, 'No space left', '/cache')", 4, "bpfroots: /cache: No space left"),
         (_EXAMINE, "RuntimeError('not foreseen')", 4, "RuntimeError: not foreseen"),
         (_EXAMINE, "KeyboardInterrupt()", 130, "bpfroots: interrupted"),

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from harness.analysis.cell import Code
-from harness.errors import GuestCrash, GuestHang, GuestTimeout
-from harness.jobs import judge
+from harness.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
+from harness.jobs import judge, selftest
+from harness.jobs import run as cells_job
 from harness.jobs.spec import CellSpec, case_cells
 from harness.programs import cases
 from harness.programs.cases import Expectation
 from harness.programs.protocol import Hello, JitedFunction, Loaded, MapDump, MapEntry, Probe, Program, Run
+from harness.results import model
 from harness.results.model import Cell
 from tests.loads import kernel
 from tests.loads import loaded as loads
+from harness.results.store import RunStore
 
 _CASE = "body/loop-tc+xdp"
 _OLD = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 7, True), "fd_name": Probe(False, 22, True)})
@@ -217,6 +221,16 @@ def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
     assert (cell.outcome, cell.reason, cell.verdict) == (outcome, error.message, "")
     error.after_s = 2.5
     assert judge.lost(_spec(), kernel(), error).duration_s == 2.5
+
+
+@pytest.mark.parametrize("kind", [GuestError, GuestCrash, GuestHang, GuestTimeout, GuestLost])
+def test_a_lost_guest_ends_a_command_as_its_cell_does(kind: type[GuestError]) -> None:
+    """What has no cell for it (selftest, nightly, bench, shell) has the exit code of one."""
+    error = kind("gone")
+    store = RunStore(Path(), model.Run(model.SCHEMA, "RUN", [], ""))
+    cell = judge.lost(_spec(), kernel(), error)
+    assert cells_job.Result(store, [cell]).exit_code == error.exit_code
+    assert selftest.Result(store, [], True, failed=[error]).exit_code == error.exit_code
 
 
 def test_a_cell_takes_what_the_runner_measured() -> None:

@@ -81,7 +81,7 @@ class Result:
     @property
     def exit_code(self) -> int:
         """4 > 3 > 1 > 0. 1: one of several kernels differs from the first; on a single one a test fails."""
-        codes = [_exit_code(error) for error in self.failed]
+        codes = [error.exit_code for error in self.failed]
         alone = len(self.kernels) == 1
         if any(self.differences().values()) or (alone and any(r.output.count("fail") for r in self.ran)):
             codes.append(1)
@@ -293,10 +293,6 @@ def _broken_off(ran: Ran, console: Path) -> SelftestError:
         detail="\n".join([*lines[-5:], f"console  {console}"]),
         hint="--no-testmod does without the module" if "bpf_testmod" in "".join(lines) else "",
     )
-
-
-def _exit_code(error: BpfrootsError) -> int:
-    return 4 if isinstance(error, GuestError) and error.outcome == "infra_error" else error.exit_code
 
 
 def _check_range(tests: tuple[int, int] | None, result: Result) -> None:
