@@ -223,6 +223,25 @@ def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
     assert judge.lost(_spec(), kernel(), error).duration_s == 2.5
 
 
+def test_a_known_fault_is_one_as_long_as_it_is_there() -> None:
+    known = Expectation(xfail="the JIT leaves it out")
+    log = "0: (79) r3 = *(u64 *)(r1 +0)\nR1 invalid mem access 'scalar'\n"
+    there, gone = _judge(_spec(expected=known), _rejected(log)), _judge(_spec(expected=known), _loaded())
+    assert (there.outcome, there.verdict) == ("xfail", "reject")
+    assert there.reason.startswith("the JIT leaves it out: expected accept, got reject: on_tc")
+    assert gone.outcome == "fail"
+    assert gone.reason == "expected to fail (the JIT leaves it out), but passes"
+    assert _judge(_spec(), _rejected(log)).outcome == "fail"
+
+
+def test_a_known_fault_of_a_mechanism_is_none_where_the_kernel_has_no_such(reference: Cell) -> None:
+    known = Expectation(xfail="why")
+    assert _judge(_spec("multi_root", expected=known), _loaded(unsupported=True)).outcome == "unsupported"
+    refuses = _judge(_spec("multi_root", expected=known), _loaded(unsupported=True), provides={"multi_root"})
+    assert (refuses.outcome, refuses.reason.partition(":")[0]) == ("xfail", "why")
+    assert judge.lost(_spec(expected=known), "baseline", GuestCrash("panic")).outcome == "guest_crash"
+
+
 @pytest.mark.parametrize("kind", [GuestError, GuestCrash, GuestHang, GuestTimeout, GuestLost])
 def test_a_lost_guest_ends_a_command_as_its_cell_does(kind: type[GuestError]) -> None:
     """What has no cell for it (selftest, nightly, bench, shell) has the exit code of one."""

@@ -104,6 +104,15 @@ def test_bad_definitions_name_file_and_fault(tmp_path: Path, text: str, says: st
     assert "family.toml" in caught.value.message
 
 
+def test_a_known_fault_is_noted_per_mechanism(tmp_path: Path) -> None:
+    text = '[[case]]\nname = "a"\nroots = ["kprobe"]\ntemplate = "time"\n[case.expect.fd_name]\nxfail = "why"'
+    (case,) = _family(tmp_path, text)
+    expected = {spec.mechanism: spec.expected for spec in case_cells([case], protocol.MECHANISMS)}
+    assert (expected["fd_name"].verdict, expected["fd_name"].xfail) == ("accept", "why")
+    assert expected["duplicate"].xfail == ""
+    assert case.describe()["mechanisms"]["fd_name"]["xfail"] == "why"
+
+
 def test_hits_say_which_root_did_not_run() -> None:
     case = next(case for case in cases.all_cases() if case.name == "example/kprobe+cgroup_skb")
     assert case.hits_wrong([3, 3]) == ""

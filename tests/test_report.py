@@ -255,6 +255,14 @@ def test_junit(tmp_path: Path, cells: list[Cell]) -> None:
     assert "bpfroots run" in (failure.text or "")
 
 
+def test_a_known_fault_is_no_failure_for_others(tmp_path: Path) -> None:
+    known = make_cell(tmp_path, "a/b", "fd_name", outcome="xfail", reason="why: got reject")
+    assert "    ok 1 fd_name # XFAIL why: got reject" in ktap.render([known]).splitlines()
+    junit_report.write(tmp_path / "junit.xml", [known])
+    (skipped,) = ET.parse(tmp_path / "junit.xml").getroot().findall(".//skipped")  # noqa: S314  (our own)
+    assert (skipped.get("type"), skipped.get("message")) == ("xfail", "why: got reject")
+
+
 def test_junit_says_how_long_each_took(tmp_path: Path, cells: list[Cell]) -> None:
     cells[0].duration_s, cells[1].duration_s = 1.5, 0.25
     junit_report.write(tmp_path / "junit.xml", cells)

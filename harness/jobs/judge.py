@@ -58,7 +58,7 @@ def judge(
     cell = blank(spec, kernel, "pass")
     cell.duration_s = loaded.duration_us / 1e6
     if loaded.unsupported:
-        return _refused_mechanism(cell, spec, kernel.provides, hello)
+        return _as_known(_refused_mechanism(cell, spec, kernel.provides, hello), spec.expected.xfail)
     _fill(cell, spec, code)
     cell.compared = list(spec.case.equal) if spec.case else []
     if loaded.timed_out:
@@ -70,6 +70,16 @@ def judge(
         cell.outcome, cell.reason = "infra_error", reason
     elif reason := _wrong(spec, cell, loaded, reference):
         cell.outcome, cell.reason = "fail", reason
+    return _as_known(cell, spec.expected.xfail)
+
+
+def _as_known(cell: Cell, fault: str) -> Cell:
+    """Where a ``fault`` is known (`Expectation.xfail`) a cell that fails is `xfail`, and one that passes has
+    failed: the note is wrong."""
+    if fault and cell.outcome == "fail":
+        cell.outcome, cell.reason = "xfail", f"{fault}: {cell.reason}"
+    elif fault and cell.outcome == "pass":
+        cell.outcome, cell.reason = "fail", f"expected to fail ({fault}), but passes"
     return cell
 
 

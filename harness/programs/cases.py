@@ -35,10 +35,12 @@ GENERATED = "gen"
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a mechanism should say to a case. ``message``: a substring of the decisive log line."""
+    """What a mechanism should say to a case. ``message``: a substring of the decisive log line. ``xfail``: a
+    known fault, because of which kernels that have the mechanism do otherwise; empty where none is known."""
 
     verdict: Verdict = "accept"
     message: str = ""
+    xfail: str = ""
 
 
 class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,14 +128,14 @@ class Case(msgspec.Struct, frozen=True):
     def describe(self) -> dict[str, Any]:
         """The case as ``bpfroots cases --json`` shows it."""
         skipped = {m: reason for m in MECHANISMS if (reason := self.skip_reason(m))}
+        expected = {m: self.expectation(m) for m in MECHANISMS if m not in skipped}
         return {
             "name": self.name,
             "family": self.family,
             "roots": [kind.type for kind in self.kinds],
             "mechanisms": {
-                m: {"expect": self.expectation(m).verdict, "message": self.expectation(m).message}
-                for m in MECHANISMS
-                if m not in skipped
+                m: {"expect": said.verdict, "message": said.message, "xfail": said.xfail}
+                for m, said in expected.items()
             },
             "not_expressible": skipped,
         }

@@ -43,6 +43,7 @@ def _expected(case: dict[str, Any]) -> str:
     for mechanism, expectation in case["mechanisms"].items():
         verdicts.setdefault(expectation["expect"], []).append(mechanism)
     parts = [f"{verdict}: {', '.join(names)}" for verdict, names in verdicts.items()]
+    parts += [f"{name} fails: {said['xfail']}" for name, said in case["mechanisms"].items() if said["xfail"]]
     parts += [f"{name}: {reason}" for name, reason in case["not_expressible"].items()]
     return "; ".join(parts)
 
