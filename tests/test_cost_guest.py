@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import random
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from harness.analysis import cost as analysis
 from harness.jobs import cost as costs
+from harness.jobs import run as cells_job
 from harness.jobs.compiled import compile_cells
 from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
@@ -96,7 +98,7 @@ def _measured(kit: Kit, directory: Path, specs: list[CellSpec]) -> dict[tuple[st
     guests.no_clones = "two boots are to agree"
     (directory / "console").mkdir(parents=True)
     store = RunStore(directory, Run(SCHEMA, "exact", [], ""))
-    way, _ = costs.ways(choose_accel("tcg"))
+    way, _ = costs.ways(kit.kernels[0], choose_accel("tcg"))
     with Progress(quiet=True).task("exact") as task:
         found = costs.measure_one(
             guests, kit, store, kit.kernels[0], specs, compile_cells(kit, specs).objects, way, task
@@ -186,12 +188,30 @@ def test_two_boots_equal_figures_and_the_order_of_the_mechanisms(tmp_path: Path)
         assert direct < constant < variable
 
 
-def test_time_is_measured_where_a_machine_runs_at_the_speed_of_its_host() -> None:
-    emulated = choose_accel("tcg")
-    assert [way.measure for way in costs.ways(emulated)] == ["insns_per_run", "insns_per_run_no_retpolines"]
+def test_time_is_measured_where_a_machine_runs_at_the_speed_of_its_host(kit: Kit) -> None:
+    kernel, emulated = kit.kernels[0], choose_accel("tcg")
+    counted = costs.ways(kernel, emulated)
+    assert [way.measure for way in counted] == ["insns_per_run", "insns_per_run_no_retpolines"]
     native = dataclasses.replace(emulated, name="kvm")
-    (wall,) = set(costs.ways(native)) - set(costs.ways(emulated))
+    (wall,) = set(costs.ways(kernel, native)) - set(counted)
     assert (wall.measure, wall.icount) == ("ns_per_run", False)
+
+
+def test_instructions_are_not_counted_where_the_definition_says_so(kit: Kit, tmp_path: Path) -> None:
+    kernel, accel = dataclasses.replace(kit.kernels[0], icount=False), choose_accel("tcg")
+    assert costs.ways(kernel, accel) == ()
+    assert costs.ways(kernel, dataclasses.replace(accel, name="kvm")) == (costs.WALL,)
+    store = RunStore(tmp_path, Run(schema=SCHEMA, run="r", command=[], started=""))
+    (tmp_path / "console").mkdir()
+    specs, said = case_cells(select("example/kprobe+cgroup_skb"), ["duplicate"]), io.StringIO()
+    without = dataclasses.replace(kit, kernels=[kernel])
+    result = cells_job.Result(store)
+    cells_job.run_cells(
+        without, result, specs, accel, Progress(said), objects=compile_cells(kit, specs), with_cost=True
+    )
+    assert [cell.outcome for cell in result.cells] == ["pass"] * len(specs)
+    assert f"cost      {kernel.name}: not measured; its definition has icount = false" in said.getvalue()
+    assert not (tmp_path / "costs.jsonl").exists()
 
 
 def test_time_of_a_run(kit: Kit, tmp_path: Path) -> None:

@@ -49,9 +49,10 @@ _INSNS = (Way("insns_per_run"), Way("insns_per_run_no_retpolines", ("nokaslr", "
 WALL = Way("ns_per_run", icount=False)
 
 
-def ways(accel: Accel) -> tuple[Way, ...]:
-    """What can be measured on this host. Time under emulation is time of the emulator."""
-    return (*_INSNS, WALL) if accel.name == "kvm" else _INSNS
+def ways(kernel: Kernel, accel: Accel) -> tuple[Way, ...]:
+    """What can be measured of a kernel on this host: instructions where its definition does not rule that
+    out (``icount``), time where it is not the emulator's."""
+    return (*(_INSNS if kernel.icount else ()), *((WALL,) if accel.name == "kvm" else ()))
 
 
 @dataclass
@@ -76,7 +77,7 @@ def measure(
     task: Task,
     reuse: Reuse | None = None,
 ) -> list[CostFigure]:
-    """Measure the accepted cells of a kernel, in each of `ways`. Figures are in the run
+    """Measure the accepted cells of a kernel, in each of its `ways`. Figures are in the run
     folder before the next cell is measured; a cell whose guest dies has none. ``reuse``: figures
     of cells that were measured before come from there."""
     accepted = {cell.id for cell in cells if cell.verdict == "accept" and cell.kernel == kernel.name}
@@ -89,7 +90,7 @@ def measure(
         wanted = [s for s in wanted if known[s.id] is None]
     if not wanted:
         return found
-    measured = ways(accel)
+    measured = ways(kernel, accel)
     counting, native = Guests(kit, choose_accel("tcg")), Guests(kit, accel)
     new: dict[str, list[CostFigure]] = {}
     for way in measured:

@@ -96,7 +96,8 @@ class Reuse:
             # The name is in the cell, and two names may be one kernel.
             kernel.name,
             kernel.key,
-            f"{kernel.cpus} {kernel.memory_mib} {' '.join(kernel.append)} {sorted(kernel.provides)}",
+            f"{kernel.cpus} {kernel.memory_mib} {kernel.icount}",
+            f"{' '.join(kernel.append)} {sorted(kernel.provides)}",
             _digest(objects.program),
             _digest(objects.library) if objects.library else "",
             _digest(objects.target) if objects.target else "",

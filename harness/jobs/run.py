@@ -177,7 +177,9 @@ def run_cells(
         title = f"guests    {kernel.name} ({kernel.release}, {accel.name}): {len(specs)} cells"
         with progress.task(title, "cells") as task:
             _run_kernel(engine, kernel, specs, result, task, on_cell)
-        if with_cost:
+        if with_cost and not cost.ways(kernel, here):
+            progress.say(f"cost      {kernel.name}: not measured; its definition has icount = false")
+        elif with_cost:
             with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
                 try:
                     figures = cost.measure(

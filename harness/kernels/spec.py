@@ -60,8 +60,8 @@ Source = DebianSource | Tarball | Directory | Checkout | GitRevision
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The shape of the guests of a kernel. ``icount``: instruction counts are wanted
-    (one CPU, TCG); the debug kernel gives them up for speed."""
+    """The shape of the guests of a kernel. ``icount``: the cost pass may count instructions of it, on one CPU
+    under TCG; false for a kernel that is too slow for that."""
 
     cpus: int = 1
     memory_mib: int = 256
