@@ -10,6 +10,7 @@ import functools
 import hashlib
 import shutil
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -28,8 +29,9 @@ from harness.settings import cache_root, project_root
 _KEPT_DAYS = 30
 _CELL = "cell.json"
 _COSTS = "costs.json"
-# What decides what a cell says of a guest's answer; a change there makes all cells new.
-_JUDGES = ("analysis", "machine", "programs", "results", "jobs/judge.py", "jobs/cost.py")
+# All but what only shows cells. Nearly everything else has a part in what a cell says, and what has none
+# today may have one tomorrow: a change there makes all cells new.
+_SHOWS = ("cli", "report")
 
 
 class Reuse:
@@ -135,6 +137,11 @@ _digest = functools.cache(sha256)
 
 @functools.cache
 def _judges_digest() -> str:
+    # JIT code is compared as capstone reads it.
+    return f"{_code_digest(Path(harness.__file__).parent)} capstone {version('capstone')}"
+
+
+def _code_digest(package: Path) -> str:
     key = hashlib.sha256()
-    add_files(key, Path(harness.__file__).parent, _JUDGES, "*.py")
+    add_files(key, package, sorted(p.name for p in package.iterdir() if p.name not in _SHOWS), "*.py")
     return key.hexdigest()
