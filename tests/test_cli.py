@@ -32,6 +32,27 @@ def _one_error(done: subprocess.CompletedProcess[str], code: int, says: str) -> 
     assert done.stdout == ""
 
 
+def test_it_is_called_bpfroots_however_it_was_started() -> None:
+    assert _bpfroots("run", "--help").stdout.startswith("Usage: bpfroots run ")
+    assert "Try 'bpfroots run --help' for help." in _bpfroots("run", "--nonsense").stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_it(shell: str) -> None:
+    done = _bpfroots(_BPFROOTS_COMPLETE=f"{shell}_source")
+    assert done.returncode == 0, done.stderr
+    assert f"_BPFROOTS_COMPLETE={shell}_complete" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("bpfroots ker", "plain,kernel"), ("bpfroots kernel show --js", "plain,--json")]
+)
+def test_what_a_shell_is_told(words: str, found: str) -> None:
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = _bpfroots(_BPFROOTS_COMPLETE="bash_complete", **asked)
+    assert (done.returncode, done.stdout.split()) == (0, [found]), done.stderr
+
+
 def test_unknown_mechanism() -> None:
     _one_error(_bpfroots("run", "--mechanism", "telepathy"), 2, "unknown mechanism 'telepathy'")
 

@@ -92,4 +92,5 @@ def main() -> None:
     # A terminated run unwinds like an interrupted one: guests end, cells stay.
     signal.signal(signal.SIGTERM, _on_term)
     with _errors_as_text():
-        cli.main(standalone_mode=False)
+        # The name is also that of the variable by which a shell asks for completions.
+        cli.main(prog_name="bpfroots", standalone_mode=False)
