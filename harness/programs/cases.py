@@ -7,7 +7,7 @@ forms in which the mechanisms can express it (render.py).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import msgspec
 
 from harness import settings
 from harness.errors import UserError
-from harness.programs import matrix, packets
+from harness.programs import matrix, packets, words
 from harness.programs.protocol import (
     MECHANISMS,
     Attach,
@@ -233,33 +233,12 @@ def select(expression: str | None, *, full: bool = False) -> list[Case]:
     """Cases whose name matches a ``-k`` expression (pytest's words: and, or, not, parentheses)."""
     if not expression:
         return list(all_cases(full=full))
-    matches = _matcher(expression)
+    matches = words.matcher(expression)
     chosen = [case for case in all_cases(full=full) if matches(case.name)]
     if not chosen:
         msg = f"-k {expression!r} matches no case"
         raise UserError(msg, hint="bpfroots cases")
     return chosen
-
-
-def _matcher(expression: str) -> Callable[[str], bool]:
-    if not any(c in expression for c in " ()"):
-        return lambda name: expression.lower() in name.lower()
-    # Imported here: it costs more than the rest of the command line together.
-    from _pytest.mark.expression import Expression
-
-    try:
-        compiled = Expression.compile(expression)
-    except SyntaxError as error:
-        msg = f"-k {expression!r}: {error}"
-        raise UserError(msg, hint="words joined by and, or, not; parentheses") from None
-
-    def matches(name: str) -> bool:
-        def contains(word: str, /, **_: str | int | bool | None) -> bool:
-            return word.lower() in name.lower()
-
-        return compiled.evaluate(contains)
-
-    return matches
 
 
 def mechanisms(chosen: Iterable[str]) -> list[Mechanism]:
