@@ -55,14 +55,14 @@ _DIRECTORIES = ("dev", "proc", "sys", "run", "mnt", "var/log", "etc/dropbear")
 
 @dataclass(frozen=True)
 class Image:
-    """A built image. ``digest`` is that of its inputs."""
+    """A built image. ``digest`` is that of the archive itself, and of `_FORMAT`."""
 
     path: Path
     digest: str
 
 
 def image_inputs_digest(tools: Tools) -> str:
-    """SHA-256, in hex, of everything the image is made of.
+    """SHA-256, in hex, of the archive that the image would be.
 
     Raises InfraError where a program or library is missing on this machine.
     """
