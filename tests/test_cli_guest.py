@@ -233,7 +233,7 @@ def test_shell_keeps_words_apart_and_returns_any_status() -> None:
 def test_shell_says_what_became_of_its_guest() -> None:
     done = _shell("echo c > /proc/sysrq-trigger")
     assert done.returncode == 1, done.stderr
-    assert "bpfroots: Kernel panic" in done.stderr
+    assert "bpfroots: panic: sysrq triggered crash" in done.stderr
     assert "Traceback" not in done.stderr
 
 
