@@ -16,7 +16,7 @@ import pytest
 
 from harness import process
 from harness.errors import InfraError, KernelError, UserError
-from harness.kernels import is_built, require_btf, resolve
+from harness.kernels import is_built, kconfig, require_options, resolve
 from harness.kernels.tree import drop_unfinished
 from tests.kernel_project import (
     BASELINE,
@@ -46,7 +46,7 @@ def test_cold_then_warm(fake: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_built(resolve("baseline"))
     cold = fake.ensure("baseline")
     assert cold.release == "6.12.0-fake"
-    assert (cold.cpus, cold.memory_mib, cold.has_btf) == (2, 256, False)
+    assert (cold.cpus, cold.memory_mib, cold.has_btf) == (2, 256, True)
     assert sorted(fake.compiled("baseline")) == [
         "init/main.o",
         "kernel/core.o",
@@ -356,15 +356,53 @@ def test_build_directory_and_bzimage(fake: Project, tmp_path: Path) -> None:
     assert kernel.bzimage == directory / "arch/x86/boot/bzImage"
     assert kernel.vmlinux == directory / "vmlinux"
     assert kernel.release == "6.12.0-fake"
-    assert kernel.has_btf is False
-    with pytest.raises(
-        KernelError, match=r"kernel my-build has no BTF: CONFIG_DEBUG_INFO_BTF is not set in .*/\.config"
-    ):
-        require_btf(kernel)
+    assert kernel.has_btf is True
+    require_options(kernel)
     bare = fake.ensure(str(built.bzimage))
     assert bare.vmlinux is None
     assert bare.has_btf is None
-    require_btf(bare)  # unknown: the guest will tell
+    require_options(bare)  # unknown: the guest will tell
+
+
+def test_a_build_directory_that_no_guest_can_run(fake: Project, tmp_path: Path) -> None:
+    built = fake.ensure("baseline")
+    assert built.source is not None
+    directory = tmp_path / "my-build"
+    shutil.copytree(built.source / "build", directory)
+    config = directory / ".config"
+    modular = config.read_text().replace("CONFIG_VIRTIO_NET=y", "CONFIG_VIRTIO_NET=m")
+    config.write_text(modular.replace("CONFIG_DEBUG_INFO_BTF=y", "# CONFIG_DEBUG_INFO_BTF is not set"))
+    kernel = fake.ensure(str(directory))
+    assert kernel.has_btf is False
+    with pytest.raises(KernelError) as caught:
+        require_options(kernel)
+    assert caught.value.message == (
+        "kernel my-build cannot run in a guest: CONFIG_VIRTIO_NET=m, CONFIG_DEBUG_INFO_BTF is not set"
+    )
+    assert caught.value.detail.splitlines()[-1] == f"the configuration is {config}"
+    assert caught.value.exit_code == 3
+
+
+def test_options_that_a_guest_needs_are_looked_at_before_the_build(fake: Project) -> None:
+    fake.fragment("later", "# CONFIG_SERIAL_8250_CONSOLE is not set\n")
+    with pytest.raises(KernelError) as caught:
+        fake.ensure("baseline+later")
+    assert caught.value.message == (
+        "kernel baseline+later cannot run in a guest: CONFIG_SERIAL_8250_CONSOLE is not set"
+    )
+    assert "its console is the first serial port" in caught.value.detail
+    assert list((fake.cache / "bpfroots/build").rglob("*.o")) == []
+    fake.fragment("later", "CONFIG_SERIAL_8250_CONSOLE=y\n")
+    fake.ensure("baseline+later")
+
+
+def test_many_options_are_a_line_and_a_list() -> None:
+    error = kconfig.no_guest("k", kconfig.missing(""), "its .config")
+    assert error.message == (
+        "kernel k cannot run in a guest: CONFIG_64BIT is not set, CONFIG_BLK_DEV_INITRD is not set,"
+        f" CONFIG_BINFMT_ELF is not set and {len(kconfig.GUEST) - 3} more"
+    )
+    assert len(error.detail.splitlines()) == len(kconfig.GUEST) + 1
 
 
 _BUILDER = """

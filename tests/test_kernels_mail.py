@@ -166,7 +166,7 @@ def _applied(tree: Tree, patches: tuple[Path, ...]) -> str:
     return said
 
 
-def test_twin_a_changed_line_is_another_tree(tree: Tree, tmp_path: Path) -> None:
+def test_twin_a_changed_line_is_another_tree(tree: Tree, fake: Project, tmp_path: Path) -> None:
     patches = _format(tree, tmp_path)
     patches[1].write_text(patches[1].read_text().replace("return -1;", "return -2;"))
     ours = _applied(tree, series.read([tmp_path]).patches)

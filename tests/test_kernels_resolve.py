@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from harness.kernels import (
     definitions,
     ensure,
     image,
-    require_btf,
+    kconfig,
+    require_options,
     resolve,
     spec,
 )
@@ -151,27 +153,48 @@ def _ikconfig(text: str) -> bytes:
     return gzip.compress(b"code" * 100 + b"IKCFG_ST" + gzip.compress(text.encode()) + b"IKCFG_ED" + b"more")
 
 
+_GUEST = "".join(f"CONFIG_{symbol}=y\n" for symbol in kconfig.GUEST)
+
+
 def test_bzimage_tells_release_and_configuration(fake: Project, tmp_path: Path) -> None:
-    path = bzimage(tmp_path / "bzImage-own", _ikconfig("CONFIG_BPF=y\n# CONFIG_DEBUG_INFO_BTF is not set\n"))
+    config = _GUEST.replace("CONFIG_DEBUG_INFO_BTF=y", "# CONFIG_DEBUG_INFO_BTF is not set")
+    path = bzimage(tmp_path / "bzImage-own", _ikconfig(config))
     request = resolve(str(path))
     assert request == Prebuilt("bzImage-own", path, None)
     kernel = ensure(request)
     assert kernel.release == "6.12.0-own"
     assert kernel.has_btf is False
-    with pytest.raises(KernelError, match="bzImage-own has no BTF") as caught:
-        require_btf(kernel)
+    with pytest.raises(
+        KernelError, match="bzImage-own cannot run in a guest: CONFIG_DEBUG_INFO_BTF is not"
+    ) as caught:
+        require_options(kernel)
     assert caught.value.exit_code == 3
-    bzimage(path, _ikconfig("CONFIG_DEBUG_INFO_BTF=y\n"))
+    assert caught.value.detail.splitlines()[-1] == f"the configuration is inside {path}"
+    bzimage(path, _ikconfig(_GUEST))
     with_btf: Kernel = ensure(resolve(str(path)))
     assert with_btf.has_btf is True
+    require_options(with_btf)
     assert with_btf.key != kernel.key
+
+
+@pytest.mark.parametrize(
+    "compressor", [["gzip"], ["xz", "--check=crc32"], ["zstd", "-22", "--ultra"]], ids=lambda c: c[0]
+)
+def test_every_usual_compression_of_a_bzimage_is_read(tmp_path: Path, compressor: list[str]) -> None:
+    """As arch/x86/boot/compressed/Makefile makes them: the size of what is in it follows, but for gzip."""
+    plain = gzip.decompress(_ikconfig(_GUEST))
+    done = subprocess.run([*compressor, "-c"], input=plain, capture_output=True, check=True)
+    size = b"" if compressor[0] == "gzip" else struct.pack("<I", len(plain))
+    assert image.config(bzimage(tmp_path / "bzImage", done.stdout + size)) == _GUEST
 
 
 _MANY = "".join(f"CONFIG_{n * n:x}=y\n" for n in range(2000))
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"\xfd7zXZ\0 not xz", _ikconfig(_MANY)[:3000]], ids=["empty", "xz", "truncated"]
+    "payload",
+    [b"", b"\xfd7zXZ\0 not xz", b"\x28\xb5\x2f\xfd not zstd", _ikconfig(_MANY)[:3000]],
+    ids=["empty", "xz", "zstd", "truncated"],
 )
 def test_bzimage_without_readable_configuration(tmp_path: Path, payload: bytes) -> None:
     assert image.config(bzimage(tmp_path / "bzImage", payload)) is None

@@ -44,15 +44,14 @@ def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
 def prepare_for(requests: Sequence[Request], progress: Progress) -> Kit:
     """As `prepare`, with what `kernels.resolve_all` has made of the arguments."""
     clang.find()
-    requests = list(dict.fromkeys(requests))
     # What is already built can be wrong at once; what is not takes minutes to find out.
-    for request in requests:
-        if isinstance(request, kernels.Prebuilt):
-            kernels.require_btf(kernels.ensure(request, progress))
-    baseline = kernels.ensure(kernels.resolve("baseline"), progress)
-    built = [baseline if r.name == "baseline" else kernels.ensure(r, progress) for r in requests]
-    for kernel in built:
-        kernels.require_btf(kernel)
+    prebuilt = [request for request in requests if isinstance(request, kernels.Prebuilt)]
+    baseline = kernels.resolve("baseline")
+    found: dict[Request, Kernel] = {}
+    for request in dict.fromkeys([*prebuilt, baseline, *requests]):
+        found[request] = kernels.ensure(request, progress)
+        kernels.require_options(found[request])
+    built = [found[request] for request in dict.fromkeys(requests)]
     _remark_equal(built, progress)
     tools = _tools(progress)
     image = _image(tools, progress)
@@ -60,7 +59,7 @@ def prepare_for(requests: Sequence[Request], progress: Progress) -> Kit:
         built,
         image,
         hashlib.sha256(tools.runner.read_bytes()).hexdigest(),
-        _toolchain(baseline, tools, progress),
+        _toolchain(found[baseline], tools, progress),
         Cache(cache_root(), "objects", progress.say),
     )
 

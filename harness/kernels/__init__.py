@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from harness import cache
-from harness.errors import KernelError, UserError
+from harness.errors import UserError
 from harness.kernels import build, image, kconfig
 from harness.kernels.facts import remember
 from harness.kernels.resolve import Prebuilt, Request, resolve, resolve_all
@@ -34,7 +34,7 @@ __all__ = [
     "key_of",
     "names",
     "pack",
-    "require_btf",
+    "require_options",
     "resolve",
     "resolve_all",
     "tools_source",
@@ -48,8 +48,9 @@ class Kernel:
 
     ``name`` is for people, and one of its run; ``key`` changes whenever the kernel does. ``argument`` is
     what ``--kernel`` takes for it. ``source`` is the tree it was built from, patches applied, for tools and
-    libbpf that belong to it. Unknown values of a prebuilt kernel are empty, None for ``has_btf``. ``append``
-    are words for the kernel's command line.
+    libbpf that belong to it. Unknown values of a prebuilt kernel are empty. ``append`` are words for the
+    kernel's command line. ``missing`` are options that a guest needs and it is built without; None where its
+    configuration is unknown.
     """
 
     name: str
@@ -69,7 +70,12 @@ class Kernel:
     memory_mib: int
     icount: bool
     append: tuple[str, ...]
-    has_btf: bool | None
+    missing: tuple[kconfig.Missing, ...] | None
+
+    @property
+    def has_btf(self) -> bool | None:
+        """None where that is unknown."""
+        return None if self.missing is None else all(one.symbol != "DEBUG_INFO_BTF" for one in self.missing)
 
 
 def definitions() -> dict[str, Definition | UserError]:
@@ -107,7 +113,7 @@ def ensure(request: Request, progress: Progress | None = None, force: bool = Fal
         memory_mib=request.machine.memory_mib,
         icount=request.machine.icount,
         append=request.cmdline,
-        has_btf=record.has_btf,
+        missing=kconfig.missing((entry / "config").read_text()),
     )
 
 
@@ -133,13 +139,13 @@ def is_built(request: Request, progress: Progress | None = None) -> bool:
     return build.is_built(build.plan(request, progress or Progress(quiet=True)))
 
 
-def require_btf(kernel: Kernel) -> None:
-    """Raises KernelError for a kernel known to have no BTF; whether an unknown one has is
-    seen in the guest (/sys/kernel/btf/vmlinux)."""
-    if kernel.has_btf is False:
-        where = kernel.config or f"the configuration inside {kernel.bzimage}"
-        msg = f"kernel {kernel.name} has no BTF: CONFIG_DEBUG_INFO_BTF is not set in {where}"
-        raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")
+def require_options(kernel: Kernel) -> None:
+    """Raises KernelError for a kernel known to be built without what a guest needs. Of one whose
+    configuration is unknown the boot says it."""
+    if kernel.missing:
+        where = str(kernel.config or f"inside {kernel.bzimage}")
+        unfit = kconfig.no_guest(kernel.name, kernel.missing, where)
+        raise unfit
 
 
 def _definition(name: str) -> Definition | UserError:
@@ -179,5 +185,5 @@ def _prebuilt(request: Prebuilt) -> Kernel:
         memory_mib=shape.memory_mib,
         icount=shape.icount,
         append=(),
-        has_btf=None if text is None else kconfig.parse(text).get("DEBUG_INFO_BTF") == "y",
+        missing=None if text is None else kconfig.missing(text),
     )

@@ -251,6 +251,9 @@ def _configure(wanted: Plan, linux: Path, output: Path, progress: Progress) -> N
         if not isinstance(wanted.definition.source, Checkout):
             raise
         progress.say(f"{wanted.definition.name}  {error.message}")
+    if missing := kconfig.missing(config.read_text()):
+        unfit = kconfig.no_guest(wanted.definition.name, missing, str(config))
+        raise unfit
     if before and before[0] == config.read_bytes():
         os.utime(config, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
 

@@ -7,9 +7,12 @@ import struct
 import zlib
 from pathlib import Path
 
+from harness import process
+
 _MAGIC = b"HdrS"
 _MAGIC_AT = 0x202
 _XZ = b"\xfd7zXZ\0"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def is_bzimage(path: Path) -> bool:
@@ -34,8 +37,8 @@ def release(path: Path) -> str:
 def config(path: Path) -> str | None:
     """The configuration inside a bzImage (CONFIG_IKCONFIG), None where it cannot be read.
 
-    As scripts/extract-ikconfig, for payloads compressed by xz (tinyconfig's choice) and gzip
-    (the default elsewhere).
+    As scripts/extract-ikconfig, for payloads compressed by xz (tinyconfig's choice), zstd (distributions'
+    and ours) and gzip (the default elsewhere).
     """
     data = path.read_bytes()
     (sectors,) = struct.unpack_from("<B", data, 0x1F1)
@@ -48,6 +51,9 @@ def config(path: Path) -> str | None:
     try:
         if payload.startswith(_XZ):
             kernel = lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload)
+        elif payload.startswith(_ZSTD):
+            # What follows the frame, the kernel's size, is an error to it, after all is written.
+            kernel = process.run(["zstd", "-dc"], input=payload).stdout
         else:
             kernel = zlib.decompressobj(31).decompress(payload)
         at = kernel.index(b"IKCFG_ST") + 8

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import KernelError, UserError
 from harness.kernels.tree import OUTPUT
@@ -20,8 +21,30 @@ from harness.kernels.tree import OUTPUT
 # sources give equal bytes.
 ALWAYS = 'CONFIG_LOCALVERSION=""\n# CONFIG_LOCALVERSION_AUTO is not set\n'
 
+#: Options that a guest cannot run without, and what for (images/init, harness/machine/devices.py).
+GUEST = {
+    "64BIT": "the guest's programs are 64-bit ones",
+    "BLK_DEV_INITRD": "its root is an initramfs",
+    "BINFMT_ELF": "its programs are ELF files",
+    "BINFMT_SCRIPT": "/init is a shell script",
+    "PROC_FS": "/init mounts it",
+    "SYSFS": "/init mounts it",
+    "DEVTMPFS": "/init mounts it on /dev",
+    "UNIX98_PTYS": "/init mounts devpts",
+    "SERIAL_8250_CONSOLE": "its console is the first serial port",
+    "VIRTIO_PCI": "its devices are virtio devices on a PCI bus",
+    "VIRTIO_NET": "its network card, by which SSH reaches it, is one of these",
+    "INET": "SSH reaches it over TCP",
+    "BPF_SYSCALL": "programs are loaded by bpf(2)",
+    "DEBUG_INFO_BTF": "programs are relocated by the kernel's BTF (pahole makes it, package dwarves)",
+}
+
 _SET = re.compile(r"CONFIG_([A-Za-z0-9_]+)=(.*)$")
 _UNSET = re.compile(r"# CONFIG_([A-Za-z0-9_]+) is not set$")
+
+
+# Of an error's line; all of them follow.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,18 @@ class Wish:
     symbol: str
     value: str
     where: str
+
+
+class Missing(NamedTuple):
+    """An option of `GUEST` that a configuration has as ``value``: "n" where it is not set, or "m"."""
+
+    symbol: str
+    value: str
+
+    def __str__(self) -> str:
+        return (
+            f"CONFIG_{self.symbol} is not set" if self.value == "n" else f"CONFIG_{self.symbol}={self.value}"
+        )
 
 
 def read_fragments(fragments: Iterable[Path]) -> tuple[str, dict[str, Wish]]:
@@ -58,6 +93,25 @@ def read_fragments(fragments: Iterable[Path]) -> tuple[str, dict[str, Wish]]:
 def parse(config: str) -> dict[str, str]:
     """Symbols that a ``.config`` sets; what it does not set is not in there."""
     return {m[1]: m[2] for line in config.splitlines() if (m := _SET.match(line))}
+
+
+def missing(config: str) -> tuple[Missing, ...]:
+    """What a guest needs and this ``.config`` has not built in."""
+    actual = parse(config)
+    values = ((symbol, actual.get(symbol, "n")) for symbol in GUEST)
+    return tuple(Missing(symbol, value) for symbol, value in values if value != "y")
+
+
+def no_guest(kernel: str, found: Sequence[Missing], where: str) -> KernelError:
+    """The error for a ``kernel`` that is `missing` something in the configuration ``where``."""
+    shown = ", ".join(map(str, found[:_SHOWN]))
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    lines = [f"CONFIG_{one.symbol}=y: {GUEST[one.symbol]}" for one in found]
+    return KernelError(
+        f"kernel {kernel} cannot run in a guest: {shown}{more}",
+        detail="\n".join([*lines, f"the configuration is {where}"]),
+        hint="set these and build it again; a guest loads no modules",
+    )
 
 
 def check(wishes: dict[str, Wish], config: Path, source: Path) -> None:

@@ -19,7 +19,7 @@ from harness.jobs.guests import Guests
 from harness.jobs.kit import Kit
 from harness.jobs.objects import Loading, object_cells
 from harness.jobs.spec import CellSpec, case_cells
-from harness.kernels import Kernel, require_btf
+from harness.kernels import Kernel, require_options
 from harness.machine import Accel
 from harness.programs import cases
 from harness.progress import Progress
@@ -129,9 +129,10 @@ class Asker:
         """The run ``number`` of a kernel, which its cell's kernel is named for after the first. One that does
         not boot is tried once more, since a busy host may be why.
 
-        Raises KernelError for one that does not boot or lacks BTF, InfraError where the kernel is not why.
+        Raises KernelError for one that does not boot or has not what a guest needs, InfraError where the
+        kernel is not why.
         """
-        require_btf(kernel)
+        require_options(kernel)
         numbered = kernel if number == 1 else replace(kernel, name=f"{kernel.name}.{number}")
         try:
             cell = self._once(numbered)

@@ -71,7 +71,7 @@ class Kernels:
         wanted = building.definition(self._history.tree, self._config)
         known = kernels.is_built(wanted, self._progress)
         kernel = building.build(wanted, self._progress)
-        kernels.require_btf(kernel)
+        kernels.require_options(kernel)
         self.built[commit] = kernel
         image = remember("sha256", kernel.bzimage, lambda: cache.sha256(kernel.bzimage))
         store = self._asker.store

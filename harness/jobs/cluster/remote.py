@@ -136,7 +136,7 @@ class _Batch:
             memory_mib=guest.memory_mib,
             icount=False,
             append=guest.append,
-            has_btf=None if guest.check_btf else True,
+            missing=None if guest.check_btf else (),
         )
         self.booted += 1
         kit = _Image(images.Image(self.image, guest.image_digest))
