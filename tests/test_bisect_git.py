@@ -169,6 +169,39 @@ def test_a_merged_branch(fake: Project, tmp_path: Path) -> None:
     tree.git("merge", "-q", "-m", "merge", "side")
     found, _ = _bisect(fake, trees.Wanted(str(tree.path), base, "HEAD"), Reader())
     assert found.suspects == [side[2]]
+    assert History(tree.path).merges(base, "HEAD") == 1
+    assert History(tree.path).merges(base, side[3]) == 0
+
+
+def test_ends_without_a_common_commit(fake: Project, tmp_path: Path) -> None:
+    """Before a work tree is made, or anything is built."""
+    tree = Tree(tmp_path / "tree")
+    first = tree.git("rev-parse", "HEAD")
+    tree.git("checkout", "-q", "--orphan", "other")
+    other = tree.commit("another history")
+    assert other != first
+    before = _state(tree)
+    for good, bad in ((first, other), (other, first)):
+        with pytest.raises(
+            UserError, match=f"{good[:12]} and the bad end {bad[:12]} have no commit in common"
+        ):
+            _bisect(fake, trees.Wanted(str(tree.path), good, bad), Reader())
+    assert _state(tree) == before
+    assert list((fake.cache / "bpfroots/bisect").rglob("linux")) == []
+
+
+def test_ends_on_two_branches(fake: Project, tmp_path: Path) -> None:
+    """Where they part is tested as well, and is good: the first bad commit is on the bad end's side."""
+    tree = Tree(tmp_path / "tree")
+    base = tree.git("rev-parse", "HEAD")
+    tree.git("checkout", "-q", "-b", "side")
+    side = _history(tree, 3, loosened=2)
+    tree.git("checkout", "-q", "--detach", base)
+    good = tree.edit("lib/sort.c", "a < b", "a <= b")
+    reader = Reader()
+    found, _ = _bisect(fake, trees.Wanted(str(tree.path), good, side[3]), reader)
+    assert found.suspects == [side[2]]
+    assert base[:12] in reader.asked
 
 
 def test_which_patch_of_a_series(fake: Project, tmp_path: Path) -> None:
@@ -244,7 +277,8 @@ def test_what_cannot_be_bisected(fake: Project, tmp_path: Path) -> None:
     ids = _history(tree, 3, loosened=2)
     path = str(tree.path)
     for wanted, words in (
-        (trees.Wanted(path, ids[3], ids[0]), "no commit lies between"),
+        (trees.Wanted(path, ids[3], ids[0]), "wrong order: the bad one is an ancestor"),
+        (trees.Wanted(path, ids[3], ids[3]), "are one commit"),
         (trees.Wanted(path, ids[0], ids[1]), "the ends do not differ"),
         (trees.Wanted(path, ids[2], ids[3]), "is not good: accept"),
         (trees.Wanted(path, "v9.9", ids[3]), "no revision v9.9"),

@@ -55,6 +55,7 @@ def bisection(tmp_path: Path) -> Bisection:
         compiler="gcc 12",
         command=["bpfroots", "bisect", "run"],
         seconds=301.2,
+        wall_seconds=333.3,
         change=change(tmp_path, before, after),
         diffstat=" kernel/bpf/verifier.c | 2 +-",
         config="config",
@@ -78,7 +79,8 @@ def test_for_a_terminal(bisection: Bisection) -> None:
     said = stream.getvalue()
     assert 'first bad commit: bbbbbbbbbbbb ("bpf: Check <less>")' in said
     assert "accept -> reject" in said
-    assert "2 commits, 3 kernels built, 0 skipped, 7 runs, 5:01; confidence 99.87 %" in said
+    assert "  2 commits, 3 kernels built, 0 skipped, 7 runs; 5:01 for kernels and runs, 5:33 in all;" in said
+    assert "confidence 99.87 %\n" in said
 
 
 def test_mail(bisection: Bisection) -> None:
@@ -99,6 +101,15 @@ def test_the_same_kernel_as_another_says_what_that_one_says(bisection: Bisection
     assert "Subject: [REGRESSION] bpf: Check <less>: reject: R1 invalid mem access\n" in report.mail(
         bisection
     )
+
+
+def test_how_long_a_resumed_one_took_and_what_merges_do_to_the_confidence(bisection: Bisection) -> None:
+    bisection.resumed, bisection.merges = True, 2
+    said = report.summary(bisection)
+    assert "5:01 for kernels and runs, 5:33 since it was resumed" in said
+    assert said.endswith("confidence 99.87 % (as if 2 merges between the ends were none)")
+    bisection.found.rate = 0.3
+    assert "(a bad kernel fails in 30 % of its runs; as if 2 merges" in report.summary(bisection)
 
 
 def test_page(bisection: Bisection, tmp_path: Path) -> None:

@@ -47,10 +47,22 @@ def summary(bisection: Bisection) -> str:
         f"{text.plural(found.builds, 'kernel')} built",
         f"{skipped} skipped",
         text.plural(runs, "run"),
-        _duration(bisection.seconds),
     ]
-    rate = f" (a bad kernel fails in {100 * found.rate:.0f} % of its runs)" if found.rate < 0.95 else ""
-    return f"{', '.join(parts)}; confidence {100 * found.confidence:.2f} %{rate}"
+    whole = "since it was resumed" if bisection.resumed else "in all"
+    times = (
+        f"{_duration(bisection.seconds)} for kernels and runs, {_duration(bisection.wall_seconds)} {whole}"
+    )
+    return f"{', '.join(parts)}; {times}; {_confidence(bisection)}"
+
+
+def _confidence(bisection: Bisection) -> str:
+    found = bisection.found
+    remarks = []
+    if found.rate < 0.95:
+        remarks.append(f"a bad kernel fails in {100 * found.rate:.0f} % of its runs")
+    if bisection.merges:
+        remarks.append(f"as if {text.plural(bisection.merges, 'merge')} between the ends were none")
+    return f"confidence {100 * found.confidence:.2f} %" + (f" ({'; '.join(remarks)})" if remarks else "")
 
 
 def print_bisection(bisection: Bisection, out: Console) -> None:

@@ -79,8 +79,10 @@ class Change(msgspec.Struct):
 
 
 class Bisection(msgspec.Struct):
-    """outcome.json: all that reports are made of. ``seconds`` is what building and running the commits took.
-    ``config`` is where the configuration is kept, ``source`` the program, as text."""
+    """outcome.json: all that reports are made of. ``seconds`` is what building and running the commits took,
+    ``wall_seconds`` what the command took that ended with the answer; where it has ``resumed`` a search, the
+    commands before it are not in that. ``merges`` of the commits are merges. ``config`` is where the
+    configuration is kept, ``source`` the program, as text."""
 
     question: str
     expect: list[str]
@@ -93,6 +95,9 @@ class Bisection(msgspec.Struct):
     compiler: str
     command: list[str]
     seconds: float
+    wall_seconds: float = 0.0
+    resumed: bool = False
+    merges: int = 0
     change: Change | None = None
     diffstat: str = ""
     config: str = ""

@@ -43,8 +43,24 @@ class History:
         """How many commits may be the first bad one."""
         return int(self._git("rev-list", "--count", f"{good}..{bad}"))
 
+    def merges(self, good: str, bad: str) -> int:
+        """How many of these commits are merges."""
+        return int(self._git("rev-list", "--count", "--merges", f"{good}..{bad}"))
+
     def contains(self, commit: str, ancestor: str) -> bool:
         return git(self.tree, "merge-base", "--is-ancestor", ancestor, commit).returncode == 0
+
+    def check_ends(self, good: str, bad: str) -> None:
+        """Raises UserError where no commit after ``good`` can be the first bad one of ``bad``."""
+        if self.contains(good, bad):
+            same = "are one commit" if good == bad else "are in the wrong order: the bad one is an ancestor"
+            msg = f"the good end {good[:12]} and the bad end {bad[:12]} {same}"
+            hint = "swap them; a search for what fixed something expects the fault, as in --expect reject"
+            raise UserError(msg, hint=hint)
+        if git(self.tree, "merge-base", good, bad).returncode != 0:
+            msg = f"the good end {good[:12]} and the bad end {bad[:12]} have no commit in common"
+            hint = f"two ends of one history; of a shallow clone: git -C {self.tree} fetch --unshallow"
+            raise UserError(msg, hint=hint)
 
     def diffstat(self, commit: str) -> str:
         return self._git("show", "--stat", "--format=", commit).rstrip()

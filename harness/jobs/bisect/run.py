@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def run(
     Raises UserError for a question or ends that make no sense, InfraError where our side fails, and for
     anything but this history's kernels what `prepare` raises.
     """
+    start = time.monotonic()
     question = understand(options.asked)
     config = building.fragments(options.recipe, bool(options.asked.selftest))
     chosen = choose_accel(options.accel)
@@ -141,6 +143,7 @@ def run(
             )
             found = search.run()
             bisection = _outcome(store, history, question.name, options, found, (good, bad), tester)
+        bisection.wall_seconds, bisection.resumed = round(time.monotonic() - start, 1), resume is not None
         page, mail = reports.write(store.path, bisection)
         _discard(tester.built, bisection)
     return Result(store, bisection, page, mail, store.path / _LOG)
@@ -195,6 +198,7 @@ def _outcome(
         release=info.release if info else "",
         compiler=info.compiler if info else "",
         command=store.run.command,
+        merges=history.merges(*ends),
         seconds=round(sum(judgement.seconds for judgement in found.judgements), 1),
     )
     if any_kernel and any_kernel.config:

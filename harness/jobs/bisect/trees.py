@@ -57,13 +57,16 @@ def opened(wanted: Wanted, progress: Progress) -> Iterator[tuple[History, str, s
     if not wanted.series and not (wanted.good and wanted.bad):
         msg = "--linux: without --good and --bad there is nothing to bisect"
         raise UserError(msg, hint="--good REV --bad REV, or --series PATH on top of --good")
+    # What can be wrong at once, before there is a work tree.
     patches = series.read([Path(wanted.series)]) if wanted.series else None
+    good = History(linux).resolve(wanted.good or "HEAD")
+    bad = "" if patches else History(linux).resolve(wanted.bad)
+    if bad:
+        History(linux).check_ends(good, bad)
     with where.lock(f"{linux.name}-{_digest(str(linux.resolve()))}") as place:
         tree = place / "linux"
-        history = worktree(linux, tree, wanted.good or "HEAD")
-        good = History(linux).resolve(wanted.good or "HEAD")
-        bad = _apply(history, good, patches) if patches else History(linux).resolve(wanted.bad)
-        yield history, good, bad
+        history = worktree(linux, tree, good)
+        yield history, good, _apply(history, good, patches) if patches else bad
         remove_worktree(linux, tree)
 
 
