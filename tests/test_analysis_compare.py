@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.compare import Note, _reasons, changes, compare
+from harness.analysis.kernels import OtherKernel, other_kernels
 from harness.programs.protocol import Mechanism, Verdict
-from harness.results.model import Cell, Cost, Jit, JitImage, Outcome, Root, RunResult
+from harness.results.model import SCHEMA, Cell, Cost, Jit, JitImage, KernelInfo, Outcome, Root, Run, RunResult
 
 
 def make(
@@ -235,3 +236,23 @@ def test_totals_by_type_are_over_the_cases_that_have_it() -> None:
     assert [total.accepted for total in by_type["xdp"]] == [2, 2]
     assert [total.accepted for total in by_type["tc"]] == [1, 1]
     assert by_type["tc"][1].means["jit_bytes"] == pytest.approx(0.8)
+
+
+def _run_of(*kernels: KernelInfo) -> Run:
+    return Run(schema=SCHEMA, run="r", command=[], started="", kernels=list(kernels))
+
+
+def test_kernels_of_one_name_that_are_not_the_same() -> None:
+    before = KernelInfo("linux", "/a/linux", source_id="/a/linux git:1", config_hash="c", key="1")
+    same = KernelInfo("baseline", "baseline", key="2")
+    after = KernelInfo("linux", "/b/linux", source_id="/b/linux git:2", config_hash="c", key="3")
+    found = other_kernels(_run_of(before, same), _run_of(after, same))
+    assert found == [OtherKernel("linux", ["path", "source"])]
+    assert (
+        other_kernels(_run_of(before), _run_of(before, msgspec.structs.replace(after, name="b-linux"))) == []
+    )
+    image = KernelInfo("bzImage", "/a/bzImage", source_id="bzImage sha256:1", config_hash="c", key="4")
+    newer = KernelInfo("bzImage", "/a/bzImage", source_id="bzImage sha256:2", config_hash="d", key="5")
+    assert other_kernels(_run_of(image), _run_of(newer)) == [
+        OtherKernel("bzImage", ["image", "configuration"])
+    ]

@@ -75,10 +75,8 @@ def test_two_kernels_of_one_file_name_both_run(root: Path, tmp_path: Path) -> No
         str(tmp_path / n / "bzImage") for n in ("baseline", "patched")
     ]
     assert infos[0]["key"] != infos[1]["key"]
-    assert sorted(path.name for path in (folder / "console").iterdir()) == [
-        "baseline-bzImage-1.log",
-        "patched-bzImage-1.log",
-    ]
+    consoles = {path.name.rpartition("-")[0] for path in (folder / "console").iterdir()}
+    assert consoles == {"baseline-bzImage", "patched-bzImage"}
     # The same arguments, the same names: nothing is left to be done.
     code, again, stderr = _bpfroots(root, "run", "--resume", found["run"])
     assert code == 0, stderr

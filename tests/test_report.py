@@ -17,6 +17,7 @@ import pytest
 from harness.analysis import cell as cells_of
 from harness.analysis import verifier_log
 from harness.analysis.compare import changes, compare
+from harness.analysis.kernels import OtherKernel
 from harness.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
 from harness.report import html, ktap, terminal, veristat
 from harness.report import junit as junit_report
@@ -370,3 +371,8 @@ def test_changes_between_two_runs(cells: list[Cell]) -> None:
     text = show("print_changes", changes(before, after))
     assert "jit_bytes" in text
     assert "2 cells in both, 1 without a difference" in text
+    assert "differs" not in text
+    other = msgspec.structs.replace(
+        changes(before, after), kernels=[OtherKernel("linux", ["path", "source"])]
+    )
+    assert "kernel linux differs: path, source" in show("print_changes", other)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from harness.analysis.kernels import OtherKernel
 from harness.analysis.shared import Sharing, sharing
 from harness.analysis.verifier_log import normalise
 from harness.programs.protocol import MECHANISMS, Mechanism
@@ -343,7 +344,8 @@ class Change(msgspec.Struct):
 
 
 class Changes(msgspec.Struct):
-    """``cells`` were in both runs, ``same`` of them without a difference."""
+    """``cells`` were in both runs, ``same`` of them without a difference. ``kernels`` are not the same ones,
+    though their names are."""
 
     a: str
     b: str
@@ -352,6 +354,7 @@ class Changes(msgspec.Struct):
     changes: list[Change]
     only_a: list[str]
     only_b: list[str]
+    kernels: list[OtherKernel] = []
 
 
 def changes(

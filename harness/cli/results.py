@@ -15,6 +15,7 @@ from harness.errors import UserError
 def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Everything against tail_call; with two runs, what changed between them."""
     from harness.analysis import compare as analysis
+    from harness.analysis.kernels import other_kernels
     from harness.report import terminal
     from harness.results import store
 
@@ -24,6 +25,7 @@ def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     opened = [store.RunStore.open(store.find_run(name)) for name in runs or (None,)]
     if len(opened) == 2:
         changed = analysis.changes(opened[0].cells(), opened[1].cells())
+        changed.kernels = other_kernels(opened[0].run, opened[1].run)
         print_json(changed) if as_json else terminal.print_changes(changed, terminal.console())
         return
     if as_json:

@@ -210,6 +210,8 @@ def _figure(row: Row, name: str) -> Text:
 def print_changes(changed: Changes, out: Console) -> None:
     """What differs between two runs; verdicts and outcomes first."""
     out.print(f"\n  {changed.a}  →  {changed.b}\n")
+    for kernel in changed.kernels:
+        out.print(f"  kernel {kernel.name} differs: {', '.join(kernel.what)}\n")
     if changed.changes:
         table = grid("case", "kernel", "mechanism", "what")
         for head in ("before", "after", "ratio"):
