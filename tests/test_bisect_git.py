@@ -240,6 +240,7 @@ def test_a_series_that_is_no_kernels(fake: Project, tmp_path: Path, monkeypatch:
         found, _ = _bisect(fake, trees.Wanted(linux, series=series), reader)
         assert found.commits == 2
         assert reader.asked[1][:12] == found.suspects[0][:12]
+    assert list((fake.cache / "bpfroots/bisect").rglob("linux")) == []  # no source tree for each file
 
     thread.write_text(numbered[0])
     (tmp_path / "one").mkdir()

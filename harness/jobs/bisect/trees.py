@@ -22,7 +22,7 @@ from harness.settings import cache_root
 
 _IDENTITY = ("-c", "user.name=bpfroots", "-c", "user.email=bpfroots@example.org")
 _TIP = "refs/bpfroots/tip"
-# A series of somebody's own is applied to the source of this kernel where no tree is given.
+# To whose source a series is applied that is given by its path, without a tree.
 _MODEL = "baseline"
 
 
@@ -45,13 +45,15 @@ def opened(wanted: Wanted, progress: Progress) -> Iterator[tuple[History, str, s
     """
     if not wanted.linux and not wanted.series:
         msg = "nothing to bisect"
-        raise UserError(msg, hint="--linux TREE --good A --bad B, or --series NAME")
+        raise UserError(msg, hint="--linux TREE --good A --bad B, or --series NAME|PATH")
     where = Cache(cache_root(), "bisect", progress.say)
     if not wanted.linux:
         definition, path = _defined(wanted.series)
         name = path.name if definition.origin else _digest(wanted.series)
         with where.lock(f"series-{name}") as place:
             yield _series_tree(definition, path, place, progress)
+            if not definition.origin:
+                shutil.rmtree(place)
         return
     linux = building.top(Path(wanted.linux))
     if not wanted.series and not (wanted.good and wanted.bad):
@@ -96,7 +98,7 @@ def _defined(name: str) -> tuple[Definition, Path]:
     if (path := Path(name)).is_absolute():
         model = spec.load(_MODEL)
         on_top = {"series": (*model.series, path), "own": 1, "origin": None}
-        return msgspec.structs.replace(model, name=f"{_MODEL} and {path.name}", **on_top), path
+        return msgspec.structs.replace(model, **on_top), path
     known, unread = _known()
     if name not in known:
         msg = f"--series {name}: no kernel in kernels/ has that series, and there is no such path"
@@ -107,7 +109,7 @@ def _defined(name: str) -> tuple[Definition, Path]:
 def _series_tree(
     definition: Definition, path: Path, place: Path, progress: Progress
 ) -> tuple[History, str, str]:
-    """A repository of the kernel's source, one commit for each patch; kept for the next time."""
+    """A repository of the kernel's source, one commit for each patch; as it is where it exists."""
     tree, stamp = place / "linux", place / "series-id"
     wanted = series.read([*definition.series[: definition.series.index(path)], path]).id
     wanted = f"{wanted} {definition.source}"
@@ -118,10 +120,9 @@ def _series_tree(
         done = rebase.start(definition, tree, progress, path.name)
         if done.conflict:
             msg = f"series {path.name}: {done.conflict} does not apply to the source of {definition.name}"
+            rebased = f"bpfroots kernel rebase-series {definition.name}"
             other = "--linux TREE --good REV, to which it applies"
-            raise KernelError(
-                msg, hint=f"bpfroots kernel rebase-series {definition.name}" if definition.origin else other
-            )
+            raise KernelError(msg, hint=rebased if definition.origin else other)
         git(tree, "update-ref", _TIP, "HEAD")
         stamp.write_text(wanted)
     return history, history.resolve(rebase.BASE), history.resolve(_TIP)
