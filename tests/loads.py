@@ -34,7 +34,7 @@ def kernel(name: str = "baseline", **changes: Any) -> Kernel:
         memory_mib=256,
         icount=True,
         append=(),
-        has_btf=True,
+        missing=(),
     )
     return dataclasses.replace(made, **changes)
 

@@ -207,7 +207,13 @@ def test_instructions_are_not_counted_where_the_definition_says_so(kit: Kit, tmp
     without = dataclasses.replace(kit, kernels=[kernel])
     result = cells_job.Result(store)
     cells_job.run_cells(
-        without, result, specs, accel, Progress(said), objects=compile_cells(kit, specs), with_cost=True
+        without,
+        result,
+        specs,
+        accel,
+        Progress(said),
+        objects=compile_cells(kit, specs).objects,
+        with_cost=True,
     )
     assert [cell.outcome for cell in result.cells] == ["pass"] * len(specs)
     assert f"cost      {kernel.name}: not measured; its definition has icount = false" in said.getvalue()

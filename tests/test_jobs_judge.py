@@ -19,9 +19,9 @@ from harness.programs.cases import Expectation
 from harness.programs.protocol import Hello, JitedFunction, Loaded, MapDump, MapEntry, Probe, Program, Run
 from harness.results import model
 from harness.results.model import Cell
+from harness.results.store import RunStore
 from tests.loads import kernel
 from tests.loads import loaded as loads
-from harness.results.store import RunStore
 
 _CASE = "body/loop-tc+xdp"
 _OLD = Hello(1, "1.5", "6.12", {"multi_root": Probe(False, 7, True), "fd_name": Probe(False, 22, True)})
@@ -239,7 +239,7 @@ def test_a_known_fault_of_a_mechanism_is_none_where_the_kernel_has_no_such(refer
     assert _judge(_spec("multi_root", expected=known), _loaded(unsupported=True)).outcome == "unsupported"
     refuses = _judge(_spec("multi_root", expected=known), _loaded(unsupported=True), provides={"multi_root"})
     assert (refuses.outcome, refuses.reason.partition(":")[0]) == ("xfail", "why")
-    assert judge.lost(_spec(expected=known), "baseline", GuestCrash("panic")).outcome == "guest_crash"
+    assert judge.lost(_spec(expected=known), kernel(), GuestCrash("panic")).outcome == "guest_crash"
 
 
 @pytest.mark.parametrize("kind", [GuestError, GuestCrash, GuestHang, GuestTimeout, GuestLost])

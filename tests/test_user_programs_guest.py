@@ -140,7 +140,7 @@ _ONE_BY_ONE = {
 @pytest.fixture(scope="module")
 def together() -> tuple[int, dict[str, dict[str, Any]], str]:
     """All of them in one command: none may cost another its verdict."""
-    code, found, _ = _ran(PROGRAMS)
+    code, found, _ = _ran(PROGRAMS, "--timeout", "120")
     return code, {cell["case"]: cell for cell in found["cells"]}, found["path"]
 
 
