@@ -243,16 +243,20 @@ def _run_of(*kernels: KernelInfo) -> Run:
 
 
 def test_kernels_of_one_name_that_are_not_the_same() -> None:
-    before = KernelInfo("linux", "/a/linux", source_id="/a/linux git:1", config_hash="c", key="1")
-    same = KernelInfo("baseline", "baseline", key="2")
-    after = KernelInfo("linux", "/b/linux", source_id="/b/linux git:2", config_hash="c", key="3")
+    before = KernelInfo("linux", argument="/a/linux", source_id="/a/linux git:1", config_hash="c", key="1")
+    same = KernelInfo("baseline", argument="baseline", key="2")
+    after = KernelInfo("linux", argument="/b/linux", source_id="/b/linux git:2", config_hash="c", key="3")
     found = other_kernels(_run_of(before, same), _run_of(after, same))
     assert found == [OtherKernel("linux", ["path", "source"])]
     assert (
         other_kernels(_run_of(before), _run_of(before, msgspec.structs.replace(after, name="b-linux"))) == []
     )
-    image = KernelInfo("bzImage", "/a/bzImage", source_id="bzImage sha256:1", config_hash="c", key="4")
-    newer = KernelInfo("bzImage", "/a/bzImage", source_id="bzImage sha256:2", config_hash="d", key="5")
+    image = KernelInfo(
+        "bzImage", argument="/a/bzImage", source_id="bzImage sha256:1", config_hash="c", key="4"
+    )
+    newer = KernelInfo(
+        "bzImage", argument="/a/bzImage", source_id="bzImage sha256:2", config_hash="d", key="5"
+    )
     assert other_kernels(_run_of(image), _run_of(newer)) == [
         OtherKernel("bzImage", ["image", "configuration"])
     ]

@@ -208,13 +208,13 @@ class KernelInfo(msgspec.Struct, omit_defaults=True):
     ``argument`` is what ``--kernel`` takes for it."""
 
     name: str
-    argument: str = ""
     release: str = ""
     source_id: str = ""
     series_id: str = ""
     config_hash: str = ""
     compiler: str = ""
     key: str = ""
+    argument: str = ""
 
 
 class Run(msgspec.Struct):
