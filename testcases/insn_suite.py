@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
-from harness import images
-from harness.kernels import Definition, resolve, tools_source
-from harness.machine import Machine
-from harness.progress import Progress
+from bpfroots import images
+from bpfroots.kernels import Definition, resolve, tools_source
+from bpfroots.machine import Machine
+from bpfroots.progress import Progress
 
 _SOURCES = Path(__file__).parent / "insn"
 #: Where it is in the guest.

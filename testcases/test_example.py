@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from harness.results.model import Cell
+from bpfroots.results.model import Cell
 
 
 def test_example(cell: Cell, check: Callable[[Cell], None]) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from bpfroots import images
+from bpfroots.errors import BpfrootsError
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import prepare
+from bpfroots.kernels import Definition, resolve, tools_source
+from bpfroots.machine import Machine, Shape, choose_accel
+from bpfroots.progress import Progress
 
-from harness import images
-from harness.errors import BpfrootsError
-from harness.jobs.guests import Guests
-from harness.jobs.kit import prepare
-from harness.kernels import Definition, resolve, tools_source
-from harness.machine import Machine, Shape, choose_accel
-from harness.progress import Progress
 from testcases.insn_suite import multi_root_kernel
 
 pytestmark = [pytest.mark.guest, pytest.mark.storm]

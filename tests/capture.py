@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import process
-from harness.jobs.guests import Guests
-from harness.jobs.kit import prepare
-from harness.machine import choose_accel
-from harness.programs import bundle
-from harness.programs import compile as compiling
-from harness.programs.protocol import Attach, Detach, Load, ReadMaps, Step, TestRun, Trigger
-from harness.progress import Progress
+from bpfroots import process
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import prepare
+from bpfroots.machine import choose_accel
+from bpfroots.programs import bundle
+from bpfroots.programs import compile as compiling
+from bpfroots.programs.protocol import Attach, Detach, Load, ReadMaps, Step, TestRun, Trigger
+from bpfroots.progress import Progress
 
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden" / "runner"

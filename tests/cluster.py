@@ -104,7 +104,7 @@ class Cluster:
 
     def start(self, **environment: str) -> Process:
         """One more worker, of one guest, that has announced itself."""
-        argv = [sys.executable, "-m", "harness", "worker", self.address, "-j", "1"]
+        argv = [sys.executable, "-m", "bpfroots", "worker", self.address, "-j", "1"]
         worker = Process(argv, {**self.environment, **environment})
         worker.said("Registered to:")
         self.workers.append(worker)

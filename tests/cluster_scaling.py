@@ -15,20 +15,21 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from harness.errors import GuestError
-from harness.jobs import schedule
-from harness.jobs.cluster import client, remote
-from harness.jobs.cluster.protocol import CORES, GUESTS, MEMORY_MIB, encode, same_code
-from harness.jobs.compiled import compile_cells
-from harness.jobs.engine import Verdicts
-from harness.jobs.kit import Kit, prepare
-from harness.jobs.spec import CellSpec, Objects, case_cells
-from harness.machine import choose_accel
-from harness.programs import cases
-from harness.programs.protocol import Hello, Loaded
-from harness.progress import Progress
-from harness.results.model import Cell
-from harness.results.store import RunStore
+from bpfroots.errors import GuestError
+from bpfroots.jobs import schedule
+from bpfroots.jobs.cluster import client, remote
+from bpfroots.jobs.cluster.protocol import CORES, GUESTS, MEMORY_MIB, encode, same_code
+from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.engine import Verdicts
+from bpfroots.jobs.kit import Kit, prepare
+from bpfroots.jobs.spec import CellSpec, Objects, case_cells
+from bpfroots.machine import choose_accel
+from bpfroots.programs import cases
+from bpfroots.programs.protocol import Hello, Loaded
+from bpfroots.progress import Progress
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
+
 from tests.cluster import Process
 
 _PARCEL = "BPFROOTS_PRETENDED_PARCEL"

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from harness import images
-from harness.jobs.kit import Kit, prepare
-from harness.machine import SshIdentity
-from harness.progress import Progress
+from bpfroots import images
+from bpfroots.jobs.kit import Kit, prepare
+from bpfroots.machine import SshIdentity
+from bpfroots.progress import Progress
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests that
 # interrupt one would wait for ever.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.jobs.engine import Engine
-from harness.jobs.spec import CellSpec, Program
-from harness.kernels import Kernel
-from harness.machine import Machine
-from harness.programs.protocol import TestRun
+from bpfroots.jobs.engine import Engine
+from bpfroots.jobs.spec import CellSpec, Program
+from bpfroots.kernels import Kernel
+from bpfroots.machine import Machine
+from bpfroots.programs.protocol import TestRun
 
 SOURCE = b"""
 #include "vmlinux.h"

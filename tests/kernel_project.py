@@ -1,4 +1,4 @@
-"""A project with its own caches around the fake kernel tree, for the tests of harness.kernels."""
+"""A project with its own caches around the fake kernel tree, for the tests of bpfroots.kernels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from harness import settings
-from harness.kernels import Kernel, ensure, resolve
-from harness.progress import Progress
+from bpfroots import settings
+from bpfroots.kernels import Kernel, ensure, resolve
+from bpfroots.progress import Progress
 
 FAKE = Path(__file__).parent / "fakelinux"
 
@@ -85,9 +84,11 @@ def project(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     monkeypatch.setenv("BPFROOTS_ROOT", str(made.root))
     monkeypatch.setenv("XDG_CACHE_HOME", str(made.cache))
     monkeypatch.setenv("BPFROOTS_DEBIAN_SOURCES", str(made.sources))
-    settings.project_root.cache_clear()
+    # Nothing but its own definitions.
+    monkeypatch.setattr(settings, "_CHECKOUT", None)
+    settings.project.cache_clear()
     yield made
-    settings.project_root.cache_clear()
+    settings.project.cache_clear()
 
 
 def tarball(tree: Path, target: Path) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.kernels import resolve, source
-from harness.kernels.spec import Definition
-from harness.progress import Progress
+from bpfroots.kernels import resolve, source
+from bpfroots.kernels.spec import Definition
+from bpfroots.progress import Progress
 
 COMMITS = 40
 VERIFIER, CORE, JIT = "kernel/bpf/verifier.c", "kernel/bpf/core.c", "arch/x86/net/bpf_jit_comp.c"

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
-from harness.kernels import Kernel
-from harness.programs.protocol import Loaded, ProgLoad, Program
+from bpfroots.kernels import Kernel
+from bpfroots.programs.protocol import Loaded, ProgLoad, Program
 
 
 def kernel(name: str = "baseline", **changes: Any) -> Kernel:

@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harness.results.history import FIGURES, History, Key, Recorded, State
-from harness.results.model import SCHEMA, KernelInfo, Run
+from bpfroots.results.history import FIGURES, History, Key, Recorded, State
+from bpfroots.results.model import SCHEMA, KernelInfo, Run
 
 MECHANISMS = ("tail_call", "duplicate", "multi_root", "fd_name")
 _FIRST = datetime.datetime(2026, 1, 1, 3, tzinfo=datetime.UTC)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.analysis import cell
-from harness.programs.protocol import (
+from bpfroots.analysis import cell
+from bpfroots.programs.protocol import (
     JitedFunction,
     Loaded,
     MapDump,
@@ -18,7 +17,8 @@ from harness.programs.protocol import (
     assemble,
     parse,
 )
-from harness.results.model import Cell, Jit, JitImage, Root, RunResult, Verification, VerifierStats
+from bpfroots.results.model import Cell, Jit, JitImage, Root, RunResult, Verification, VerifierStats
+
 from tests.loads import loaded as loads
 
 CALL_BODY = bytes.fromhex("e8fb0f0000c3")  # call +0x1000, ret

@@ -7,13 +7,23 @@ import math
 
 import msgspec
 import pytest
+from bpfroots.analysis.compare import Note, _reasons, changes, compare
+from bpfroots.analysis.kernels import OtherKernel, other_kernels
+from bpfroots.programs.protocol import Mechanism, Verdict
+from bpfroots.results.model import (
+    SCHEMA,
+    Cell,
+    Cost,
+    Jit,
+    JitImage,
+    KernelInfo,
+    Outcome,
+    Root,
+    Run,
+    RunResult,
+)
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.analysis.compare import Note, _reasons, changes, compare
-from harness.analysis.kernels import OtherKernel, other_kernels
-from harness.programs.protocol import Mechanism, Verdict
-from harness.results.model import SCHEMA, Cell, Cost, Jit, JitImage, KernelInfo, Outcome, Root, Run, RunResult
 
 
 def make(

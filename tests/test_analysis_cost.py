@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.analysis.cost import PerRun, median, most_often, net
-from harness.programs.protocol import Samples
+from bpfroots.analysis.cost import PerRun, median, most_often, net
+from bpfroots.programs.protocol import Samples
 
 
 def _samples(*runs: int | tuple[int, int]) -> Samples:

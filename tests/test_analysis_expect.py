@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.analysis import expect
-from harness.errors import UserError
-from harness.results.model import Cell, Cost, Jit, JitImage, Outcome, Root, RunResult
+from bpfroots.analysis import expect
+from bpfroots.errors import UserError
+from bpfroots.results.model import Cell, Cost, Jit, JitImage, Outcome, Root, RunResult
 
 
 def _accepted(insns: int = 100, code: str = "aa", retval: int = 2) -> Cell:

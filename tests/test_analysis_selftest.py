@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bpfroots.analysis.selftest import differences, parse
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.analysis.selftest import differences, parse
 
 _GOLDEN = Path(__file__).parent / "golden/selftest"
 _FAILING = ["118/p", "119/p", "120/p", "121/p"]

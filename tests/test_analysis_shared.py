@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.analysis.shared import Finding, Sharing, sharing
-from harness.programs.protocol import Mechanism
-from harness.report import text
-from harness.results.model import Cell, Jit, JitImage, Root, RunResult
+from bpfroots.analysis.shared import Finding, Sharing, sharing
+from bpfroots.programs.protocol import Mechanism
+from bpfroots.report import text
+from bpfroots.results.model import Cell, Jit, JitImage, Root, RunResult
 
 
 def _cell(

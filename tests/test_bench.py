@@ -7,15 +7,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bpfroots.cli import cli
+from bpfroots.errors import UserError
+from bpfroots.jobs import bench
+from bpfroots.jobs.bench import programs
+from bpfroots.jobs.bench.common import take_turns
+from bpfroots.report.bench import rows
+from bpfroots.results.bench import RATE, SECONDS, Context, Measurement, Spread, measurement, newest, save
 from click.testing import CliRunner
-
-from harness.cli import cli
-from harness.errors import UserError
-from harness.jobs import bench
-from harness.jobs.bench import programs
-from harness.jobs.bench.common import take_turns
-from harness.report.bench import rows
-from harness.results.bench import RATE, SECONDS, Context, Measurement, Spread, measurement, newest, save
 
 CONTEXT = Context(
     "2026-01-02T03:04:05+00:00", "patched", "6.12.117", "key", "tcg", "QEMU 7.2", 2, "a CPU", 0.5
@@ -126,7 +125,7 @@ def test_rows_for_people() -> None:
 
 
 def test_show_prints_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.settings.project_root", lambda: tmp_path)
+    monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
     save(tmp_path / "results", {"load": _times(), "build": _times()})
     done = CliRunner().invoke(cli, ["bench", "--show", "--json"])
     assert (done.exit_code, list(json.loads(done.stdout))) == (0, ["load", "build"])

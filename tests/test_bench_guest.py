@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpfroots.jobs.kit import Kit
 
-from harness.jobs.kit import Kit
-from harness.settings import project_root
+from tests import ROOT
 from tests.test_resume_guest import _project
 
 pytestmark = [pytest.mark.guest, pytest.mark.quiet, pytest.mark.usefixtures("kit")]
@@ -28,8 +28,8 @@ def root(tmp_path: Path) -> Path:
 
 def _bench(root: Path, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "bench", *arguments, "--kernel", "baseline", "--json"],
-        env={**os.environ, "BPFROOTS_ROOT": str(root), "PYTHONPATH": str(project_root())},
+        [sys.executable, "-m", "bpfroots", "bench", *arguments, "--kernel", "baseline", "--json"],
+        env={**os.environ, "BPFROOTS_ROOT": str(root), "PYTHONPATH": str(ROOT)},
         cwd=root,
         capture_output=True,
         timeout=_DEADLINE,

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from bpfroots.analysis import expect
+from bpfroots.errors import KernelError, UserError
+from bpfroots.jobs.bisect import kernel as building
+from bpfroots.jobs.bisect import trees
+from bpfroots.jobs.bisect.history import History
+from bpfroots.jobs.bisect.question import Asker, Question
+from bpfroots.jobs.bisect.run import Kernels
+from bpfroots.jobs.bisect.search import Search
+from bpfroots.kernels import Kernel
+from bpfroots.progress import Progress
+from bpfroots.results.bisect import Found, Judgement, add_judgement, read_judgements
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 
-from harness.analysis import expect
-from harness.errors import KernelError, UserError
-from harness.jobs.bisect import kernel as building
-from harness.jobs.bisect import trees
-from harness.jobs.bisect.history import History
-from harness.jobs.bisect.question import Asker, Question
-from harness.jobs.bisect.run import Kernels
-from harness.jobs.bisect.search import Search
-from harness.kernels import Kernel
-from harness.progress import Progress
-from harness.results.bisect import Found, Judgement, add_judgement, read_judgements
-from harness.results.model import Cell
-from harness.results.store import RunStore
 from tests.kernel_project import Project, Tree, diff, project
 
 _CODE = "return -22"

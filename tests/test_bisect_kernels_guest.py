@@ -28,7 +28,7 @@ _PROGRAMS = Path(__file__).parent / "bisect"
 
 
 def _bisect(*arguments: str | Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "harness", "bisect", "run", "--json", *map(str, arguments)]
+    command = [sys.executable, "-m", "bpfroots", "bisect", "run", "--json", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from bpfroots.analysis import expect
+from bpfroots.errors import InfraError, KernelError, UserError
+from bpfroots.jobs.bisect.question import Question
+from bpfroots.jobs.bisect.search import Prepared, Search
+from bpfroots.results.bisect import Found, Judgement
+from bpfroots.results.model import Cell, Outcome, Root
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.analysis import expect
-from harness.errors import InfraError, KernelError, UserError
-from harness.jobs.bisect.question import Question
-from harness.jobs.bisect.search import Prepared, Search
-from harness.results.bisect import Found, Judgement
-from harness.results.model import Cell, Outcome, Root
 
 #: One name for each, as long as git's.
 _GOOD = 0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.settings import project_root
+from tests import ROOT
 
-_ROOT = project_root()
+_ROOT = ROOT
 _FAULTS = Path(__file__).parent / "faults"
 _DEADLINE = 120
 
@@ -35,30 +35,30 @@ _ERRORS = (
 _SOME = ("RuntimeError('broken')", "SystemExit(1)", "GuestCrash('of no cell')")
 # From the first import to what is asked; what comes after that needs a guest.
 _STAGES = (
-    "harness.cli",
+    "bpfroots.cli",
     "click",
-    "harness.cli.bisect",
-    "harness.jobs.bisect.step",
+    "bpfroots.cli.bisect",
+    "bpfroots.jobs.bisect.step",
     "msgspec",
     "paramiko",
-    "harness.cli.bisect:_asked",
-    "harness.jobs.bisect.step:step",
-    "harness.jobs.bisect.question:understand",
-    "harness.jobs.bisect.step:understand",
-    "harness.jobs.bisect.step:choose_accel",
+    "bpfroots.cli.bisect:_asked",
+    "bpfroots.jobs.bisect.step:step",
+    "bpfroots.jobs.bisect.question:understand",
+    "bpfroots.jobs.bisect.step:understand",
+    "bpfroots.jobs.bisect.step:choose_accel",
 )
 # In the first of them, in the command, and in what it calls: all of the errors.
-_EVERY_ERROR = ("harness.cli", "harness.cli.bisect:_asked", "harness.jobs.bisect.step:step")
+_EVERY_ERROR = ("bpfroots.cli", "bpfroots.cli.bisect:_asked", "bpfroots.jobs.bisect.step:step")
 _LATE_STAGES = (
-    "harness.jobs.bisect.step:prepare",
-    "harness.jobs.bisect.step:open_store",
-    "harness.jobs.bisect.step:Asker",
-    "harness.jobs.bisect.question:compile_cells",
-    "harness.jobs.bisect.question:Engine",
-    "harness.jobs.engine:schedule.batches",
-    "harness.analysis.expect:judge",
-    "harness.results.store:RunStore.add",
-    "harness.results.store:RunStore.finish",
+    "bpfroots.jobs.bisect.step:prepare",
+    "bpfroots.jobs.bisect.step:open_store",
+    "bpfroots.jobs.bisect.step:Asker",
+    "bpfroots.jobs.bisect.question:compile_cells",
+    "bpfroots.jobs.bisect.question:Engine",
+    "bpfroots.jobs.engine:schedule.batches",
+    "bpfroots.analysis.expect:judge",
+    "bpfroots.results.store:RunStore.add",
+    "bpfroots.results.store:RunStore.finish",
     "click:echo",
 )
 
@@ -112,7 +112,7 @@ def test_a_stage_that_raises_is_no_verdict(stage: str, error: str, tmp_path: Pat
     command: list[str | Path] = [
         sys.executable,
         "-m",
-        "harness",
+        "bpfroots",
         "bisect",
         "step",
         "--object",
@@ -186,14 +186,14 @@ def test_options_before_the_command_do_not_open_a_gap(tmp_path: Path) -> None:
 
 
 def test_a_signal_is_no_verdict(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness", "bisect", "step", "--object", _object(tmp_path)]
+    command = [sys.executable, "-m", "bpfroots", "bisect", "step", "--object", _object(tmp_path)]
     error = f"__import__('os').kill(__import__('os').getpid(), {int(signal.SIGTERM)}) or RuntimeError()"
     _no_verdict(
-        _run([str(word) for word in command], FAULT="harness.jobs.bisect.step:step", FAULT_ERROR=error)
+        _run([str(word) for word in command], FAULT="bpfroots.jobs.bisect.step:step", FAULT_ERROR=error)
     )
 
 
-@pytest.mark.parametrize("fault", ["click", "harness.jobs.bisect.step:step"])
+@pytest.mark.parametrize("fault", ["click", "bpfroots.jobs.bisect.step:step"])
 def test_git_stops_and_takes_nothing_for_bad(fault: str, tmp_path: Path) -> None:
     def git(*words: str | Path) -> subprocess.CompletedProcess[str]:
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]

@@ -1,4 +1,4 @@
-"""harness.cache: made once, never half, never silently wrong."""
+"""bpfroots.cache: made once, never half, never silently wrong."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bpfroots.cache import Cache
+from bpfroots.errors import InfraError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.cache import Cache
-from harness.errors import InfraError
 
 
 def _write(content: dict[str, bytes]) -> Callable[[Path], None]:
@@ -173,7 +172,7 @@ def test_what_populate_raises_leaves_nothing(tmp_path: Path) -> None:
 _MAKER = """
 import signal, sys
 from pathlib import Path
-from harness.cache import Cache
+from bpfroots.cache import Cache
 def populate(directory):
     (directory / "half").write_text("half")
     print("half", flush=True)

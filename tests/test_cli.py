@@ -15,7 +15,7 @@ _DEADLINE = 120
 
 def _bpfroots(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments)],
+        [sys.executable, "-m", "bpfroots", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=_DEADLINE,
@@ -168,7 +168,7 @@ def test_doctor_names_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None
     assert checks["packages"]["fix"] == "bpfroots setup"
 
 
-_EXAMINE = "harness.jobs.doctor:examine"
+_EXAMINE = "bpfroots.jobs.doctor:examine"
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ _EXAMINE = "harness.jobs.doctor:examine"
         (_EXAMINE, "OSError(28, 'No space left', '/cache')", 4, "bpfroots: /cache: No space left"),
         (_EXAMINE, "RuntimeError('not foreseen')", 4, "RuntimeError: not foreseen"),
         (_EXAMINE, "KeyboardInterrupt()", 130, "bpfroots: interrupted"),
-        ("harness.cli.host", "RuntimeError('not foreseen')", 4, "RuntimeError: not foreseen"),
-        ("harness.cli.host", "KeyboardInterrupt()", 130, "bpfroots: interrupted"),
+        ("bpfroots.cli.host", "RuntimeError('not foreseen')", 4, "RuntimeError: not foreseen"),
+        ("bpfroots.cli.host", "KeyboardInterrupt()", 130, "bpfroots: interrupted"),
     ],
 )
 def test_a_traceback_is_asked_for_and_costs_no_exit_code(
@@ -207,10 +207,10 @@ def _interrupted(*command: str, stage: str) -> str:
 
 def test_an_interrupt_says_what_is_kept_where_anything_is() -> None:
     kept = "kept      what is compiled; the same command continues from there"
-    build = _interrupted("kernel", "build", "baseline", stage="harness.kernels:ensure")
+    build = _interrupted("kernel", "build", "baseline", stage="bpfroots.kernels:ensure")
     assert build.split("\n\n") == [kept, "bpfroots: interrupted"]
-    assert _interrupted("doctor", stage="harness.jobs.doctor:examine") == "bpfroots: interrupted"
-    assert _interrupted("bench", stage="harness.jobs.bench:run") == "bpfroots: interrupted"
+    assert _interrupted("doctor", stage="bpfroots.jobs.doctor:examine") == "bpfroots: interrupted"
+    assert _interrupted("bench", stage="bpfroots.jobs.bench:run") == "bpfroots: interrupted"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_every_command_has_help(command: str) -> None:
     ],
 )
 def test_options_of_shell_end_where_the_command_begins(words: list[str], command: tuple[str, ...]) -> None:
-    from harness.cli.shell import shell
+    from bpfroots.cli.shell import shell
 
     assert shell.make_context("shell", list(words)).params["command"] == command
 

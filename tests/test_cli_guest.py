@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpfroots.jobs.kit import Kit
+from bpfroots.results.store import RunStore
 
-from harness.jobs.kit import Kit
-from harness.results.store import RunStore
 from tests.processes import gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
@@ -37,7 +37,7 @@ SEC("socket") int on_packet(struct __sk_buff *skb) { return weigh(skb->len); }
 
 def _json(*arguments: str | Path) -> tuple[int, Any, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments), "--json"],
+        [sys.executable, "-m", "bpfroots", *map(str, arguments), "--json"],
         capture_output=True,
         timeout=_DEADLINE,
         text=True,
@@ -137,7 +137,7 @@ def test_accel_kvm_says_why_not(pytestconfig: pytest.Config) -> None:
     if kvm["usable"]:
         pytest.skip("KVM works here")
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", "-k", "example", "--accel", "kvm"],
+        [sys.executable, "-m", "bpfroots", "run", "-k", "example", "--accel", "kvm"],
         capture_output=True,
         timeout=20,
         text=True,
@@ -150,7 +150,7 @@ def test_accel_kvm_says_why_not(pytestconfig: pytest.Config) -> None:
 def _running(arguments: list[str]) -> tuple[subprocess.Popen[str], Path, list[int]]:
     """A run that has finished its first cell: the process, its folder, its QEMUs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", *arguments],
+        [sys.executable, "-m", "bpfroots", "run", *arguments],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -200,7 +200,7 @@ def test_an_interrupted_run_keeps_its_cells_and_leaves_nothing(how: signal.Signa
 
 def _shell(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harness", "shell", *words],
+        [sys.executable, "-m", "bpfroots", "shell", *words],
         capture_output=True,
         timeout=_DEADLINE,
         text=True,
@@ -239,7 +239,16 @@ def test_shell_says_what_became_of_its_guest() -> None:
 
 def test_a_kept_guest_lets_one_in_until_enter() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", "-k", "example/kprobe+cgroup_skb", "--keep-guest", "--json"],
+        [
+            sys.executable,
+            "-m",
+            "bpfroots",
+            "run",
+            "-k",
+            "example/kprobe+cgroup_skb",
+            "--keep-guest",
+            "--json",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

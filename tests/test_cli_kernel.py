@@ -21,7 +21,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
 
 def _kernel(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harness", "kernel", *map(str, arguments)],
+        [sys.executable, "-m", "bpfroots", "kernel", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,

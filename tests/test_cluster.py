@@ -12,14 +12,14 @@ from pathlib import Path
 import dask
 import msgspec
 import pytest
+from bpfroots import kernels
+from bpfroots.errors import InfraError, UserError
+from bpfroots.jobs import cluster as seam
+from bpfroots.jobs.cluster import client
+from bpfroots.jobs.cluster.protocol import checked, digest, same_code
+from bpfroots.programs.protocol import Loaded
+from bpfroots.progress import Progress
 
-from harness import kernels
-from harness.errors import InfraError, UserError
-from harness.jobs import cluster as seam
-from harness.jobs.cluster import client
-from harness.jobs.cluster.protocol import checked, digest, same_code
-from harness.programs.protocol import Loaded
-from harness.progress import Progress
 from tests.cluster import Cluster, certificates
 from tests.kernel_project import Project
 from tests.kernel_project import project as made_project
@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 def _run(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harness", "run", "-k", "example", "--scheduler", address],
+        [sys.executable, "-m", "bpfroots", "run", "-k", "example", "--scheduler", address],
         capture_output=True,
         text=True,
         timeout=120,

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 
-from harness.results.model import Cell
-from harness.results.store import RunStore
 from tests.cluster import Cluster, Process
 from tests.processes import gone
 
@@ -36,7 +36,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def _start(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], Path]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", "--json", *_CELLS, *arguments],
+        [sys.executable, "-m", "bpfroots", "run", "--json", *_CELLS, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

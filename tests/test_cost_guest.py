@@ -13,23 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.analysis import cost as analysis
-from harness.jobs import cost as costs
-from harness.jobs import run as cells_job
-from harness.jobs.compiled import compile_cells
-from harness.jobs.guests import Guests
-from harness.jobs.kit import Kit
-from harness.jobs.runner import stream
-from harness.jobs.spec import CellSpec, case_cells
-from harness.machine import Machine, Shape, choose_accel
-from harness.programs import compile as compiling
-from harness.programs import cost, protocol
-from harness.programs.cases import Case, select
-from harness.programs.roots import KINDS
-from harness.progress import Progress
-from harness.results.model import SCHEMA, CostFigure, Run
-from harness.results.store import RunStore
+from bpfroots.analysis import cost as analysis
+from bpfroots.jobs import cost as costs
+from bpfroots.jobs import run as cells_job
+from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.runner import stream
+from bpfroots.jobs.spec import CellSpec, case_cells
+from bpfroots.machine import Machine, Shape, choose_accel
+from bpfroots.programs import compile as compiling
+from bpfroots.programs import cost, protocol
+from bpfroots.programs.cases import Case, select
+from bpfroots.programs.roots import KINDS
+from bpfroots.progress import Progress
+from bpfroots.results.model import SCHEMA, CostFigure, Run
+from bpfroots.results.store import RunStore
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -161,7 +160,7 @@ __u64 runs;
 
 def _example(directory: Path) -> dict[tuple[str, str, str], list[tuple[str, str, float]]]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", "-k", "example/kprobe+cgroup_skb", "--cost", "--json"],
+        [sys.executable, "-m", "bpfroots", "run", "-k", "example/kprobe+cgroup_skb", "--cost", "--json"],
         capture_output=True,
         timeout=_DEADLINE,
         check=True,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.settings import project_root
 from testcases.test_naive import CHECKS
+from tests import ROOT
 
 
 def test_every_dropped_check_is_in_the_table() -> None:
-    rows = (project_root() / "docs/attacks.md").read_text().splitlines()
+    rows = (ROOT / "docs/attacks.md").read_text().splitlines()
     for check in CHECKS:
         (row,) = [
             row for row in rows if row.startswith(f"| `{check.name}` | `{check.where}` | {check.why} | ")
@@ -16,7 +16,7 @@ def test_every_dropped_check_is_in_the_table() -> None:
 
 
 def test_every_bit_of_the_naive_kernel_is_in_the_table() -> None:
-    (patch,) = (project_root() / "kernels/patches/naive").glob("0001-*.patch")
+    (patch,) = (ROOT / "kernels/patches/naive").glob("0001-*.patch")
     lines = patch.read_text().splitlines()
     names = [line.split(",")[0].strip("+\t") for line in lines if line.startswith("+\tNAIVE_")]
     assert [f"NAIVE_{check.name}" for check in CHECKS] == names

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpfroots import settings
+from bpfroots.errors import BpfrootsError, InfraError, UserError
+from bpfroots.jobs import doctor
 
-from harness import settings
-from harness.errors import BpfrootsError, InfraError, UserError
-from harness.jobs import doctor
+from tests import ROOT
 
 _DEADLINE = 120
 
 
 def _examine(prefix: list[str] | None = None, /, **environment: str | None) -> dict[str, Any]:
     """The checks of `doctor --json` by name; a variable that is None is not set."""
-    command = [*(prefix or []), sys.executable, "-m", "harness", "doctor", "--json"]
+    command = [*(prefix or []), sys.executable, "-m", "bpfroots", "doctor", "--json"]
     inherited = {name: value for name, value in os.environ.items() if name not in environment}
     set_ = {name: value for name, value in environment.items() if value is not None}
     done = subprocess.run(
@@ -113,7 +114,7 @@ def test_a_place_that_has_all_is_left_as_it_was(tmp_path: Path) -> None:
 
 def test_results_is_tried_as_well(tmp_path: Path) -> None:
     for name in ("kernels", "testcases"):
-        (tmp_path / name).symlink_to(settings.project_root() / name)
+        (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "results").touch()
     check = _examine(BPFROOTS_ROOT=str(tmp_path))["results"]
     assert not check["ok"]

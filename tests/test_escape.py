@@ -13,26 +13,26 @@ from typing import Any
 
 import msgspec
 import pytest
+from bpfroots import report
+from bpfroots.analysis import selftest
+from bpfroots.analysis.compare import changes, compare
+from bpfroots.analysis.history import CellHistory, Span
+from bpfroots.analysis.trend import Finding, Flaky, Trend
+from bpfroots.errors import InfraError
+from bpfroots.escape import visible
+from bpfroots.progress import Progress
+from bpfroots.report import bench, failure, history, night, overview, selftests, terminal
+from bpfroots.report import bisect as bisect_report
+from bpfroots.results.bench import Context, Measurement, Spread
+from bpfroots.results.bisect import Bisection, Change, Commit, Found, Judgement
+from bpfroots.results.history import Recorded, State
+from bpfroots.results.model import SCHEMA, Cell, KernelInfo, Run
+from bpfroots.results.night import Failure
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness import report
-from harness.analysis import selftest
-from harness.analysis.compare import changes, compare
-from harness.analysis.history import CellHistory, Span
-from harness.analysis.trend import Finding, Flaky, Trend
-from harness.errors import InfraError
-from harness.escape import visible
-from harness.progress import Progress
-from harness.report import bench, failure, history, night, overview, selftests, terminal
-from harness.report import bisect as bisect_report
-from harness.results.bench import Context, Measurement, Spread
-from harness.results.bisect import Bisection, Change, Commit, Found, Judgement
-from harness.results.history import Recorded, State
-from harness.results.model import SCHEMA, Cell, KernelInfo, Run
-from harness.results.night import Failure
-from harness.settings import project_root
+from tests import ROOT
 from tests.test_report import loaded, make_cell
 
 #: A window title, a colour in 7 and in 8 bits, and control characters.
@@ -232,7 +232,7 @@ def test_no_file_for_others_lets_it_through(cells: list[Cell], run: Run, tmp_pat
 def test_commands_print_by_echo_alone() -> None:
     """click.echo writes whatever it gets."""
     allowed = {"options.py"}
-    for path in sorted((project_root() / "harness/cli").glob("*.py")):
+    for path in sorted((ROOT / "harness/bpfroots/cli").glob("*.py")):
         assert path.name in allowed or not re.search(r"\bclick\.s?echo\(", path.read_text()), path
 
 

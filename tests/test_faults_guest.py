@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
+from bpfroots.jobs.engine import Engine
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.run import open_store
+from bpfroots.jobs.spec import CellSpec, Program
+from bpfroots.kernels import Kernel
+from bpfroots.machine import Machine, choose_accel
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 
-from harness.jobs.engine import Engine
-from harness.jobs.kit import Kit
-from harness.jobs.run import open_store
-from harness.jobs.spec import CellSpec, Program
-from harness.kernels import Kernel
-from harness.machine import Machine, choose_accel
-from harness.results.model import Cell
-from harness.results.store import RunStore
 from tests.faulty import SOURCE, FaultyEngine, Harm, cell, poison
 
 pytestmark = pytest.mark.guest

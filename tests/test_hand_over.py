@@ -12,17 +12,17 @@ from typing import Any
 import jsonschema
 import kcidb_io
 import pytest
+from bpfroots.analysis.history import beside_cells
+from bpfroots.errors import UserError
+from bpfroots.jobs.nightly import config as configs
+from bpfroots.jobs.nightly import units
+from bpfroots.report import html, kcidb
+from bpfroots.results.model import SCHEMA, Cell, Cost, Expected, KernelInfo, Run
+from bpfroots.results.store import RunStore, Step
 
-from harness.analysis.history import beside_cells
-from harness.errors import UserError
-from harness.jobs.nightly import config as configs
-from harness.jobs.nightly import units
-from harness.report import html, kcidb
-from harness.results.model import SCHEMA, Cell, Cost, Expected, KernelInfo, Run
-from harness.results.store import RunStore, Step
-from harness.settings import project_root
+from tests import ROOT
 
-_WORKFLOW = project_root() / ".github/workflows/nightly.yml"
+_WORKFLOW = ROOT / ".github/workflows/nightly.yml"
 _V5_3 = kcidb_io.schema.V5_3
 
 
@@ -88,7 +88,7 @@ def test_twin_a_broken_workflow_is_none(tmp_path: Path, right: str, wrong: str) 
 def test_what_the_workflow_runs_is_here() -> None:
     words = re.findall(r"bpfroots nightly (\S+)", _WORKFLOW.read_text())
     (name,) = [word for word in words if word.endswith(".toml")]
-    assert configs.load(project_root() / name).name == "nightly"
+    assert configs.load(ROOT / name).name == "nightly"
 
 
 # -- KCIDB

@@ -13,10 +13,9 @@ from typing import Any
 
 import msgspec
 import pytest
-
-from harness.analysis.compare import Total, compare
-from harness.jobs.kit import Kit
-from harness.results.model import Cell
+from bpfroots.analysis.compare import Total, compare
+from bpfroots.jobs.kit import Kit
+from bpfroots.results.model import Cell
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -76,7 +75,7 @@ def _totals(lines: list[Line]) -> list[Total]:
 def lines(kit: Kit) -> list[Line]:
     kernels = ("--kernel", "baseline", "--kernel", "patched")
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", "-k", _SELECTED, *kernels, "--json"],
+        [sys.executable, "-m", "bpfroots", "run", "-k", _SELECTED, *kernels, "--json"],
         capture_output=True,
         timeout=_DEADLINE,
         check=False,

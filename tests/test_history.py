@@ -12,15 +12,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bpfroots import report
+from bpfroots.analysis import selftest
+from bpfroots.analysis.history import catch_up, of_case
+from bpfroots.analysis.trend import trend
+from bpfroots.errors import UserError
+from bpfroots.results.history import History, Key, State
+from bpfroots.results.model import Cell, Cost, Expected, Root, RunResult
+from bpfroots.results.store import RunStore, Step
 
-from harness import report
-from harness.analysis import selftest
-from harness.analysis.history import catch_up, of_case
-from harness.analysis.trend import trend
-from harness.errors import UserError
-from harness.results.history import History, Key, State
-from harness.results.model import Cell, Cost, Expected, Root, RunResult
-from harness.results.store import RunStore, Step
 from tests.nights import accepted, key, night, record, synthetic
 
 _QUICK = 2.0
@@ -31,12 +31,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("kernels", "testcases", "results"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("BPFROOTS_ROOT", str(tmp_path))
-    monkeypatch.setattr("harness.settings.project_root", lambda: tmp_path)
+    monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
     return tmp_path
 
 
 def _bpfroots(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", "history", *arguments]
+    command = [sys.executable, "-m", "bpfroots", "history", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -80,7 +80,7 @@ def test_one_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from harness.results.history import History
+from bpfroots.results.history import History
 from tests.nights import accepted, key, night
 with History(Path(sys.argv[1])) as history:
     for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10):

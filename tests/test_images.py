@@ -12,15 +12,15 @@ from random import Random
 
 import paramiko
 import pytest
+from bpfroots.errors import InfraError, KernelError
+from bpfroots.images import Tools, build_tools, image, initramfs, keys, populate
+from bpfroots.images.initramfs import Entry
+from bpfroots.programs import protocol
+from bpfroots.progress import Progress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import InfraError, KernelError
-from harness.images import Tools, build_tools, image, initramfs, keys, populate
-from harness.images.initramfs import Entry
-from harness.programs import protocol
-from harness.progress import Progress
-from harness.settings import project_root
+from tests import ROOT
 
 GOLDEN = Path(__file__).parent / "golden" / "runner"
 
@@ -132,10 +132,9 @@ def _change_bpftool(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _change_init(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tools.runner.parent.parent / "root"
-    shutil.copytree(project_root() / "images", root / "images")
-    (root / "images/init").write_text("#!/bin/sh\n")
-    monkeypatch.setattr(image, "project_root", lambda: root)
+    init = tools.runner.parent.parent / "init"
+    init.write_text("#!/bin/sh\n")
+    monkeypatch.setattr(image, "resource", lambda _: init)
 
 
 def _change_format(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,12 +202,12 @@ def test_initrd_is_private_and_image_then_keys(tmp_path: Path) -> None:
 
 
 def test_init_is_sound_shell() -> None:
-    subprocess.run(["busybox", "sh", "-n", project_root() / "images/init"], check=True)
+    subprocess.run(["busybox", "sh", "-n", ROOT / "images/init"], check=True)
 
 
 def test_init_prints_the_marks_the_host_waits_for() -> None:
-    text = (project_root() / "images/init").read_text()
-    assert f'# Marks (harness/images/image.py): "{image.READY_MARK}"' in text
+    text = (ROOT / "images/init").read_text()
+    assert f'# Marks (harness/bpfroots/images/image.py): "{image.READY_MARK}"' in text
     assert "say ready" in text
     assert image.FAILED_MARK == "bpfroots: init failed: "
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from harness import images
-from harness.errors import BootError
-from harness.jobs.kit import Kit
-from harness.machine import Machine, choose_accel
-from harness.programs import bundle, protocol
-from harness.programs import compile as compiling
-from harness.programs.protocol import (
+from bpfroots import images
+from bpfroots.errors import BootError
+from bpfroots.jobs.kit import Kit
+from bpfroots.machine import Machine, choose_accel
+from bpfroots.programs import bundle, protocol
+from bpfroots.programs import compile as compiling
+from bpfroots.programs.protocol import (
     Attach,
     Detach,
     Load,
@@ -26,6 +25,7 @@ from harness.programs.protocol import (
     TestRun,
     Trigger,
 )
+
 from tests.conftest import GuestKit
 
 pytestmark = pytest.mark.guest

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bpfroots.errors import BootError, KernelError, UserError
+from bpfroots.jobs.check_series import build_each
+from bpfroots.kernels import Definition, Kernel, build, is_built, resolve
+from bpfroots.kernels.check import Checked
+from bpfroots.progress import Progress
 
-from harness.errors import BootError, KernelError, UserError
-from harness.jobs.check_series import build_each
-from harness.kernels import Definition, Kernel, build, is_built, resolve
-from harness.kernels.check import Checked
-from harness.progress import Progress
 from tests.kernel_project import FAKE, Project, diff, patch, project
 
 _PATCHED = 'base = "baseline"\nseries = "change"\nprovides = ["multi_root"]\n'
@@ -123,7 +123,7 @@ def test_fuzz_is_said_and_taken_for_a_build_but_not_for_sending(fake: Project) -
     assert "return -14" in (kernel.source / "kernel/verifier.c").read_text()
     said = fake.said.getvalue()
     assert "patch 1 of 1 needs fuzz: 0001-mem.patch: kernel/verifier.c: Hunk #1 succeeded" in said
-    from harness.kernels import check
+    from bpfroots.kernels import check
 
     with pytest.raises(KernelError, match=r"patch 1 of 1 does not apply: 0001-mem\.patch"):
         check.check(_definition(), Progress(quiet=True))

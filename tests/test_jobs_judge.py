@@ -8,18 +8,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from bpfroots.analysis.cell import Code
+from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
+from bpfroots.jobs import judge, selftest
+from bpfroots.jobs import run as cells_job
+from bpfroots.jobs.spec import CellSpec, case_cells
+from bpfroots.programs import cases
+from bpfroots.programs.cases import Expectation
+from bpfroots.programs.protocol import Hello, JitedFunction, Loaded, MapDump, MapEntry, Probe, Program, Run
+from bpfroots.results import model
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 
-from harness.analysis.cell import Code
-from harness.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
-from harness.jobs import judge, selftest
-from harness.jobs import run as cells_job
-from harness.jobs.spec import CellSpec, case_cells
-from harness.programs import cases
-from harness.programs.cases import Expectation
-from harness.programs.protocol import Hello, JitedFunction, Loaded, MapDump, MapEntry, Probe, Program, Run
-from harness.results import model
-from harness.results.model import Cell
-from harness.results.store import RunStore
 from tests.loads import kernel
 from tests.loads import loaded as loads
 

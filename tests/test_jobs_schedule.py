@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
-
-from harness.errors import BootError
-from harness.jobs import schedule
-from harness.jobs.pool import Pool
-from harness.jobs.spec import CellSpec
-from harness.machine import Machine, Shape
-from harness.programs.protocol import MECHANISMS
-from harness.settings import jobs
+from bpfroots.errors import BootError
+from bpfroots.jobs import schedule
+from bpfroots.jobs.pool import Pool
+from bpfroots.jobs.spec import CellSpec
+from bpfroots.machine import Machine, Shape
+from bpfroots.programs.protocol import MECHANISMS
+from bpfroots.settings import jobs
 
 GIB = 1024
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bpfroots import process
+from bpfroots.errors import InfraError, KernelError, UserError
+from bpfroots.kernels import is_built, kconfig, require_options, resolve
+from bpfroots.kernels.tree import drop_unfinished
 
-from harness import process
-from harness.errors import InfraError, KernelError, UserError
-from harness.kernels import is_built, kconfig, require_options, resolve
-from harness.kernels.tree import drop_unfinished
 from tests.kernel_project import (
     BASELINE,
     FAKE,
@@ -407,7 +407,7 @@ def test_many_options_are_a_line_and_a_list() -> None:
 
 _BUILDER = """
 import sys
-from harness.kernels import ensure, resolve
+from bpfroots.kernels import ensure, resolve
 print("start", flush=True)
 ensure(resolve("baseline"))
 """

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpfroots import kernels
 
-from harness import kernels
-from harness.settings import project_root
+from tests import ROOT
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -25,9 +25,9 @@ def root(tmp_path: Path) -> Path:
     """This project, with kernels and results of its own."""
     folder = tmp_path / "project"
     folder.mkdir()
-    shutil.copytree(project_root() / "kernels", folder / "kernels")
+    shutil.copytree(ROOT / "kernels", folder / "kernels")
     for name in ("testcases", "images"):
-        (folder / name).symlink_to(project_root() / name)
+        (folder / name).symlink_to(ROOT / name)
     (folder / "results").mkdir()
     (folder / "f.bpf.c").write_text(_SOURCE)
     return folder
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 def _bpfroots(root: Path, *arguments: str | Path) -> tuple[int, Any, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments), "--json"],
+        [sys.executable, "-m", "bpfroots", *map(str, arguments), "--json"],
         capture_output=True,
         text=True,
         timeout=600,

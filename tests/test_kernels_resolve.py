@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from harness.errors import KernelError, UserError
-from harness.kernels import (
+from bpfroots.errors import KernelError, UserError
+from bpfroots.kernels import (
     Definition,
     Kernel,
     Prebuilt,
@@ -23,7 +22,8 @@ from harness.kernels import (
     resolve,
     spec,
 )
-from harness.settings import project_root
+
+from tests import ROOT
 from tests.kernel_project import BASELINE, INSTALLED, Project, copy_tree, project
 
 
@@ -38,7 +38,7 @@ def test_the_definitions_of_this_project_load() -> None:
     assert isinstance(baseline, Definition)
     assert [path.name for path in baseline.config] == ["base.config", "bpf.config", "test_verifier.config"]
     assert baseline.source == spec.DebianSource("linux-source-6.12", "6.12.117-1~deb12u1")
-    assert all(path.is_relative_to(project_root()) for path in baseline.config)
+    assert all(path.is_relative_to(ROOT) for path in baseline.config)
 
 
 def test_derived_definition_adds_to_its_base(fake: Project) -> None:

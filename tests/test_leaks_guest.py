@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpfroots.jobs.engine import Engine
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.run import open_store
+from bpfroots.machine import choose_accel
 
-from harness.jobs.engine import Engine
-from harness.jobs.guests import Guests
-from harness.jobs.kit import Kit
-from harness.jobs.run import open_store
-from harness.machine import choose_accel
 from tests.faulty import cell
 
 pytestmark = pytest.mark.guest
@@ -74,7 +74,7 @@ def test_cells_without_end(
     kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: list[str]
 ) -> None:
     """The same cells again and again, each time in a guest of their own."""
-    monkeypatch.setattr("harness.settings.project_root", lambda: tmp_path)
+    monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
     accel = choose_accel("auto")
     store = open_store(kit, accel, "test", ["pytest"])
     engine = Engine(kit, store, accel, guests=1)

@@ -5,10 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
-
-from harness.errors import InfraError, UserError
-from harness.machine import accel
-from harness.machine.accel import _explain, choose_accel, probe_kvm, run_guest_code
+from bpfroots.errors import InfraError, UserError
+from bpfroots.machine import accel
+from bpfroots.machine.accel import _explain, choose_accel, probe_kvm, run_guest_code
 
 
 @pytest.fixture(autouse=True)

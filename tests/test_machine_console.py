@@ -5,11 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bpfroots.machine import console
+from bpfroots.machine.console import ConsoleLog
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.machine import console
-from harness.machine.console import ConsoleLog
 
 MARK = "bpfroots: ready"
 

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+from bpfroots.machine.accel import Accel
+from bpfroots.machine.deadlines import Deadlines
+from bpfroots.machine.devices import Boot, Shape, command_line, machine_parts
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.machine.accel import Accel
-from harness.machine.deadlines import Deadlines
-from harness.machine.devices import Boot, Shape, command_line, machine_parts
 
 TCG = Accel("tcg", "", 4.0)
 KVM = Accel("kvm", "", 1.0)

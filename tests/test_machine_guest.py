@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bpfroots.errors import BootError, GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
+from bpfroots.machine import Deadlines, Machine, choose_accel
 
-from harness.errors import BootError, GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
-from harness.machine import Deadlines, Machine, choose_accel
 from tests.conftest import GuestKit
 from tests.processes import gone
 
@@ -239,7 +239,7 @@ def test_kernel_that_never_reaches_user_space(guest_kit: GuestKit, tmp_path: Pat
 
 
 def test_guest_that_does_not_know_us(guest_kit: GuestKit, tmp_path: Path) -> None:
-    from harness.images.keys import make_keys
+    from bpfroots.images.keys import make_keys
 
     stranger = replace(guest_kit.identity, client_key=make_keys().client_private)
     with pytest.raises(BootError, match="user space is up, but SSH does not answer"):
@@ -249,7 +249,7 @@ def test_guest_that_does_not_know_us(guest_kit: GuestKit, tmp_path: Path) -> Non
 _CHILD = """
 import sys
 from pathlib import Path
-from harness.machine import Machine, SshIdentity, choose_accel
+from bpfroots.machine import Machine, SshIdentity, choose_accel
 
 kernel, initrd, key, log, host_key = sys.argv[1:]
 try:

@@ -9,11 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from harness.errors import UserError
-from harness.machine.splats import (
+from bpfroots.errors import UserError
+from bpfroots.machine.splats import (
     CONTEXT,
     MAX_SPLATS,
     Scanner,
@@ -22,6 +19,8 @@ from harness.machine.splats import (
     default_rules,
     load_rules,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 GOLDEN = Path(__file__).parent / "golden" / "console"
 CASES = sorted(path.parent for path in GOLDEN.glob("*/dmesg.txt"))

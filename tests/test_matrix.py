@@ -10,16 +10,15 @@ import sys
 from typing import Any
 
 import pytest
-
-from harness.programs import cases, matrix
-from harness.programs.matrix import Combination
-from harness.programs.render import render
+from bpfroots.programs import cases, matrix
+from bpfroots.programs.matrix import Combination
+from bpfroots.programs.render import render
 
 _GENERATED = cases.select("gen/")
 _DIGEST = """
 import hashlib
-from harness.programs import cases
-from harness.programs.render import render
+from bpfroots.programs import cases
+from bpfroots.programs.render import render
 text = "".join(case.name + render(case, "subprog") for case in cases.select("gen/"))
 print(hashlib.sha256(text.encode()).hexdigest())
 """

@@ -9,22 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from bpfroots.analysis.trend import Finding, Trend
+from bpfroots.errors import InfraError, UserError
+from bpfroots.jobs.nightly import config as configs
+from bpfroots.jobs.nightly import night
+from bpfroots.jobs.nightly.notify import notify
+from bpfroots.kernels.update import fetch
+from bpfroots.progress import Progress
+from bpfroots.report import night as report
+from bpfroots.results import artefacts
+from bpfroots.results.history import History
+from bpfroots.results.model import Cell
+from bpfroots.results.night import Failure, Night
+from bpfroots.results.store import RunStore
 
-from harness.analysis.trend import Finding, Trend
-from harness.errors import InfraError, UserError
-from harness.jobs.nightly import config as configs
-from harness.jobs.nightly import night
-from harness.jobs.nightly.notify import notify
-from harness.kernels.update import fetch
-from harness.progress import Progress
-from harness.report import night as report
-from harness.results import artefacts
-from harness.results.history import History
-from harness.results.model import Cell
-from harness.results.night import Failure, Night
-from harness.results.store import RunStore
-from harness.settings import project_root
-from tests import nights
+from tests import ROOT, nights
 
 _WORK = '[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'
 
@@ -32,11 +31,11 @@ _WORK = '[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with its own results."""
-    real = project_root()
+    real = ROOT
     for name in ("kernels", "testcases"):
         (tmp_path / name).symlink_to(real / name)
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr("harness.settings.project_root", lambda: tmp_path)
+    monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
     return tmp_path
 
 
@@ -47,7 +46,7 @@ def _config(tmp_path: Path, text: str) -> configs.Config:
 
 
 def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (project_root() / "docs/nightly.md").read_text()
+    text = (ROOT / "docs/nightly.md").read_text()
     sample = text.split("```toml\n")[1].split("```")[0]
     # Kernels of a tree that is not here.
     config = _config(tmp_path, sample.replace('"../linux@origin/master", ', ""))
@@ -88,12 +87,12 @@ def test_paths_of_kernels_start_at_the_project(tmp_path: Path) -> None:
     config = _config(tmp_path, _WORK.replace("baseline", f"{tmp_path}/tree@v6.12"))
     assert config.kernels == [f"{tmp_path}/tree@v6.12"]
     (relative,) = configs._anchored(("../linux@origin/master",))
-    assert relative == f"{project_root()}/../linux@origin/master"
+    assert relative == f"{ROOT}/../linux@origin/master"
 
 
 def _nightly(root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harness", "nightly", *map(str, arguments)],
+        [sys.executable, "-m", "bpfroots", "nightly", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpfroots.results.store import RunStore
 
-from harness.results.store import RunStore
-from harness.settings import project_root
+from tests import ROOT
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -91,12 +91,12 @@ cases = "planted/calm"
 # `bpfroots`, with guests whose kernel complains when it loads a certain program.
 _BPFROOTS = """
 import sys
-import harness.jobs.run
-from harness.cli import main
+import bpfroots.jobs.run
+from bpfroots.cli import main
 from tests.faulty import FaultyEngine, Harm
 if sys.argv[1] != "-":
     FaultyEngine.harm, FaultyEngine.booted = Harm(sys.argv[1], load="planted/splat"), 0
-    harness.jobs.run.Engine = FaultyEngine
+    bpfroots.jobs.run.Engine = FaultyEngine
 del sys.argv[1]
 main()
 """
@@ -138,7 +138,7 @@ class _Project:
 
     def history(self) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "harness", "history", "--json"],
+            [sys.executable, "-m", "bpfroots", "history", "--json"],
             capture_output=True,
             env={**os.environ, "BPFROOTS_ROOT": str(self.root)},
             check=True,
@@ -149,7 +149,7 @@ class _Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> _Project:
-    real = project_root()
+    real = ROOT
     for name in ("kernels", "images"):
         (tmp_path / name).symlink_to(real / name)
     shutil.copytree(real / "testcases/templates", tmp_path / "testcases/templates")

@@ -9,14 +9,14 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 
-from harness.settings import project_root
+from tests import ROOT
 
 #: The optional extra `cluster`.
 _OPTIONAL = {"dask": "distributed", "distributed": "distributed"}
 
 
 def _imported() -> Iterator[str]:
-    for path in (project_root() / "harness").rglob("*.py"):
+    for path in (ROOT / "harness").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -29,12 +29,12 @@ def _name(requirement: str) -> str:
 
 
 def test_what_is_imported_is_declared() -> None:
-    project = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {_name(requirement) for requirement in project["dependencies"]}
     extra = {_name(requirement) for requirement in project["optional-dependencies"]["cluster"]}
     providers = packages_distributions()
     for module in {name.partition(".")[0] for name in _imported()} - set(sys.stdlib_module_names):
-        if module == "harness":
+        if module == "bpfroots":
             continue
         if module in _OPTIONAL:
             assert _OPTIONAL[module] in extra

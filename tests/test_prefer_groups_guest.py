@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.jobs.guests import Guests
-from harness.jobs.kit import prepare
-from harness.jobs.runner import stream
-from harness.machine import choose_accel
-from harness.programs import compile as compiling
-from harness.programs.protocol import Attach, Detach, Load, Loaded, ReadMaps, Step, Trigger
-from harness.progress import Progress
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import prepare
+from bpfroots.jobs.runner import stream
+from bpfroots.machine import choose_accel
+from bpfroots.programs import compile as compiling
+from bpfroots.programs.protocol import Attach, Detach, Load, Loaded, ReadMaps, Step, Trigger
+from bpfroots.progress import Progress
 
 pytestmark = pytest.mark.guest
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from bpfroots import process
+from bpfroots.errors import InfraError
 
-from harness import process
-from harness.errors import InfraError
 from tests.processes import gone
 
 _DEADLINE = 20.0
@@ -18,7 +18,7 @@ _DEADLINE = 20.0
 # Starts a shell with a child of its own and a directory, says who they are, waits to be killed.
 _PARENT = """
 import subprocess, sys
-from harness import process
+from bpfroots import process
 child = process.spawn(["sh", "-c", "sleep 1000 & echo $!; wait"], stdout=subprocess.PIPE)
 grandchild = child.stdout.readline().decode().strip()
 print(child.pid, grandchild, process.temporary_directory(), flush=True)

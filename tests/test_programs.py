@@ -8,20 +8,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bpfroots.cache import Cache
+from bpfroots.errors import InfraError, UserError
+from bpfroots.images import Image
+from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.objects import Loading, object_cells
+from bpfroots.jobs.spec import case_cells
+from bpfroots.programs import cases, clang, elf, packets, protocol
+from bpfroots.programs import compile as compiling
+from bpfroots.programs.cases import Case
+from bpfroots.programs.render import render
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.cache import Cache
-from harness.errors import InfraError, UserError
-from harness.images import Image
-from harness.jobs.compiled import compile_cells
-from harness.jobs.kit import Kit
-from harness.jobs.objects import Loading, object_cells
-from harness.jobs.spec import case_cells
-from harness.programs import cases, clang, elf, packets, protocol
-from harness.programs import compile as compiling
-from harness.programs.cases import Case
-from harness.programs.render import render
 
 _TINY = b'char LICENSE[] __attribute__((section("license"))) = "GPL";\n'
 _PROGRAM = _TINY + b'__attribute__((section("xdp"))) int pass_all(void *ctx) { return 2; }\n'

@@ -6,14 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.settings import project_root
+from tests import ROOT
 from tests.test_kernels_resolve import bzimage
 
 
 def _pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *arguments],
-        cwd=project_root(),
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,

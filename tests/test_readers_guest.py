@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-
-from harness.jobs.bench import throughput
-from harness.jobs.kit import Kit
-from harness.programs.protocol import Verdict
-from harness.progress import Progress
-from harness.report import ktap, veristat
-from harness.results.model import BAD, Cell, Outcome, Root, VerifierStats
+from bpfroots.jobs.bench import throughput
+from bpfroots.jobs.kit import Kit
+from bpfroots.programs.protocol import Verdict
+from bpfroots.progress import Progress
+from bpfroots.report import ktap, veristat
+from bpfroots.results.model import BAD, Cell, Outcome, Root, VerifierStats
 
 pytestmark = pytest.mark.guest
 

@@ -13,16 +13,16 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
+from bpfroots.analysis import cell as cells_of
+from bpfroots.analysis import verifier_log
+from bpfroots.analysis.compare import changes, compare
+from bpfroots.analysis.kernels import OtherKernel
+from bpfroots.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
+from bpfroots.report import html, ktap, terminal, veristat
+from bpfroots.report import junit as junit_report
+from bpfroots.results import bench, model
+from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
 
-from harness.analysis import cell as cells_of
-from harness.analysis import verifier_log
-from harness.analysis.compare import changes, compare
-from harness.analysis.kernels import OtherKernel
-from harness.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
-from harness.report import html, ktap, terminal, veristat
-from harness.report import junit as junit_report
-from harness.results import bench, model
-from harness.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
 from tests.loads import loaded as loads
 
 GOLDEN = Path(__file__).parent / "golden"

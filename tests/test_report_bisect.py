@@ -7,12 +7,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
-from harness.analysis.change import change
-from harness.report import bisect as report
-from harness.report import terminal
-from harness.results.bisect import Bisection, Commit, Found, Judgement
-from harness.results.model import Cell, Root
+from bpfroots.analysis.change import change
+from bpfroots.report import bisect as report
+from bpfroots.report import terminal
+from bpfroots.results.bisect import Bisection, Commit, Found, Judgement
+from bpfroots.results.model import Cell, Root
 
 _GOOD = Commit("a" * 40, "linux", "A <a@example.org>")
 _FIRST = Commit("b" * 40, "bpf: Check <less>", "B <b@example.org>")

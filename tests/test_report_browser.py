@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bpfroots.report import html
+from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Root, Run
+from bpfroots.results.store import RunStore, find_run
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from harness.report import html
-from harness.results.model import Cell, Cost, Expected, KernelInfo, Root, Run
-from harness.results.store import RunStore, find_run
-from harness.settings import project_root
+from tests import ROOT
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("chromedriver") and shutil.which("chromium")),
@@ -289,8 +289,8 @@ def test_twin_a_script_error_is_seen(browser: webdriver.Chrome, index: str, tmp_
 def test_screenshots(browser: webdriver.Chrome) -> None:
     store = RunStore.open(find_run(os.environ["BPFROOTS_SCREENSHOTS"]))
     browser.get((store.path / "report" / "index.html").as_uri())
-    browser.save_screenshot(str(project_root() / "docs" / "report.png"))
+    browser.save_screenshot(str(ROOT / "docs" / "report.png"))
     link = browser.find_element(By.PARTIAL_LINK_TEXT, "example/kprobe+cgroup_skb")
     browser.get(str(link.get_attribute("href")))
-    browser.save_screenshot(str(project_root() / "docs" / "report-case.png"))
+    browser.save_screenshot(str(ROOT / "docs" / "report-case.png"))
     assert _complaints(browser) == []

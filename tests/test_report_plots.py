@@ -7,11 +7,10 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
-
-from harness.analysis.compare import Comparison, Row, Summary
-from harness.analysis.growth import by_mechanism, by_roots, by_size, main_kernel
-from harness.programs.protocol import Mechanism
-from harness.report import plots
+from bpfroots.analysis.compare import Comparison, Row, Summary
+from bpfroots.analysis.growth import by_mechanism, by_roots, by_size, main_kernel
+from bpfroots.programs.protocol import Mechanism
+from bpfroots.report import plots
 
 
 def _row(case: str, mechanism: Mechanism, roots: int, bytes_: int, verdict: str = "accept") -> Row:
@@ -110,7 +109,7 @@ def test_labels_do_not_cover_one_another() -> None:
 
 
 def test_the_drawing_is_well_formed() -> None:
-    from harness.report.html import _environment
+    from bpfroots.report.html import _environment
 
     template = _environment().get_template("plots.html.j2")
     svg = template.render(plots=plots.plots(_comparison(_ROWS)))

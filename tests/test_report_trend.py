@@ -7,13 +7,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from bpfroots import report
+from bpfroots.analysis.trend import trend
+from bpfroots.results.history import History, State
+from bpfroots.results.model import Cell, Cost, Expected
+from bpfroots.results.store import RunStore
 from selenium import webdriver
 
-from harness import report
-from harness.analysis.trend import trend
-from harness.results.history import History, State
-from harness.results.model import Cell, Cost, Expected
-from harness.results.store import RunStore
 from tests.nights import accepted, key, night, record
 from tests.test_report import Page
 from tests.test_report_browser import browser

@@ -10,20 +10,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from bpfroots.errors import InfraError, UserError
+from bpfroots.results import store as stores
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from harness.errors import InfraError, UserError
-from harness.results import store as stores
-from harness.results.model import Cell
-from harness.results.store import RunStore
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kernels").mkdir()
     (tmp_path / "testcases").mkdir()
-    monkeypatch.setattr("harness.settings.project_root", lambda: tmp_path)
+    monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
     return tmp_path
 
 
@@ -127,10 +126,10 @@ def test_killed_while_writing(root: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from harness import settings
-settings.project_root = lambda: Path(sys.argv[1])
-from harness.results.model import Cell
-from harness.results.store import RunStore
+from bpfroots import settings
+settings.project = lambda: Path(sys.argv[1])
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 store = RunStore.create("run", [])
 print(store.path, flush=True)
 n = 0

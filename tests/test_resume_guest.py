@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from bpfroots.jobs.spec import case_cells
+from bpfroots.programs import cases as definitions
+from bpfroots.programs.protocol import MECHANISMS
+from bpfroots.results.store import RunStore
 
-from harness.jobs.spec import case_cells
-from harness.programs import cases as definitions
-from harness.programs.protocol import MECHANISMS
-from harness.results.store import RunStore
-from harness.settings import project_root
+from tests import ROOT
 
 pytestmark = pytest.mark.guest
 
@@ -33,14 +33,14 @@ _CASES = ["run", "-k", "data", "--kernel", "baseline", "--json"]
 def _project(folder: Path) -> Path:
     """This project, with results of its own."""
     for name in ("kernels", "testcases", "images"):
-        (folder / name).symlink_to(project_root() / name)
+        (folder / name).symlink_to(ROOT / name)
     (folder / "results").mkdir(exist_ok=True)
     return folder
 
 
 def _start(root: Path, mark: str, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-m", "harness", *arguments],
+        [sys.executable, "-m", "bpfroots", *arguments],
         env={**os.environ, "BPFROOTS_ROOT": str(root), _MARK: mark},
         cwd=root,
         stdout=subprocess.PIPE,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import bpfroots
 import pytest
+from bpfroots.jobs import reuse
 
-import harness
-from harness.jobs import reuse
-
-_PACKAGE = Path(harness.__file__).parent
+_PACKAGE = Path(bpfroots.__file__).parent
 _MODULES = sorted(path.relative_to(_PACKAGE) for path in _PACKAGE.rglob("*.py"))
 
 
@@ -57,5 +56,5 @@ def test_nothing_that_decides_imports_what_shows() -> None:
     for module in _MODULES:
         if module.parts[0] in ("analysis", "machine", "programs", "results"):
             text = (_PACKAGE / module).read_text()
-            assert "harness.report" not in text, module
-            assert "harness.cli" not in text, module
+            assert "bpfroots.report" not in text, module
+            assert "bpfroots.cli" not in text, module

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
-from harness.jobs.engine import Engine
-from harness.jobs.kit import Kit
-from harness.jobs.reuse import Reuse
-from harness.jobs.run import open_store
-from harness.jobs.spec import CellSpec, case_cells
-from harness.machine import choose_accel
-from harness.programs import cases
-from harness.programs.cases import Expectation
-from harness.results.model import Cell
-from harness.results.store import RunStore
+from bpfroots.jobs.engine import Engine
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.reuse import Reuse
+from bpfroots.jobs.run import open_store
+from bpfroots.jobs.spec import CellSpec, case_cells
+from bpfroots.machine import choose_accel
+from bpfroots.programs import cases
+from bpfroots.programs.cases import Expectation
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 
 pytestmark = pytest.mark.guest
 
@@ -26,7 +25,7 @@ _SPECS = case_cells(cases.select("body/loop-tc+xdp"), ["tail_call", "duplicate"]
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.jobs.reuse.cache_root", lambda: tmp_path / "cache")
+    monkeypatch.setattr("bpfroots.jobs.reuse.cache_root", lambda: tmp_path / "cache")
 
 
 def _run(kit: Kit, specs: list[CellSpec]) -> tuple[RunStore, dict[str, Cell]]:

@@ -19,7 +19,7 @@ _BODY = "bpf_prog_checksum"
 @pytest.fixture(scope="module")
 def cells() -> dict[tuple[str, str], Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", "-k", "scale/", "--kernel", "patched", "--json"],
+        [sys.executable, "-m", "bpfroots", "run", "-k", "scale/", "--kernel", "patched", "--json"],
         capture_output=True,
         timeout=_DEADLINE,
         check=True,

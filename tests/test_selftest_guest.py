@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
 def _selftest(*arguments: str) -> tuple[int, dict[str, Any], str]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "selftest", "test_verifier", *arguments, "--json"],
+        [sys.executable, "-m", "bpfroots", "selftest", "test_verifier", *arguments, "--json"],
         capture_output=True,
         timeout=600,
         text=True,

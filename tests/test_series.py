@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bpfroots import kernels
+from bpfroots.errors import UserError
+from bpfroots.kernels import check, series
+from bpfroots.progress import Progress
 
-from harness import kernels
-from harness.errors import UserError
-from harness.kernels import check, series
-from harness.progress import Progress
-from harness.settings import project_root
+from tests import ROOT
 
-_PATCHES = project_root() / "kernels" / "patches"
+_PATCHES = ROOT / "kernels" / "patches"
 _SERIES = [_PATCHES / "bpf-multi-root", _PATCHES / "bpf-prog-call"]
 
 

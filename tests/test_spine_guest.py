@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.jobs.engine import Engine
-from harness.jobs.kit import Kit
-from harness.jobs.objects import Loading, object_cells
-from harness.jobs.run import open_store
-from harness.jobs.spec import CellSpec, Program, case_cells
-from harness.machine import choose_accel
-from harness.programs import cases
-from harness.programs.cases import Expectation
-from harness.programs.protocol import MECHANISMS
-from harness.results.model import Cell
-from harness.results.store import RunStore
+from bpfroots.jobs.engine import Engine
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.objects import Loading, object_cells
+from bpfroots.jobs.run import open_store
+from bpfroots.jobs.spec import CellSpec, Program, case_cells
+from bpfroots.machine import choose_accel
+from bpfroots.programs import cases
+from bpfroots.programs.cases import Expectation
+from bpfroots.programs.protocol import MECHANISMS
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 
 pytestmark = pytest.mark.guest
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
-from harness.jobs.kit import Kit
+from bpfroots.jobs.kit import Kit
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -32,7 +31,7 @@ class Answer(NamedTuple):
 
 def _ran(*arguments: str | Path) -> tuple[int, Any, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "load", *map(str, arguments), "--json"],
+        [sys.executable, "-m", "bpfroots", "load", *map(str, arguments), "--json"],
         capture_output=True,
         timeout=_DEADLINE,
         text=True,
@@ -305,7 +304,7 @@ SEC("socket") int spins(struct __sk_buff *skb)
 
 def test_a_folder_of_a_hundred_objects(kit: Kit, tmp_path: Path, together: tuple[int, Any, str]) -> None:
     """Sound, refused and broken ones under all sorts of names: each is named, all that can be are judged."""
-    from harness.programs import compile as compiling
+    from bpfroots.programs import compile as compiling
 
     def compiled(name: str) -> bytes:
         source = (Path(__file__).parent / "runner" / name).read_bytes()
@@ -341,7 +340,7 @@ def test_a_folder_of_a_hundred_objects(kit: Kit, tmp_path: Path, together: tuple
 
 
 def _text(arguments: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "harness", *map(str, arguments)]
+    argv = [sys.executable, "-m", "bpfroots", *map(str, arguments)]
     return subprocess.run(argv, capture_output=True, timeout=_DEADLINE, text=True, check=False)
 
 
@@ -352,7 +351,7 @@ def test_the_line_that_does_it_again_does_it_again(tmp_path: Path) -> None:
     shutil.copy(PROGRAMS / "06-helper-not-for-tc.bpf.c", source)
     done = _text(["load", source])
     (again,) = (line.strip() for line in done.stdout.splitlines() if line.strip().startswith("again"))
-    command = again.removeprefix("again").strip().replace("bpfroots", f"{sys.executable} -m harness", 1)
+    command = again.removeprefix("again").strip().replace("bpfroots", f"{sys.executable} -m bpfroots", 1)
     second = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, timeout=_DEADLINE, check=False
     )

@@ -6,11 +6,10 @@ import itertools
 from collections.abc import Callable
 
 import pytest
+from bpfroots.errors import UserError
+from bpfroots.programs.words import matcher
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.errors import UserError
-from harness.programs.words import matcher
 
 _NAME = "body/Loop-tc+xdp-depth1_none"
 _WORDS = ("loop", "tc+xdp", "BODY/", "none", "1", "true", "kprobe", "notes", "android", "orc", "-", "[x]")

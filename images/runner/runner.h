@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The in-guest runner: loads BPF objects as a job file says and reports each load as one
- * line of JSON. The format of both is harness/programs/protocol.py.
+ * line of JSON. The format of both is harness/bpfroots/programs/protocol.py.
  */
 #ifndef BPFROOTS_RUNNER_H
 #define BPFROOTS_RUNNER_H

@@ -15,10 +15,10 @@ _MODULE, _, _NAME = os.environ.get("FAULT", "").partition(":")
 
 
 def _fail(*_: object, **__: object) -> None:
-    import harness.errors
+    import bpfroots.errors
 
     # The expression is the test's own.
-    raise eval(os.environ["FAULT_ERROR"], vars(harness.errors))  # noqa: S307
+    raise eval(os.environ["FAULT_ERROR"], vars(bpfroots.errors))  # noqa: S307
 
 
 class _Finder:

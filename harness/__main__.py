@@ -1,5 +1,0 @@
-"""``python -m harness`` is ``bpfroots``."""
-
-from harness.start import main
-
-main()

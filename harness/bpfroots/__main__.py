@@ -1,0 +1,5 @@
+"""``python -m bpfroots`` is ``bpfroots``."""
+
+from bpfroots.start import main
+
+main()

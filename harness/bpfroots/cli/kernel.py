@@ -1,0 +1,177 @@
+"""bpfroots kernel ...: definitions, builds, series."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from bpfroots.cli.options import ACCEL, JSON, builtin, echo, print_json
+from bpfroots.errors import UserError
+from bpfroots.progress import Progress
+
+if TYPE_CHECKING:
+    from bpfroots.kernels import Definition
+    from bpfroots.kernels.rebase import Rebased
+
+
+@click.group()
+def kernel() -> None:
+    """Kernels: what is defined, what is built."""
+
+
+@kernel.command("list")
+@JSON
+def kernel_list(as_json: bool) -> None:
+    """The definitions in kernels/. One that cannot be read is listed with its error; the exit code is 2."""
+    from bpfroots import kernels
+
+    found = kernels.definitions()
+    if as_json:
+        print_json([_listed(name, definition) for name, definition in found.items()])
+    else:
+        for name, definition in found.items():
+            echo(f"{name}{_remark(definition)}")
+    if any(isinstance(definition, UserError) for definition in found.values()):
+        sys.exit(UserError.exit_code)
+
+
+def _listed(name: str, definition: Definition | UserError) -> dict[str, Any]:
+    if isinstance(definition, UserError):
+        return {"name": name, "error": definition.message}
+    return {"name": name, "base": definition.base, "provides": list(definition.provides)}
+
+
+def _remark(definition: Definition | UserError) -> str:
+    if isinstance(definition, UserError):
+        return f"  cannot be used: {definition.message}"
+    return f"  (on {definition.base})" if definition.base else ""
+
+
+@kernel.command("show")
+@click.argument("kernel_name", metavar="K")
+@JSON
+def kernel_show(kernel_name: str, as_json: bool) -> None:
+    """How K is, or would be, built."""
+    from bpfroots import kernels
+
+    request = kernels.resolve(kernel_name)
+    facts = {**builtin(request), "built": kernels.is_built(request)}
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        echo(f"{key:12} {value}")
+
+
+@kernel.command("build")
+@click.argument("kernel_name", metavar="K")
+@click.option("--force", is_flag=True, help="Build although the cache has it.")
+@JSON
+def kernel_build(kernel_name: str, force: bool, as_json: bool) -> None:
+    """Build K, or take it from the cache."""
+    from bpfroots import kernels
+    from bpfroots.jobs.run import describe
+
+    progress = Progress()
+    try:
+        built = kernels.ensure(kernels.resolve(kernel_name), progress, force=force)
+    except KeyboardInterrupt:
+        progress.say("kept      what is compiled; the same command continues from there")
+        raise
+    if as_json:
+        print_json({**builtin(describe(built)), "bzimage": str(built.bzimage)})
+    else:
+        echo(f"{built.name}  {built.release}  {built.bzimage}")
+
+
+@kernel.command("check-series")
+@click.argument("kernel_name", metavar="K")
+@click.option("--build", is_flag=True, help="Build and boot the kernel after every patch; takes an hour.")
+@ACCEL
+@JSON
+def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool) -> None:
+    """Does every patch of K's series apply without fuzz and pass checkpatch --strict?
+
+    With --build also: does every patch build, without new warnings of gcc (W=1) in the files it touches,
+    and does the kernel then boot?
+    """
+    from bpfroots.jobs import check_series
+    from bpfroots.kernels import check
+
+    definition = _definition(kernel_name)
+    if build:
+        checked = check_series.check_series(definition, accel, Progress())
+    else:
+        checked = check.check(definition, Progress())
+    if as_json:
+        print_json([{"patch": c.patch, "ok": c.ok, **msgspec.to_builtins(c)} for c in checked])
+    else:
+        for found in checked:
+            seconds = f"  builds, boots in {found.boot_seconds:.1f} s" if found.boot_seconds else ""
+            echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}{seconds}")
+            for line in [*found.complaints.splitlines(), *found.broken.splitlines(), *found.warnings]:
+                echo(f"       {line}")
+    sys.exit(0 if all(found.ok for found in checked) else 3)
+
+
+@kernel.command("rebase-series")
+@click.argument("kernel_name", metavar="K")
+@click.option("--tree", type=click.Path(path_type=Path), help="Where to work.  [default: in the cache]")
+@click.option("--series", "series_name", metavar="NAME", help="Which one, where K has several.")
+@click.option("--finish", is_flag=True, help="Write the commits there as K's series.")
+@JSON
+def kernel_rebase_series(
+    kernel_name: str, tree: Path | None, series_name: str | None, finish: bool, as_json: bool
+) -> None:
+    """Bring K's series to its source, in a git tree where conflicts can be mended.
+
+    Each patch becomes a commit, by git am or by GNU patch with fuzz. Where one does not apply the tree
+    is left in the middle of git am.
+    """
+    from bpfroots.kernels import rebase
+    from bpfroots.settings import cache_root
+
+    definition = _definition(kernel_name)
+    where = (tree or cache_root() / "rebase" / kernel_name / (series_name or "")).absolute()
+    options = (f" --tree {tree}" if tree else "") + (f" --series {series_name}" if series_name else "")
+    again = f"bpfroots kernel rebase-series {kernel_name}{options} --finish"
+    if finish:
+        written = rebase.finish(definition, where, series_name)
+        if as_json:
+            print_json({"tree": str(where), "written": [path.name for path in written]})
+        else:
+            echo(f"{len(written)} files written to {written[0].parent}")
+        return
+    done = rebase.start(definition, where, Progress(), series_name)
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    else:
+        _print_rebased(done, again)
+    sys.exit(3 if done.conflict else 0)
+
+
+def _print_rebased(done: Rebased, again: str) -> None:
+    echo(f"{done.applied} of {done.patches} patches are commits in {done.tree}")
+    for patch, words in done.fuzzy.items():
+        echo(f"  with fuzz, look at it: {patch}: {words}")
+    if done.conflict:
+        echo(f"  does not apply: {done.conflict}")
+        for reject in done.rejects:
+            echo(f"    see {reject}")
+        echo(f"  mend, git add, git -C {done.tree} am --continue; at the end: {again}")
+    else:
+        echo(f"  to write them into the series: {again}")
+
+
+def _definition(name: str) -> Definition:
+    from bpfroots import kernels
+
+    request = kernels.resolve(name)
+    if isinstance(request, kernels.Prebuilt):
+        msg = f"{name} is built already; only a definition has a series"
+        raise UserError(msg, hint="bpfroots kernel list")
+    return request

@@ -1,0 +1,83 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from bpfroots.errors import UserError
+from bpfroots.escape import visible
+
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+ACCEL = click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    default="auto",
+    show_default=True,
+    help="auto uses KVM only where it really runs a guest.",
+)
+KERNEL = click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="K",
+    help="A name in kernels/, a source tree, a build directory, a bzImage, or TREE@REV. Repeatable.",
+)
+MECHANISM = click.option(
+    "--mechanism", "mechanisms", multiple=True, metavar="M", help="Repeatable; default: all."
+)
+JOBS = click.option(
+    "-j",
+    "guests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Guests at once; default: what the host carries.",
+)
+SCHEDULER = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run cells on the workers of a Dask scheduler: tcp://HOST:8786, tls://HOST:8786.",
+)
+FULL = click.option("--full", is_flag=True, help="Every combination of testcases/matrix.toml: use -k.")
+
+
+def refuse_more(command: str, name: str, options: Iterable[str]) -> None:
+    """With --resume NAME these have no meaning. Raises UserError for one that is given."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    if more := [key for key in options if context.get_parameter_source(key) is given]:
+        msg = f"--resume goes on as it was asked for; without {', '.join(more)}"
+        raise UserError(msg, hint=f"bpfroots {command} --resume {name}")
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Lines for a person; whatever is in them is `visible`."""
+    click.echo(visible(text), err=err)
+
+
+def print_json(data: Any) -> None:
+    import msgspec
+
+    sys.stdout.buffer.write(msgspec.json.encode(data) + b"\n")
+
+
+def builtin(struct: Any) -> dict[str, Any]:
+    import msgspec
+
+    result: dict[str, Any] = msgspec.to_builtins(struct, enc_hook=str)
+    return result
+
+
+def print_comparison(cells: Any, *, everything: bool = False) -> None:
+    from bpfroots.analysis.compare import compare as comparison
+    from bpfroots.report import terminal
+
+    compared, out = comparison(cells), terminal.console()
+    if len(compared.rows) <= terminal.MOST_ROWS or everything:
+        terminal.print_table(compared, out)
+    else:
+        out.print(f"\n  {len(compared.rows):,} cells, one by one: the report, or bpfroots compare --all")
+    terminal.print_headline(compared, out)

@@ -1,0 +1,96 @@
+"""The ways things go wrong, and whose fault each is.
+
+The type decides the exit code (docs/reference.md): a user error is 2, a kernel that
+does not apply, build or boot is 3, our own infrastructure is 4. Crash, hang and timeout
+happen to one cell of a run and are recorded there; they end a command only where
+there is no cell to hold them.
+"""
+
+from __future__ import annotations
+
+from bpfroots.escape import visible
+
+
+class BpfrootsError(Exception):
+    """Something a person has to read: what happened and where, then what to do.
+
+    ``message`` is one line without a trailing full stop. ``detail`` are further
+    lines, shown indented. ``hint`` says what to do next.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, detail: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+
+    def render(self) -> str:
+        """The text for stderr: message, indented detail, hint; safe to print (`visible`)."""
+        lines = [self.message]
+        lines += [f"  {line}" for line in self.detail.splitlines()]
+        if self.hint:
+            lines.append(f"  try: {self.hint}")
+        return visible("\n".join(lines))
+
+
+class UserError(BpfrootsError):
+    """Bad input or usage: an unknown name, C that does not compile, a truncated ELF."""
+
+    exit_code = 2
+
+
+class KernelError(BpfrootsError):
+    """The kernel does not apply, configure or build, or lacks something (BTF)."""
+
+    exit_code = 3
+
+
+class BootError(KernelError):
+    """The kernel started but never reached a usable user space."""
+
+
+class InfraError(BpfrootsError):
+    """Our side: a missing tool, an unusable accelerator, QEMU gone, a full disk."""
+
+    exit_code = 4
+
+
+class GuestError(BpfrootsError):
+    """A guest that had booted stopped being usable. Belongs to the running cell.
+
+    ``outcome`` is the cell's, ``exit_code`` what a cell of that outcome ends a run with.
+    """
+
+    exit_code = 4
+    outcome = "infra_error"
+    #: The load that was running when the kernel complained, else the last one; "" where there was none.
+    during = ""
+    #: Seconds since the load that is given up for it began; 0 where none had.
+    after_s = 0.0
+
+
+class GuestCrash(GuestError):
+    """Panic, oops, BUG, WARN or sanitizer report on the guest's console."""
+
+    exit_code = 1
+    outcome = "guest_crash"
+
+
+class GuestHang(GuestError):
+    """The guest runs but answers nothing any more."""
+
+    exit_code = 1
+    outcome = "guest_hang"
+
+
+class GuestTimeout(GuestError):
+    """The guest answers, but the command did not finish within its deadline."""
+
+    exit_code = 1
+    outcome = "timeout"
+
+
+class GuestLost(GuestError):
+    """QEMU or the connection went away without a word from the guest: nothing is known of the kernel."""

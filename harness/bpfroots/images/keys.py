@@ -1,0 +1,76 @@
+"""SSH keys of a guest: made on the host, given to the guest in an archive of their own.
+
+The image holds no secret, so it can be cached and shared. Both keys are ed25519.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from bpfroots.images import initramfs
+
+HOST_KEY_PATH = "etc/dropbear/dropbear_ed25519_host_key"
+# Guests run what nobody trusts: no way back through the connection.
+_KEY_OPTIONS = "no-port-forwarding,no-agent-forwarding,no-X11-forwarding"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The client's key pair and the guest's host key pair.
+
+    ``client_private`` is OpenSSH's private key format, the ``_public`` are "ssh-ed25519 BASE64"
+    lines (the host's is what a client pins), ``host_private`` is dropbear's own format.
+    """
+
+    client_private: str = field(repr=False)
+    client_public: str
+    host_private: bytes = field(repr=False)
+    host_public: str
+
+
+def make_keys() -> Keys:
+    """Two fresh key pairs."""
+    client = Ed25519PrivateKey.generate()
+    host = Ed25519PrivateKey.generate()
+    private = client.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return Keys(private.decode(), _public_line(client), _dropbear_private(host), _public_line(host))
+
+
+def overlay(keys: Keys) -> bytes:
+    """An uncompressed archive with host key and authorized_keys, to follow the image's.
+
+    The modes are what dropbear insists on (svr-authpubkey.c, checkpubkeyperms).
+    """
+    entries = (
+        initramfs.directory("etc"),
+        initramfs.directory("etc/dropbear", 0o700),
+        initramfs.file(HOST_KEY_PATH, keys.host_private, 0o600),
+        initramfs.directory("root", 0o700),
+        initramfs.directory("root/.ssh", 0o700),
+        initramfs.file("root/.ssh/authorized_keys", f"{_KEY_OPTIONS} {keys.client_public}\n".encode(), 0o600),
+    )
+    return initramfs.archive(entries)
+
+
+def _public_line(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def _dropbear_private(key: Ed25519PrivateKey) -> bytes:
+    """dropbear's ed25519.c, buf_put_ed25519_priv_key: name, then seed and public key in one string."""
+    seed = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return _ssh_string(b"ssh-ed25519") + _ssh_string(seed + public)
+
+
+def _ssh_string(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data

@@ -1,0 +1,76 @@
+"""The kernel of the commit that is checked out, configured as every other of the bisection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bpfroots import kernels
+from bpfroots.errors import KernelError, UserError
+from bpfroots.kernels import Definition, Kernel, source, spec
+from bpfroots.kernels.git import git
+from bpfroots.progress import Progress
+
+# Its configuration is everybody's, and its objects are where the first build starts from.
+_MODEL = "baseline"
+#: Fragments of it that only a question of the kernel tree's own tests needs.
+_FOR_SELFTESTS = frozenset({"test_verifier"})
+
+
+class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How every commit is configured: as baseline, or by ``config``, a whole .config that is brought to each
+    commit with olddefconfig. ``only_needed``: of baseline's fragments those that the question needs."""
+
+    config: str = ""
+    only_needed: bool = False
+
+
+def top(tree: Path) -> Path:
+    """The top of the git work tree that ``tree`` is in. Raises UserError."""
+    answer = git(tree, "rev-parse", "--show-toplevel") if tree.is_dir() else None
+    if answer is None or answer.returncode != 0:
+        msg = f"{tree}: no git work tree"
+        raise UserError(msg, hint="--linux TREE names the kernel's")
+    return Path(answer.stdout.decode().strip())
+
+
+def fragments(recipe: Recipe, selftest: bool) -> tuple[Path, ...]:
+    """What the configuration is made of. Raises UserError for a file that is not there."""
+    if recipe.config:
+        path = Path(recipe.config)
+        if not path.is_file():
+            msg = f"--config {path}: no such file"
+            raise UserError(msg, hint="a whole .config of some kernel")
+        if recipe.only_needed:
+            msg = "--config-only-needed leaves out fragments of baseline, which --config does not use"
+            raise UserError(msg)
+        return (path,)
+    dropped = _FOR_SELFTESTS if recipe.only_needed and not selftest else frozenset()
+    return tuple(path for path in spec.load(_MODEL).config if path.stem not in dropped)
+
+
+def definition(tree: Path, config: tuple[Path, ...]) -> Definition:
+    """The kernel of what is checked out in ``tree``, named for its commit. Raises UserError."""
+    model = spec.load(_MODEL)
+    answer = git(tree, "rev-parse", "--verify", "--short=12", "HEAD")
+    if answer.returncode != 0:
+        msg = f"{tree}: no commit is checked out"
+        raise UserError(msg)
+    return Definition(
+        name=answer.stdout.decode().strip(),
+        source=spec.Checkout(str(tree)),
+        config=config,
+        base=_MODEL,
+        cmdline=model.cmdline,
+        machine=model.machine,
+    )
+
+
+def build(wanted: Definition, progress: Progress) -> Kernel:
+    """Raises KernelError only where this commit is why it cannot be built, else UserError or InfraError."""
+    try:
+        source.locate(wanted, progress)
+    except KernelError as error:
+        raise UserError(error.message, detail=error.detail, hint=error.hint) from None
+    return kernels.ensure(wanted, progress)

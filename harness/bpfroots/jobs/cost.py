@@ -1,0 +1,195 @@
+"""The cost pass: instructions per run of every accepted root, from machines that count them.
+
+In a machine with `-icount shift=0` a nanosecond of guest time is an instruction. The figures are exact
+and the same in every boot; they show work, not time: no cache, no pipeline, no misprediction. Where
+KVM runs guests, time is measured beside it: the median of a few samples, on this host at this moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bpfroots.analysis import cost as analysis
+from bpfroots.errors import GuestError, InfraError
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.reuse import Reuse
+from bpfroots.jobs.runner import RunnerDied, stream
+from bpfroots.jobs.spec import CellSpec, Objects, cell_id
+from bpfroots.kernels import Kernel
+from bpfroots.machine import Accel, Shape, choose_accel
+from bpfroots.programs import compile as compiling
+from bpfroots.programs import cost, protocol
+from bpfroots.progress import Task
+from bpfroots.results.model import Cell, CostFigure, Measure
+from bpfroots.results.store import RunStore
+
+
+@dataclass(frozen=True)
+class Way:
+    """A machine to measure in. nokaslr: a program that prints an address prints as many digits in every
+    boot."""
+
+    measure: Measure
+    append: tuple[str, ...] = ("nokaslr",)
+    icount: bool = True
+
+    @property
+    def sampling(self) -> cost.Sampling:
+        return cost.SINGLY if self.icount else cost.MEANS
+
+    def per_run(self, samples: protocol.Samples) -> analysis.PerRun | None:
+        return analysis.most_often(samples) if self.icount else analysis.median(samples)
+
+
+_INSNS = (Way("insns_per_run"), Way("insns_per_run_no_retpolines", ("nokaslr", "spectre_v2=off")))
+#: Time; only of interest where the guest runs at the speed of its host.
+WALL = Way("ns_per_run", icount=False)
+
+
+def ways(kernel: Kernel, accel: Accel) -> tuple[Way, ...]:
+    """What can be measured of a kernel on this host: instructions where its definition does not rule that
+    out (``icount``), time where it is not the emulator's."""
+    return (*(_INSNS if kernel.icount else ()), *((WALL,) if accel.name == "kvm" else ()))
+
+
+@dataclass
+class _Pass:
+    """What is left to measure, and what an empty program of each kind takes."""
+
+    way: Way
+    pending: dict[str, protocol.Load]
+    objects: dict[str, Path]
+    empty: dict[tuple[str, str], analysis.PerRun | None] = field(default_factory=dict)
+    current: str = ""
+
+
+def measure(
+    kit: Kit,
+    store: RunStore,
+    kernel: Kernel,
+    specs: Sequence[CellSpec],
+    cells: Iterable[Cell],
+    objects: dict[str, Objects],
+    accel: Accel,
+    task: Task,
+    reuse: Reuse | None = None,
+) -> list[CostFigure]:
+    """Measure the accepted cells of a kernel, in each of its `ways`. Figures are in the run
+    folder before the next cell is measured; a cell whose guest dies has none. ``reuse``: figures
+    of cells that were measured before come from there."""
+    accepted = {cell.id for cell in cells if cell.verdict == "accept" and cell.kernel == kernel.name}
+    wanted = [s for s in specs if f"{s.name}-{s.mechanism}-{kernel.name}" in accepted and _measurable(s)]
+    found: list[CostFigure] = []
+    if reuse:
+        known = {s.id: reuse.costs(kernel, s, objects[s.id]) for s in wanted}
+        found = [figure for figures in known.values() if figures is not None for figure in figures]
+        store.add_costs(found)
+        wanted = [s for s in wanted if known[s.id] is None]
+    if not wanted:
+        return found
+    measured = ways(kernel, accel)
+    counting, native = Guests(kit, choose_accel("tcg")), Guests(kit, accel)
+    new: dict[str, list[CostFigure]] = {}
+    for way in measured:
+        guests = counting if way.icount else native
+        for figure in measure_one(guests, kit, store, kernel, wanted, objects, way, task):
+            new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
+    for spec in wanted:
+        figures = new.get(spec.id, [])
+        if reuse and {figure.measure for figure in figures} == {way.measure for way in measured}:
+            reuse.keep_costs(kernel, spec, objects[spec.id], figures)
+    return found + [figure for figures in new.values() for figure in figures]
+
+
+def _measurable(spec: CellSpec) -> bool:
+    return spec.case is not None and bool(cost.steps(spec.roots, spec.case.kinds))
+
+
+def measure_one(
+    guests: Guests,
+    kit: Kit,
+    store: RunStore,
+    kernel: Kernel,
+    specs: Sequence[CellSpec],
+    objects: dict[str, Objects],
+    way: Way,
+    task: Task,
+) -> list[CostFigure]:
+    """Measure accepted cells in one way, in its ``guests``; each figure is in the run folder before the
+    next cell."""
+    todo = _plan(kit, way, specs, objects)
+    by_id = {spec.id: spec for spec in specs}
+    shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
+    found: list[CostFigure] = []
+    while todo.pending:
+        with guests.boot(kernel, store.console(kernel.name), shape=shape, append=way.append) as machine:
+            while todo.pending and machine.usable:
+                todo.current = ""
+                try:
+                    for line in stream(machine, list(todo.pending.values()), todo.objects):
+                        if isinstance(line, protocol.Start):
+                            todo.current = line.id
+                        elif isinstance(line, protocol.Loaded):
+                            figures = _figures(todo, by_id.get(line.id), kernel.name, line)
+                            store.add_costs(figures)
+                            found += figures
+                            task.update(len(found), None)
+                except GuestError as error:
+                    _lose(todo, error)
+                    if not isinstance(error, RunnerDied):
+                        break
+    return found
+
+
+def _lose(todo: _Pass, error: GuestError) -> None:
+    """Go on without the load the guest died in. Raises InfraError where it died in none."""
+    if not todo.current:
+        msg = f"cost pass: {error.message}"
+        raise InfraError(msg)
+    todo.pending.pop(todo.current, None)
+
+
+def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> _Pass:
+    """Empty programs first, one object each: a kind that this kernel lacks costs its own figures only."""
+    todo = _Pass(way, {}, {})
+    for kind in cost.measured_kinds():
+        name = f"empty.{kind.name}.bpf.o"
+        source = cost.empty_source(kind).encode()
+        todo.objects[name] = compiling.compile_source(kit.toolchain, kit.objects, source, name)
+        steps = cost.steps([cost.EMPTY_ROOT], [kind], way.sampling)
+        order = protocol.Load(_empty_id(kind.name), "duplicate", name, [cost.EMPTY_ROOT])
+        todo.pending[order.id] = cost.load(order, steps)
+    for spec in specs:
+        assert spec.case is not None  # noqa: S101
+        order = spec.load(1.0)
+        todo.objects |= objects[spec.id].of(order)
+        todo.pending[spec.id] = cost.load(order, cost.steps(spec.roots, spec.case.kinds, way.sampling))
+    return todo
+
+
+def _empty_id(kind: str) -> str:
+    return f"empty#{kind}"
+
+
+def _figures(todo: _Pass, spec: CellSpec | None, kernel: str, loaded: protocol.Loaded) -> list[CostFigure]:
+    """Take one load off the list; its figures, none for an empty program."""
+    load = todo.pending.pop(loaded.id)
+    inputs = {step: cost.input_name(load.steps[step]) for step in {found.step for found in loaded.costs}}
+    if spec is None:
+        kind = loaded.id.removeprefix("empty#")
+        for found in loaded.costs:
+            todo.empty[kind, inputs[found.step]] = todo.way.per_run(found)
+        return []
+    assert spec.case is not None  # noqa: S101
+    kinds = {name: kind.name for name, kind in zip(spec.roots, spec.case.kinds, strict=True)}
+    figures = []
+    for found in loaded.costs:
+        source = inputs[found.step]
+        net = analysis.net(todo.way.per_run(found), todo.empty.get((kinds[found.root], source)))
+        if net is not None:
+            where = (spec.name, kernel, spec.mechanism, found.root, source)
+            figures.append(CostFigure(*where, todo.way.measure, net.value, net.exact))
+    return figures

@@ -1,0 +1,209 @@
+"""Runs cells in guests: submit(kernel, cells) → judged cells, one by one as they finish.
+
+Whatever a guest does, every cell comes back: a cell that took its guest down is recorded with that
+outcome, and the rest go on in a fresh guest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from bpfroots.analysis import cell as analysis
+from bpfroots.errors import GuestError
+from bpfroots.images import Image
+from bpfroots.jobs import crew, judge, schedule, templates
+from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.guests import Guests, require_btf
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.pool import Pool
+from bpfroots.jobs.reuse import Reuse
+from bpfroots.jobs.spec import CellSpec, Objects
+from bpfroots.jobs.worker import Worker
+from bpfroots.kernels import Kernel
+from bpfroots.machine import Accel, Machine
+from bpfroots.programs import protocol
+from bpfroots.progress import Progress
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
+
+
+class Elsewhere(Protocol):
+    """Guests of other machines: `bpfroots.jobs.cluster`."""
+
+    def accel(self, requested: str) -> Accel:
+        """What ``auto``, ``kvm`` or ``tcg`` is there. Raises InfraError where it is not to be had."""
+        ...
+
+    def build(self, names: Sequence[str], progress: Progress) -> None:
+        """Have kernels, as they are asked for, built there and brought here; what cannot be is left."""
+        ...
+
+    def run(
+        self,
+        image: Image,
+        kernel: Kernel,
+        accel: Accel,
+        specs: Sequence[CellSpec],
+        verdicts: Verdicts,
+        store: RunStore,
+    ) -> Iterator[Cell]:
+        """Every cell, judged by ``verdicts``, once. Raises KernelError, InfraError."""
+        ...
+
+
+class Engine:
+    """Guests of this process, or others. Every cell handed in comes back, whatever becomes of its guest."""
+
+    def __init__(
+        self,
+        kit: Kit,
+        store: RunStore,
+        accel: Accel,
+        reuse: Reuse | None = None,
+        *,
+        guests: int | None = None,
+        keep: Callable[[Machine], None] | None = None,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """``reuse``: take cells that are finished from there, and leave new ones there. ``guests`` at
+        once, by default what the host carries. ``keep`` gets the guest before its end, which waits for it.
+        ``elsewhere``: run them there, and not in guests of this process.
+        """
+        self._kit = kit
+        self._reuse = reuse
+        self._store = store
+        self._accel = accel
+        self._wanted = guests
+        self._keep = keep
+        self._elsewhere = elsewhere
+        self._guests = Guests(kit, accel)
+        # What each case gave first, on the first kernel: kernels have to agree as well.
+        self._references: dict[str, Cell] = {}
+
+    def submit(self, kernel: Kernel, specs: Sequence[CellSpec], known: Iterable[Cell] = ()) -> Iterator[Cell]:
+        """Run cells on a kernel; they come as they are finished, and are in the run folder before.
+
+        ``known`` are cells of the same cases that were finished before. Closing the iterator ends all
+        guests. Raises UserError for a program that does not compile (before anything boots), BootError for
+        a kernel that does not boot.
+        """
+        compiled = compile_cells(self._kit, specs)
+        verdicts = Verdicts(kernel, compiled.objects, self._store, self._reuse, self._references)
+        for cell in known:
+            verdicts.refer_to(cell)
+        for spec in specs:
+            if spec.skip:
+                yield verdicts.keep(judge.blank(spec, kernel, "skip", spec.skip))
+            elif why := compiled.unusable.get(spec.id):
+                yield verdicts.keep(judge.blank(spec, kernel, "error", why))
+        pending = {spec.id: spec for spec in specs if spec.id in compiled.objects}
+        for cell in verdicts.reused(pending):
+            yield verdicts.keep(cell)
+        if pending:
+            yield from self._run(kernel, list(pending.values()), verdicts)
+
+    def _run(self, kernel: Kernel, specs: list[CellSpec], verdicts: Verdicts) -> Iterator[Cell]:
+        if self._elsewhere:
+            image, accel = self._kit.image, self._accel
+            yield from self._elsewhere.run(image, kernel, accel, specs, verdicts, self._store)
+            return
+        count = schedule.guests_at_once(templates.shape_of(kernel), self._wanted)
+        batches = schedule.batches(specs, count)
+        with contextlib.closing(Pool(lambda: self._boot(kernel))) as pool:
+            workers = [
+                Worker(pool, verdicts, verdicts.objects, self._accel.slowdown, self._keep)
+                for _ in range(min(count, len(batches)))
+            ]
+            yield from crew.spread(workers, batches)
+
+    def _boot(self, kernel: Kernel) -> Machine:
+        machine = self._guests.boot(kernel, self._store.console(kernel.name))
+        if kernel.has_btf is None:
+            try:
+                require_btf(machine, kernel)
+            except BaseException:
+                machine.close()
+                raise
+        return machine
+
+
+class Verdicts:
+    """From what guests say to cells in the run folder; for one kernel. Safe between threads."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        objects: dict[str, Objects],
+        store: RunStore,
+        reuse: Reuse | None,
+        references: dict[str, Cell],
+    ) -> None:
+        self.objects = objects
+        self._kernel = kernel
+        self._store = store
+        self._reuse = reuse
+        self._first: dict[str, Cell] = {}
+        self._references = references
+        # The disassembler is one for all, and the interpreter runs one thread at a time anyway.
+        self._lock = threading.Lock()
+
+    def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> Cell:
+        """The cell of a load that came to its end, and its artefacts."""
+        with self._lock:
+            kernel = self._kernel
+            code = analysis.Code(loaded)
+            cell = judge.judge(spec, kernel, hello, code, self._reference(spec.name))
+            cell.program = self.objects[spec.id].digest
+            self._save_artefacts(cell, code, spec)
+            self.refer_to(cell)
+            if self._reuse:
+                self._reuse.keep(kernel, spec, self.objects[spec.id], self._store, cell)
+            return self.keep(cell)
+
+    def lost(self, spec: CellSpec, error: GuestError, note: str) -> Cell:
+        """The cell a guest was lost in; ``note`` says what else is known."""
+        cell = judge.lost(spec, self._kernel, error)
+        if note:
+            cell.reason = f"{cell.reason}; {note}"
+        return self.keep(cell)
+
+    def reused(self, pending: dict[str, CellSpec]) -> Iterator[Cell]:
+        """Cells that need not run. All of a case whose first cell has to run, its reference, run."""
+        if self._reuse is None:
+            return
+        run: set[str] = set()
+        for spec in list(pending.values()):
+            if spec.name in run:
+                continue
+            cell = self._reuse.find(self._kernel, spec, self.objects[spec.id], self._store)
+            if cell is None or judge.differs(spec, cell, self._reference(spec.name)):
+                run.add(spec.name)
+                continue
+            del pending[spec.id]
+            self.refer_to(cell)
+            yield cell
+
+    def keep(self, cell: Cell) -> Cell:
+        self._store.add(cell)
+        return cell
+
+    def refer_to(self, cell: Cell) -> None:
+        """Later cells of its case are compared with the first that came to its end."""
+        if cell.verdict:
+            self._first.setdefault(cell.case, cell)
+            self._references.setdefault(cell.case, cell)
+
+    def _reference(self, case: str) -> Cell | None:
+        return self._first.get(case) or self._references.get(case)
+
+    def _save_artefacts(self, cell: Cell, code: analysis.Code, spec: CellSpec) -> None:
+        parts = {"source": spec.program, "library": spec.library, "target": spec.target}
+        for name, part in parts.items():
+            if part and part.is_source:
+                self._store.artefact(cell, f"{name}.bpf.c", part.source)
+        for program in code.loaded.programs:
+            for name, data in analysis.artefacts(program, code).items():
+                self._store.artefact(cell, name, data)

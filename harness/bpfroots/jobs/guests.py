@@ -1,0 +1,132 @@
+"""Guests of one run: the same image and accelerator for all of them, cloned where that is possible."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from bpfroots import images, process
+from bpfroots.errors import InfraError, KernelError
+from bpfroots.jobs import templates
+from bpfroots.kernels import Kernel
+from bpfroots.machine import Accel, Machine, Shape, Snapshot, SnapshotFailure, SshIdentity
+from bpfroots.progress import Progress
+
+# What every runner would do first, done once: images/runner/main.c.
+_WARM_UP = "bpfroots-runner warm-up"
+
+
+class HasImage(Protocol):
+    """What is needed of a kit: the image that guests boot into."""
+
+    @property
+    def image(self) -> images.Image: ...
+
+
+class Guests:
+    """Guests of a kit's kernels: clones of a template per kernel, shape and command line, which is booted
+    the first time that it is asked for and then kept in the cache."""
+
+    def __init__(self, kit: HasImage, accel: Accel, say: Callable[[str], None] | None = None) -> None:
+        self._kit = kit
+        self._accel = accel
+        self._say = say or Progress().say
+        self._templates = templates.Templates(self._say)
+        # The cache has a lock of its own, for others; waiting for ourselves is nothing to talk about.
+        self._making = threading.Lock()
+        #: Why guests are booted one by one, once that is known.
+        self.no_clones = ""
+
+    def boot(
+        self,
+        kernel: Kernel,
+        console_log: Path,
+        *,
+        shape: Shape | None = None,
+        append: tuple[str, ...] = (),
+    ) -> Machine:
+        """A fresh guest that answers over SSH; ``shape`` is the kernel's own where none is given.
+
+        Raises BootError for a kernel that does not boot, InfraError.
+        """
+        shape = shape or templates.shape_of(kernel)
+        if not self.no_clones:
+            try:
+                return self._clone(kernel, console_log, shape, append)
+            except SnapshotFailure as failure:
+                self.no_clones = failure.message
+                self._say(f"guests    {failure.message}; each guest is booted")
+        return self.cold(kernel, console_log, shape=shape, append=append)
+
+    def cold(
+        self,
+        kernel: Kernel,
+        console_log: Path,
+        *,
+        shape: Shape | None = None,
+        append: tuple[str, ...] = (),
+        memory: Path | None = None,
+    ) -> Machine:
+        """As `boot`, but booted for this call. ``memory``: see `Machine.boot`."""
+        keys = images.make_keys()
+        directory = process.temporary_directory()
+        initrd = directory / "initrd"
+        images.write_initrd(self._kit.image.path, images.overlay(keys), initrd)
+        try:
+            return Machine.boot(
+                kernel.bzimage,
+                initrd,
+                shape=shape or templates.shape_of(kernel),
+                accel=self._accel,
+                console_log=console_log,
+                append=(*kernel.append, *append),
+                ready_mark=images.READY_MARK,
+                name=kernel.name,
+                identity=SshIdentity(keys.client_private, keys.host_public),
+                memory=memory,
+            )
+        finally:
+            initrd.unlink()
+            directory.rmdir()
+
+    def _clone(self, kernel: Kernel, console_log: Path, shape: Shape, append: tuple[str, ...]) -> Machine:
+        words = (*kernel.append, *append)
+        key = templates.key(kernel, self._kit.image.digest, shape, self._accel, words)
+
+        def make(template: Snapshot) -> None:
+            try:
+                machine = self.cold(kernel, console_log, shape=shape, append=append, memory=template.memory)
+            except InfraError as error:  # a full disk ends QEMU with SIGBUS, in the middle of the boot
+                msg = f"no template: {error.message}"
+                raise SnapshotFailure(msg, detail=error.detail) from None
+            with machine:
+                # One that fails is no worse a template: loads in its clones take longer.
+                machine.output(_WARM_UP)
+                machine.save(template)
+
+        try:
+            with contextlib.ExitStack() as held:
+                with self._making:
+                    template = held.enter_context(self._templates.using(key, make))
+                return Machine.clone(
+                    template,
+                    kernel.bzimage,
+                    shape=shape,
+                    accel=self._accel,
+                    console_log=console_log,
+                    append=words,
+                    name=kernel.name,
+                )
+        except SnapshotFailure:
+            self._templates.discard(key)
+            raise
+
+
+def require_btf(machine: Machine, kernel: Kernel) -> None:
+    """What only the guest can say of a kernel somebody else has built. Raises KernelError."""
+    if machine.output("test -r /sys/kernel/btf/vmlinux").status:
+        msg = f"kernel {kernel.name} has no BTF: no /sys/kernel/btf/vmlinux in its guest"
+        raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")

@@ -1,0 +1,117 @@
+"""What a run needs before its first guest: kernels, tools, image, and a compiler for programs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bpfroots import images, kernels
+from bpfroots.cache import Cache
+from bpfroots.kernels import Kernel, Request, spec
+from bpfroots.programs import clang
+from bpfroots.programs import compile as compiling
+from bpfroots.progress import Progress
+from bpfroots.settings import cache_root
+
+# A program of a million instructions has a log of 150 MiB.
+_ROOMY_MIB = 1024
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Kernels to run on, the image they boot into, and the compiler with baseline's types."""
+
+    kernels: list[Kernel]
+    image: images.Image
+    runner_sha256: str
+    toolchain: compiling.Toolchain
+    objects: Cache
+
+
+def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
+    """Build, or take from the caches, all that ``--kernel ARGUMENT``... needs.
+
+    Programs are compiled against the types of `baseline` whatever they run on (CO-RE). The runner
+    and bpftool are built from the source of `patched`, whose libbpf knows every mechanism (of
+    `baseline` where that is not defined): one and the same runner asks every kernel.
+    Raises UserError, KernelError or InfraError.
+    """
+    return prepare_for(list(kernels.resolve_all(arguments).values()), progress)
+
+
+def prepare_for(requests: Sequence[Request], progress: Progress) -> Kit:
+    """As `prepare`, with what `kernels.resolve_all` has made of the arguments."""
+    clang.find()
+    # What is already built can be wrong at once; what is not takes minutes to find out.
+    prebuilt = [request for request in requests if isinstance(request, kernels.Prebuilt)]
+    baseline = kernels.resolve("baseline")
+    found: dict[Request, Kernel] = {}
+    for request in dict.fromkeys([*prebuilt, baseline, *requests]):
+        found[request] = kernels.ensure(request, progress)
+        kernels.require_options(found[request])
+    built = [found[request] for request in dict.fromkeys(requests)]
+    _remark_equal(built, progress)
+    tools = _tools(progress)
+    image = _image(tools, progress)
+    return Kit(
+        built,
+        image,
+        hashlib.sha256(tools.runner.read_bytes()).hexdigest(),
+        _toolchain(found[baseline], tools, progress),
+        Cache(cache_root(), "objects", progress.say),
+    )
+
+
+def _remark_equal(built: Sequence[Kernel], progress: Progress) -> None:
+    """Two names may be one kernel: each runs, as it was asked for."""
+    first: dict[str, str] = {}
+    for kernel in built:
+        if (name := first.setdefault(kernel.key, kernel.name)) != kernel.name:
+            progress.say(f"kernels   {kernel.name} is the same kernel as {name}")
+
+
+def roomy(kit: Kit) -> Kit:
+    """``kit`` with guests that have memory for any program: its log, and the states of its verification."""
+    larger = [replace(kernel, memory_mib=max(_ROOMY_MIB, kernel.memory_mib)) for kernel in kit.kernels]
+    return replace(kit, kernels=larger)
+
+
+def bpftool(progress: Progress) -> Path:
+    """bpftool, static, from the source that `prepare` takes it from. Raises as that does."""
+    return _tools(progress).bpftool
+
+
+def _tools(progress: Progress) -> images.Tools:
+    name = "patched" if "patched" in kernels.names() else "baseline"
+    source, digest = kernels.tools_source(spec.load(name), progress)
+    key = hashlib.sha256(digest.encode())
+    for file in images.runner_sources():
+        key.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    cache = Cache(cache_root(), "tools", progress.say)
+    entry = cache.get(key.hexdigest(), lambda out: _build_tools(source, out, progress))
+    return images.Tools.at(entry)
+
+
+def _build_tools(source: Path, out: Path, progress: Progress) -> None:
+    images.build_tools(source, out, progress)
+
+
+def _image(tools: images.Tools, progress: Progress) -> images.Image:
+    cache = Cache(cache_root(), "images", progress.say)
+    digest = images.image_inputs_digest(tools)
+    entry = cache.get(digest, lambda out: images.populate(tools, out))
+    return images.Image(entry / images.IMAGE_NAME, digest)
+
+
+def _toolchain(baseline: Kernel, tools: images.Tools, progress: Progress) -> compiling.Toolchain:
+    vmlinux = baseline.vmlinux
+    assert vmlinux is not None  # noqa: S101
+    cache = Cache(cache_root(), "vmlinux_h", progress.say)
+
+    entry = cache.get(baseline.key, lambda out: compiling.make_vmlinux_h(tools.bpftool, vmlinux, out))
+    headers = hashlib.sha256()
+    for file in sorted(tools.include.rglob("*.h")):
+        headers.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return compiling.toolchain(tools.include, entry, f"{baseline.key} {headers.hexdigest()}")

@@ -1,0 +1,134 @@
+"""Cells of a user's own objects and sources: what `load` and `bisect --object` are given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bpfroots.errors import UserError
+from bpfroots.jobs.spec import TIMEOUT_S, CellSpec, Program
+from bpfroots.programs import elf
+from bpfroots.programs.protocol import Mechanism
+
+#: Below a directory: what is looked at.
+_SUFFIXES = (".o", ".bpf.c")
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How every object of one command is loaded; see `protocol.Load`."""
+
+    mechanisms: Sequence[Mechanism] = ("duplicate",)
+    library: Path | None = None
+    target: Path | None = None
+    globals: dict[str, str] = field(default_factory=dict)
+    fixups: bool = True
+    timeout_s: float = TIMEOUT_S
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of the command line, but for the mechanism."""
+        words = ["--lib", str(_absolute(self.library))] if self.library else []
+        words += ["--target", str(_absolute(self.target))] if self.target else []
+        words += [] if self.fixups else ["--as-is"]
+        for name, value in self.globals.items():
+            words += ["-G", f"{name}={value}"]
+        return words + (["--timeout", f"{self.timeout_s:g}"] if self.timeout_s != TIMEOUT_S else [])
+
+
+def object_cells(paths: Sequence[Path], how: Loading) -> list[CellSpec]:
+    """The cells of .bpf.o and .bpf.c files and of directories with such files, under each mechanism.
+
+    A cell is named for its path, without the directories that all have in common. A file that cannot be
+    used has cells that say why (`CellSpec.unusable`). Raises UserError where none can be, and for a
+    combination of options that has no meaning.
+    """
+    _check(how)
+    library, target = (_program(path) if path else None for path in (how.library, how.target))
+    cells: list[CellSpec] = []
+    error: UserError | None = None
+    for path, name in _named(_files(paths)).items():
+        program, unusable = _try(path)
+        for mechanism in how.mechanisms:
+            words = [str(path), "--mechanism", mechanism, *how.arguments]
+            cells.append(
+                CellSpec(
+                    name,
+                    mechanism,
+                    [],
+                    program=program,
+                    library=library if mechanism == "fd_name" else None,
+                    target=target,
+                    globals=how.globals,
+                    fixups=how.fixups,
+                    timeout_s=how.timeout_s,
+                    unusable=unusable.message if unusable else "",
+                    arguments=tuple(words),
+                )
+            )
+        error = error or unusable
+    if error and all(cell.unusable for cell in cells):
+        raise error
+    return cells
+
+
+def _check(how: Loading) -> None:
+    if "tail_call" in how.mechanisms:
+        msg = "load takes a finished program; only generated cases have a tail-call form"
+        raise UserError(msg, hint="--mechanism duplicate")
+    if ("fd_name" in how.mechanisms) != (how.library is not None):
+        msg = "fd_name calls functions of a library, and no other mechanism does"
+        raise UserError(msg, hint="--mechanism fd_name --lib OBJECT")
+
+
+def _absolute(path: Path) -> Path:
+    """A symbolic link keeps its name: people know a file by the name that they gave."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    """Absolute paths, each once; directories are walked."""
+    found: list[Path] = []
+    for path in paths:
+        absolute = _absolute(path)
+        if not absolute.is_dir():
+            found.append(absolute)
+            continue
+        below = sorted(
+            file for file in absolute.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file()
+        )
+        if not below:
+            msg = f"{path}: no .bpf.c or .o below this directory"
+            raise UserError(msg)
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def _named(paths: Sequence[Path]) -> dict[Path, str]:
+    common = Path(os.path.commonpath([path.parent for path in paths]))
+    return {path: f"load/{path.relative_to(common)}" for path in paths}
+
+
+def _try(path: Path) -> tuple[Program, UserError | None]:
+    try:
+        return _program(path), None
+    except UserError as error:
+        return Program(file=path), error
+
+
+def _program(path: Path) -> Program:
+    """Raises UserError for a file that is neither C nor a BPF object."""
+    if path.suffix == ".c":
+        return Program(source=_read(path), file=path)
+    elf.programs(path)
+    return Program(object=path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: {error.strerror}"
+    raise UserError(msg)

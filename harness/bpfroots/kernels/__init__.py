@@ -1,0 +1,189 @@
+"""Kernels: what is asked for, and the artefacts built from it.
+
+``resolve`` understands ``--kernel``, ``resolve_all`` all those of one command; ``ensure`` makes sure the
+kernel is there, building what is missing, and says what it consists of. A kernel that is already there
+costs a few stats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bpfroots import cache
+from bpfroots.errors import UserError
+from bpfroots.kernels import build, image, kconfig
+from bpfroots.kernels.facts import remember
+from bpfroots.kernels.resolve import Prebuilt, Request, resolve, resolve_all
+from bpfroots.kernels.spec import Definition, Machine, load, names
+from bpfroots.kernels.travel import key_of, pack, unpack
+from bpfroots.progress import Progress
+
+__all__ = [
+    "Definition",
+    "Kernel",
+    "Machine",
+    "Prebuilt",
+    "Request",
+    "definitions",
+    "ensure",
+    "is_built",
+    "key_of",
+    "names",
+    "pack",
+    "require_options",
+    "resolve",
+    "resolve_all",
+    "tools_source",
+    "unpack",
+]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that can be booted, and what is known of it.
+
+    ``name`` is for people, and one of its run; ``key`` changes whenever the kernel does. ``argument`` is
+    what ``--kernel`` takes for it. ``source`` is the tree it was built from, patches applied, for tools and
+    libbpf that belong to it. Unknown values of a prebuilt kernel are empty. ``append`` are words for the
+    kernel's command line. ``missing`` are options that a guest needs and it is built without; None where its
+    configuration is unknown.
+    """
+
+    name: str
+    argument: str
+    bzimage: Path
+    vmlinux: Path | None
+    config: Path | None
+    source: Path | None
+    release: str
+    source_id: str
+    series_id: str
+    config_hash: str
+    compiler: str
+    key: str
+    provides: frozenset[str]
+    cpus: int
+    memory_mib: int
+    icount: bool
+    append: tuple[str, ...]
+    missing: tuple[kconfig.Missing, ...] | None
+
+    @property
+    def has_btf(self) -> bool | None:
+        """None where that is unknown."""
+        return None if self.missing is None else all(one.symbol != "DEBUG_INFO_BTF" for one in self.missing)
+
+
+def definitions() -> dict[str, Definition | UserError]:
+    """Every definition in ``kernels/`` by name; of one that cannot be read, what is wrong with it."""
+    return {name: _definition(name) for name in names()}
+
+
+def ensure(request: Request, progress: Progress | None = None, force: bool = False) -> Kernel:
+    """The kernel of ``request``, built where it is missing or ``force`` is set.
+
+    Raises KernelError (does not apply, configure, build), InfraError (missing package or
+    tool, full disk), UserError (a source that does not exist).
+    """
+    progress = progress or Progress()
+    if isinstance(request, Prebuilt):
+        return _prebuilt(request)
+    wanted = build.plan(request, progress)
+    entry = build.built(wanted, progress, force=force)
+    record = msgspec.json.decode((entry / "kernel.json").read_bytes(), type=build.Record)
+    return Kernel(
+        name=request.name,
+        argument=request.argument,
+        bzimage=entry / "bzImage",
+        vmlinux=entry / "vmlinux",
+        config=entry / "config",
+        source=build.source_tree(wanted, progress),
+        release=record.release,
+        source_id=record.source_id,
+        series_id=record.series_id,
+        config_hash=record.config_hash,
+        compiler=record.compiler,
+        key=wanted.key,
+        provides=frozenset(request.provides),
+        cpus=request.machine.cpus,
+        memory_mib=request.machine.memory_mib,
+        icount=request.machine.icount,
+        append=request.cmdline,
+        missing=kconfig.missing((entry / "config").read_text()),
+    )
+
+
+def tools_source(request: Definition, progress: Progress) -> tuple[Path, str]:
+    """The tree to build libbpf, bpftool and the runner from, patches applied, and an id of it.
+
+    The id leaves out patches that touch nothing such programs are made of, so that work on the
+    verifier does not build them anew. Builds no kernel. Raises as `ensure` does.
+    """
+    wanted = build.plan(request, progress)
+    digest = hashlib.sha256(wanted.located.id.encode())
+    for patch in wanted.patches.patches if wanted.patches else ():
+        content = patch.read_bytes()
+        if any(part in content for part in (b"b/tools/", b"b/kernel/bpf/disasm")):
+            digest.update(content)
+    return build.source_tree(wanted, progress), digest.hexdigest()
+
+
+def is_built(request: Request, progress: Progress | None = None) -> bool:
+    """Whether ``ensure`` would find the kernel already there. Builds nothing."""
+    if isinstance(request, Prebuilt):
+        return True
+    return build.is_built(build.plan(request, progress or Progress(quiet=True)))
+
+
+def require_options(kernel: Kernel) -> None:
+    """Raises KernelError for a kernel known to be built without what a guest needs. Of one whose
+    configuration is unknown the boot says it."""
+    if kernel.missing:
+        where = str(kernel.config or f"inside {kernel.bzimage}")
+        unfit = kconfig.no_guest(kernel.name, kernel.missing, where)
+        raise unfit
+
+
+def _definition(name: str) -> Definition | UserError:
+    try:
+        return load(name)
+    except UserError as error:
+        return error
+
+
+def _prebuilt(request: Prebuilt) -> Kernel:
+    """What can be known of a kernel that somebody else has built."""
+    shape = Machine()
+    directory = request.directory
+    config = directory / ".config" if directory else None
+    text = config.read_text(errors="replace") if config else image.config(request.bzimage)
+    vmlinux = directory / "vmlinux" if directory and (directory / "vmlinux").is_file() else None
+    if not request.bzimage.is_file():
+        msg = f"{request.bzimage}: gone"
+        raise UserError(msg)
+    digest = remember("sha256", request.bzimage, lambda: cache.sha256(request.bzimage))
+    link = directory / "source" if directory else None
+    return Kernel(
+        name=request.name,
+        argument=request.argument,
+        bzimage=request.bzimage,
+        vmlinux=vmlinux,
+        config=config,
+        source=link.resolve() if link and link.is_dir() else None,
+        release=image.release(request.bzimage),
+        source_id=f"bzImage sha256:{digest}",
+        series_id="",
+        config_hash=hashlib.sha256(text.encode()).hexdigest() if text else "",
+        compiler="",
+        key=digest[:32],
+        provides=frozenset(),
+        cpus=shape.cpus,
+        memory_mib=shape.memory_mib,
+        icount=shape.icount,
+        append=(),
+        missing=None if text is None else kconfig.missing(text),
+    )

@@ -1,0 +1,361 @@
+"""From a plan to a kernel: prepared tree, checked configuration, tuxmake, artefacts.
+
+The build directory of a definition is kept; what it yields is copied into the cache under
+a key that names every input. Interrupting or killing a build loses nothing but the
+objects that were being written.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, STDOUT
+from typing import NamedTuple
+
+import msgspec
+
+from bpfroots import cache
+from bpfroots.errors import InfraError, KernelError
+from bpfroots.kernels import kconfig, series, source, spec, toolchain, tree
+from bpfroots.kernels.spec import Checkout, Definition, Directory, GitRevision
+from bpfroots.process import run, spawn
+from bpfroots.progress import Progress, Task
+from bpfroots.settings import cache_root
+
+# Part of the key: raise it when the same inputs give another kernel.
+_RECIPE = 1
+
+_OBJECT = re.compile(rb"^  (?:CC|AS) (?:\[M\])? +\S+\.o$")
+_DRY_OBJECT = re.compile(rb" -c -o \S+\.o ")
+_COMPILER_ERROR = re.compile(r"^(?:\.\./)*(\S+?:\d+)(?::\d+)?: (?:fatal error|error|Error): (.*)$")
+_WARNING = re.compile(r"^(?:\.\./)*(\S+?):\d+:(?:\d+:)? warning: (.*)$")
+_LINK_ERROR = re.compile(r"^(?:.*/)?ld(?:\.bfd)?: (.*)$")
+_MAKE_ERROR = re.compile(r"^(?:make(?:\[\d+\])?: )?\*\*\* (.*)$")
+
+
+class Record(msgspec.Struct, frozen=True):
+    """kernel.json: what a built kernel was made of."""
+
+    release: str
+    source_id: str
+    series_id: str
+    config_hash: str
+    compiler: str
+    has_btf: bool
+
+
+class Warned(NamedTuple):
+    """A warning of the compiler: the file it is in, and its text without a place."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every input of a build, found and named; nothing is unpacked or built yet."""
+
+    definition: Definition
+    located: source.Located
+    patches: series.Series | None
+    config: str
+    wishes: dict[str, kconfig.Wish]
+    compiler: str
+
+    @property
+    def series_id(self) -> str:
+        return self.patches.id if self.patches else ""
+
+    @property
+    def tree_id(self) -> str:
+        return _digest(self.located.id, self.series_id)
+
+    @property
+    def key(self) -> str:
+        return _digest(self.tree_id, self.config, self.compiler, str(_RECIPE))[:32]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the source is used where it lies, with objects elsewhere; else there is a tree of links."""
+        return isinstance(self.definition.source, Directory) and self.patches is None
+
+    @property
+    def place(self) -> str:
+        """Name of the kept directory. Revisions of one repository share one, so do parts of a series."""
+        match self.definition.source:
+            case Directory(path) | Checkout(path) | GitRevision(path):
+                return f"{Path(path).name}-{_digest(str(Path(path).resolve()), self.series_id)[:8]}"
+        name = self.definition.name
+        return name if self.definition.patches is None else f"{name.rpartition('@')[0]}@"
+
+
+def plan(definition: Definition, progress: Progress) -> Plan:
+    """Find and name the inputs of ``definition``. Raises as source.locate does."""
+    root = cache_root()
+    if set(" :") & set(str(root)):
+        msg = f"{root}: kbuild takes no directory with spaces or colons in its path"
+        raise InfraError(msg, hint="set XDG_CACHE_HOME to a plain path")
+    text, wishes = kconfig.read_fragments(definition.config)
+    return Plan(
+        definition=definition,
+        located=source.locate(definition, progress),
+        patches=series.read(definition.series, definition.own, definition.patches)
+        if definition.series
+        else None,
+        config=text,
+        wishes=wishes,
+        compiler=toolchain.fingerprint(),
+    )
+
+
+def built(wanted: Plan, progress: Progress, *, force: bool = False) -> Path:
+    """The cache entry of ``wanted``, built where it is not there yet (or ``force``).
+
+    Raises KernelError for a series that does not apply, a symbol that vanished or a
+    build that fails.
+    """
+    store = cache.Cache(cache_root(), "kernel", progress.say)
+    if force:
+        store.discard(wanted.key)
+        with _place(wanted.place, progress) as directory:
+            shutil.rmtree(_output(wanted, directory), ignore_errors=True)
+    return store.get(wanted.key, lambda entry: _build(wanted, entry, progress))
+
+
+def is_built(wanted: Plan) -> bool:
+    """Whether the cache holds ``wanted``, whole."""
+    return cache.Cache(cache_root(), "kernel").peek(wanted.key) is not None
+
+
+def discard(key: str) -> None:
+    """Forget a built kernel; objects stay."""
+    cache.Cache(cache_root(), "kernel").discard(key)
+
+
+def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[Warned]:
+    """What the compiler says of those C ``files`` with W=1 that are part of this kernel, once each.
+
+    Objects stay as they are. Raises KernelError for a file that does not compile.
+    """
+    with _place(wanted.place, progress) as directory:
+        linux = _prepare_tree(wanted, directory, progress)
+        output = _output(wanted, directory)
+        output.mkdir(exist_ok=True)
+        _configure(wanted, linux, output, progress)
+        # make FILE.s (scripts/Makefile.build) compiles with all the flags and leaves FILE.o alone.
+        targets = [f"{name[:-2]}.s" for name in files if (output / f"{name[:-2]}.o").exists()]
+        for target in targets:
+            (output / target).unlink(missing_ok=True)
+        answer = run(toolchain.make(linux, output, "W=1", *targets), env=toolchain.environment())
+        text = (answer.stdout + answer.stderr).decode(errors="replace")
+        if answer.returncode != 0:
+            failure = _failure(f"{wanted.definition.name} does not compile with W=1", text, output)
+            raise failure
+    found = [Warned(match[1], match[2]) for match in map(_WARNING.match, text.splitlines()) if match]
+    return list(dict.fromkeys(found))
+
+
+def source_tree(wanted: Plan, progress: Progress) -> Path:
+    """The patched tree of ``wanted``, prepared again where another plan has used its place."""
+    if wanted.in_place and wanted.located.directory is not None:
+        return wanted.located.directory
+    path = cache_root() / "build" / wanted.place
+    if _stamp(path) != wanted.tree_id:
+        with _place(wanted.place, progress) as directory:
+            _prepare_tree(wanted, directory, progress)
+    return path / "linux"
+
+
+def _build(wanted: Plan, entry: Path, progress: Progress) -> None:
+    with _place(wanted.place, progress) as directory:
+        linux = _prepare_tree(wanted, directory, progress)
+        output = _output(wanted, directory)
+        output.mkdir(exist_ok=True)
+        unfinished = directory / "unfinished"
+        if unfinished.exists():
+            tree.drop_unfinished(output)
+        unfinished.touch()
+        _configure(wanted, linux, output, progress)
+        artefacts = directory / "artefacts"
+        shutil.rmtree(artefacts, ignore_errors=True)
+        artefacts.mkdir()
+        _run_make(wanted, linux, output, artefacts, progress)
+        unfinished.unlink()
+        _collect(wanted, output, artefacts, entry)
+
+
+def _place(name: str, progress: Progress) -> AbstractContextManager[Path]:
+    return cache.Cache(cache_root(), "build", progress.say).lock(name)
+
+
+def _output(wanted: Plan, directory: Path) -> Path:
+    return directory / tree.OUTPUT if wanted.in_place else directory / "linux" / tree.OUTPUT
+
+
+def _stamp(directory: Path) -> str:
+    try:
+        return (directory / "tree-id").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
+    if wanted.in_place and wanted.located.directory is not None:
+        return wanted.located.directory
+    linux = directory / "linux"
+    if _stamp(directory) == wanted.tree_id:
+        return linux
+    origin = source.unpacked(wanted.located, progress)
+    work = directory / "series"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    touched: set[str] = set()
+    if wanted.patches is not None:
+        touched = series.apply(wanted.patches, origin, work, wanted.located.what, progress.say)
+    (directory / "tree-id").unlink(missing_ok=True)
+    base = wanted.definition.base
+    # With another configuration hardly an object could be used again.
+    if base is not None and not linux.exists() and spec.load(base).config == wanted.definition.config:
+        with _place(base, progress) as place:
+            tree.seed(linux, place / "linux", progress)
+    kept = linux.exists()
+    try:
+        changed = tree.synchronise(linux, origin, work / "tree", touched)
+    except OSError as error:
+        raise _os_error(error, linux) from None
+    if kept and changed:
+        progress.say(f"{wanted.definition.name}  {changed} source file{'s' if changed > 1 else ''} changed")
+    (directory / "tree-id").write_text(wanted.tree_id)
+    return linux
+
+
+def _configure(wanted: Plan, linux: Path, output: Path, progress: Progress) -> None:
+    """tinyconfig, fragments, olddefconfig; from nothing each time, so that the result
+    depends on the inputs and not on what was built here before."""
+    config = output / ".config"
+    before = (config.read_bytes(), config.stat()) if config.exists() else None
+    _make(linux, output, "tinyconfig")
+    with config.open("a") as file:
+        file.write(wanted.config)
+    _make(linux, output, "olddefconfig")
+    try:
+        kconfig.check(wanted.wishes, config, linux)
+    except KernelError as error:
+        if not isinstance(wanted.definition.source, Checkout):
+            raise
+        progress.say(f"{wanted.definition.name}  {error.message}")
+    if missing := kconfig.missing(config.read_text()):
+        unfit = kconfig.no_guest(wanted.definition.name, missing, str(config))
+        raise unfit
+    if before and before[0] == config.read_bytes():
+        os.utime(config, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+
+
+def _make(linux: Path, output: Path, target: str) -> None:
+    answer = run(toolchain.make(linux, output, target), env=toolchain.environment())
+    if answer.returncode != 0:
+        text = (answer.stdout + answer.stderr).decode(errors="replace")
+        failure = _failure(f"make {target} failed", text, output)
+        raise failure
+
+
+def _run_make(wanted: Plan, linux: Path, output: Path, artefacts: Path, progress: Progress) -> None:
+    name = wanted.definition.name
+    with progress.task(f"kernel  {name}  {wanted.located.what}", "objects") as task:
+        # After an edit make knows better than a dry run of 7 s what is left to do.
+        total = None if (output / "vmlinux").exists() else _count_objects(linux, output)
+        log = artefacts / "output.log"
+        done = _watch(toolchain.tuxmake(linux, output, artefacts, "bzImage"), log, total, task)
+        if done is None:
+            failure = _failure(f"kernel {name} does not build", log.read_text(errors="replace"), log)
+            raise failure
+        task.summary = f"{done} objects"
+
+
+def _watch(command: list[str | Path], log: Path, total: int | None, task: Task) -> int | None:
+    """Run tuxmake, all it says into ``log``; how many objects it made, None when it failed."""
+    done = 0
+    if total is not None:
+        task.update(0, total)
+    environment = toolchain.environment()
+    with (
+        log.open("wb", buffering=0) as file,
+        spawn(command, env=environment, stdout=PIPE, stderr=STDOUT) as child,
+    ):
+        for line in child.stdout:
+            file.write(line)
+            if _OBJECT.match(line):
+                done += 1
+                task.update(min(done, total) if total else done, total)
+        return done if child.wait() == 0 else None
+
+
+def _count_objects(linux: Path, output: Path) -> int | None:
+    """How many objects a build will make, from a dry run; None when that cannot tell."""
+    answer = run(toolchain.make(linux, output, "-n", "vmlinux"), env=toolchain.environment())
+    return len(_DRY_OBJECT.findall(answer.stdout)) or None
+
+
+def _failure(what: str, text: str, log: Path) -> KernelError | InfraError:
+    if "No space left on device" in text:
+        return cache.out_of_space(log.parent)
+    if "Killed signal terminated program" in text:
+        return InfraError(f"{what}: the compiler was killed: not enough memory?", detail=f"log: {log}")
+    found = _first_error(text)
+    return KernelError(
+        f"{what}: {found}" if found else what,
+        detail=f"log: {log}" if log.is_file() else text.strip()[-800:],
+        hint="mend the source and run again: what is built is kept",
+    )
+
+
+def _first_error(log: str) -> str:
+    lines = log.splitlines()
+    for pattern in (_COMPILER_ERROR, _LINK_ERROR, _MAKE_ERROR):
+        for line in lines:
+            if match := pattern.match(line.strip()):
+                return ": ".join(match.groups())
+    return ""
+
+
+def _collect(wanted: Plan, output: Path, artefacts: Path, entry: Path) -> None:
+    config = output / ".config"
+    for path, name in (
+        (output / "arch/x86/boot/bzImage", "bzImage"),
+        (output / "vmlinux", "vmlinux"),
+        (output / "System.map", "System.map"),
+        (config, "config"),
+        (artefacts / "metadata.json", "metadata.json"),
+        (artefacts / "output.log", "build.log"),
+    ):
+        if not path.exists():
+            msg = f"kernel {wanted.definition.name}: the build ended well but made no {name}"
+            raise KernelError(msg, detail=f"expected {path}")
+        shutil.copyfile(path, entry / name)
+    record = Record(
+        release=(output / "include/config/kernel.release").read_text().strip(),
+        source_id=wanted.located.id,
+        series_id=wanted.series_id,
+        config_hash=cache.sha256(config),
+        compiler=wanted.compiler,
+        has_btf=kconfig.parse(config.read_text()).get("DEBUG_INFO_BTF") == "y",
+    )
+    (entry / "kernel.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+
+
+def _os_error(error: OSError, path: Path) -> InfraError:
+    if error.errno == errno.ENOSPC:
+        return cache.out_of_space(path)
+    msg = f"{error.filename or path}: {error.strerror}"
+    return InfraError(msg)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,239 @@
+"""What kernel is asked for: the definitions in ``kernels/NAME.toml``.
+
+Definitions are data; nothing here runs a command.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from bpfroots.errors import UserError
+from bpfroots.settings import anchored, resource, resources, shown
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    pass
+
+
+class DebianSource(_Source, frozen=True, tag="debian-source"):
+    """The tarball that the Debian package ``package`` installs under /usr/src."""
+
+    package: str
+    version: str
+
+
+class Tarball(_Source, frozen=True, tag="tarball"):
+    """A tar archive with one top directory."""
+
+    path: str
+
+
+class Directory(_Source, frozen=True, tag="directory"):
+    """A source tree of somebody else's: built out of tree, never written to."""
+
+    path: str
+
+
+class Checkout(_Source, frozen=True, tag="checkout"):
+    """A git work tree that changes between builds, as under ``git bisect``: built from a tree of links to it,
+    which takes over baseline's objects and rebuilds what a checkout has changed. Options that one of its
+    revisions does not have are left out."""
+
+    path: str
+
+
+class GitRevision(_Source, frozen=True, tag="git"):
+    """One revision of a git repository."""
+
+    tree: str
+    rev: str
+
+
+Source = DebianSource | Tarball | Directory | Checkout | GitRevision
+
+
+class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The shape of the guests of a kernel. ``icount``: the cost pass may count instructions of it, on one CPU
+    under TCG; false for a kernel that is too slow for that."""
+
+    cpus: int = 1
+    memory_mib: int = 256
+    icount: bool = True
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: Source | None = None
+    base: str | None = None
+    series: str | tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    cmdline: tuple[str, ...] = ()
+    machine: Machine | None = None
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
+    series add to the base's; ``series`` are paths that `series.read` takes, in the order in which they
+    apply. The last ``own`` of them are not of the base; of these only the first ``patches`` patches, where
+    that is given."""
+
+    name: str
+    source: Source
+    config: tuple[Path, ...]
+    base: str | None = None
+    series: tuple[Path, ...] = ()
+    own: int = 0
+    provides: tuple[str, ...] = ()
+    cmdline: tuple[str, ...] = ()
+    machine: Machine = Machine()
+    origin: Path | None = None
+    patches: int | None = None
+
+    @property
+    def argument(self) -> str:
+        """What ``--kernel`` takes for it, wherever bpfroots is started."""
+        if self.origin is None:
+            match self.source:
+                case Directory(path):
+                    return path
+                case GitRevision(tree, rev):
+                    return f"{tree}@{rev}"
+        return self.name
+
+
+def names() -> list[str]:
+    """The definitions in ``kernels/``, sorted."""
+    return [path.stem for path in resources("kernels", "*.toml")]
+
+
+def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
+    """The definition ``name``. Raises UserError, which names the file and the key."""
+    if name in _seen:
+        msg = f"kernels/{name}.toml: base leads back to itself: {' -> '.join((*_seen, name))}"
+        raise UserError(msg, hint="remove one `base`")
+    path = resource(f"kernels/{name}.toml")
+    if not _NAME.fullmatch(name) or not path.is_file():
+        raise unknown(name)
+    given = _read(path)
+    where = shown(path)
+    if (given.source is None) == (given.base is None):
+        msg = f"{where}: needs exactly one of [source] and base"
+        raise UserError(msg, hint='base = "baseline" takes the source and configuration of baseline')
+    config = tuple(_fragment(where, fragment) for fragment in given.config)
+    listed = (given.series,) if isinstance(given.series, str) else given.series
+    series = tuple(_series(where, name) for name in listed)
+    if given.base is None:
+        assert given.source is not None  # noqa: S101
+        return Definition(
+            name=name,
+            source=_anchored(given.source),
+            config=config,
+            series=series,
+            own=len(series),
+            provides=given.provides,
+            cmdline=given.cmdline,
+            machine=given.machine or Machine(),
+            origin=path,
+        )
+    base = load(given.base, (*_seen, name))
+    return Definition(
+        name=name,
+        source=base.source,
+        config=base.config + config,
+        base=base.name,
+        series=base.series + series,
+        own=len(series),
+        provides=tuple(dict.fromkeys(base.provides + given.provides)),
+        cmdline=base.cmdline + given.cmdline,
+        machine=given.machine or base.machine,
+        origin=path,
+    )
+
+
+def prefix(name: str, patches: int) -> Definition:
+    """The kernel ``name`` with only the first ``patches`` patches of its own series: ``NAME@PATCHES``.
+
+    Mechanisms that the definition provides come with the whole series. Raises UserError where there
+    is no series; whether it is long enough is seen where it is read.
+    """
+    whole = load(name)
+    if not whole.own:
+        msg = f"{name}@{patches}: kernel {name} has no series of its own"
+        raise UserError(msg, hint="NAME@N is NAME with the first N patches of its series")
+    provides = load(whole.base).provides if whole.base else ()
+    return msgspec.structs.replace(whole, name=f"{name}@{patches}", provides=provides, patches=patches)
+
+
+def extended(name: str, fragment: str) -> Definition:
+    """The kernel ``name`` with one configuration fragment more: ``NAME+FRAGMENT``. Raises UserError."""
+    whole = load(name)
+    argument = f"{name}+{fragment}"
+    return msgspec.structs.replace(
+        whole, name=argument, config=(*whole.config, _fragment(argument, fragment))
+    )
+
+
+def unknown(argument: str) -> UserError:
+    """The error for a kernel nobody knows, with the nearest name."""
+    known = names()
+    near = difflib.get_close_matches(argument, known, 1)
+    hint = f"--kernel {near[0]}" if near else "a source tree, a build directory, a bzImage or TREE@REV"
+    return UserError(
+        f"kernel {argument}: no such definition and no such path",
+        detail=f"definitions: {', '.join(known) or 'none'}",
+        hint=hint,
+    )
+
+
+def _read(path: Path) -> _File:
+    where = shown(path)
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), _File)
+    except OSError as error:
+        msg = f"{where}: {error.strerror}"
+        raise UserError(msg) from None
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{where}: not TOML: {error}"
+        raise UserError(msg) from None
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        msg = f"{where}: {error}"
+        raise UserError(msg, hint=f"known keys: {', '.join(_File.__struct_fields__)}") from None
+
+
+def _fragment(where: str, name: str) -> Path:
+    path = resource(f"kernels/config/{name}.config")
+    if not path.is_file():
+        known = [path.stem for path in resources("kernels/config", "*.config")]
+        near = difflib.get_close_matches(name, known, 1) or known
+        msg = f"{where}: config fragment {name}: no kernels/config/{name}.config"
+        raise UserError(msg, hint=f"there is: {', '.join(near)}")
+    return path
+
+
+def _series(where: str, name: str) -> Path:
+    path = resource(f"kernels/patches/{name}")
+    if not path.exists():
+        msg = f"{where}: series {name}: no kernels/patches/{name}"
+        raise UserError(msg, hint="git format-patch -o there")
+    return path
+
+
+def _anchored(source: Source) -> Source:
+    """Relative paths in a definition start at the project root."""
+    match source:
+        case Tarball(path):
+            return Tarball(anchored(path))
+        case Directory(path):
+            return Directory(anchored(path))
+        case Checkout(path):
+            return Checkout(anchored(path))
+        case GitRevision(tree, rev):
+            return GitRevision(anchored(tree), rev)
+    return source

@@ -1,0 +1,240 @@
+"""A machine as a list of parts, each of which yields QEMU arguments and kernel arguments.
+
+Nothing here starts anything; a part can be looked at without QEMU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bpfroots.machine.accel import Accel
+
+
+class Device(Protocol):
+    """One feature of the machine."""
+
+    def args(self) -> Sequence[str]:
+        """Arguments for QEMU."""
+        ...
+
+    def kernel_args(self) -> Sequence[str]:
+        """Words for the kernel's command line."""
+        ...
+
+
+class _Part:
+    """A device that needs nothing from one of the two sides."""
+
+    def args(self) -> Sequence[str]:
+        return ()
+
+    def kernel_args(self) -> Sequence[str]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a caller may choose about a machine. ``cpu`` empty: the accelerator's own (`Accel.cpu`).
+
+    ``icount``: guest time counts instructions (QEMU -icount shift=0,sleep=off), TCG only.
+    """
+
+    cpus: int = 1
+    memory_mib: int = 256
+    cpu: str = ""
+    icount: bool = False
+
+
+@dataclass(frozen=True)
+class Board(_Part):
+    """q35 and nothing on it that is not asked for."""
+
+    def args(self) -> Sequence[str]:
+        # Each of these costs the kernel a probe and the harness has no use for it.
+        return (
+            "-machine",
+            "q35,hpet=off,i8042=off,sata=off,smbus=off,usb=off,vmport=off",
+            "-display",
+            "none",
+        )
+
+
+@dataclass(frozen=True)
+class Processor(_Part):
+    accel: Accel
+    shape: Shape
+
+    def args(self) -> Sequence[str]:
+        accel = ("-accel", self.accel.name)
+        if self.shape.icount:
+            accel = ("-accel", "tcg")
+        cpu = ("-cpu", self.shape.cpu or self.accel.cpu, "-smp", str(self.shape.cpus))
+        icount = ("-icount", "shift=0,sleep=off") if self.shape.icount else ()
+        return (*accel, *cpu, *icount)
+
+    def kernel_args(self) -> Sequence[str]:
+        # A starved emulator looks like a locked-up CPU: the detectors (20 s and 21 s by
+        # default) wait longer by the same factor as everything else, within their limits.
+        watchdog = min(60, round(10 * self.accel.slowdown))
+        stall = min(300, round(21 * self.accel.slowdown))
+        common = (f"watchdog_thresh={watchdog}", f"rcupdate.rcu_cpu_stall_timeout={stall}")
+        if self.accel.name == "kvm":
+            return common
+        # arch/x86/kernel/apic/io_apic.c, check_timer() counts ticks against a delay loop and panics
+        # ("IO-APIC + timer doesn't work") on an overloaded host. KVM guests skip it by themselves.
+        return (*common, "no_timer_check")
+
+
+@dataclass(frozen=True)
+class Backing:
+    """Guest memory in a file: a template's is the file, a clone's is a copy of it, page by page on write.
+
+    A clone waits for the rest of its template's state (`snapshot.restore`).
+    """
+
+    file: Path
+    clone: bool
+
+    def args(self, mib: int) -> Sequence[str]:
+        share = "off" if self.clone else "on"
+        path = str(self.file).replace(",", ",,")
+        return (
+            *("-object", f"memory-backend-file,id=ram,size={mib}M,mem-path={path},share={share}"),
+            *("-machine", "memory-backend=ram"),
+            *(("-incoming", "defer") if self.clone else ()),
+        )
+
+
+@dataclass(frozen=True)
+class Memory(_Part):
+    mib: int
+    backing: Backing | None = None
+
+    def args(self) -> Sequence[str]:
+        return ("-m", f"{self.mib}M", *(self.backing.args(self.mib) if self.backing else ()))
+
+    def kernel_args(self) -> Sequence[str]:
+        # A guest short of memory dies with words instead of losing processes one by one.
+        return ("sysctl.vm.panic_on_oom=1",)
+
+
+@dataclass(frozen=True)
+class Console(_Part):
+    """The first serial port on QEMU's standard input and output, pipes of ours.
+
+    Not a socket: each of the UART's one-byte writes costs a socket buffer of some 700 bytes, 300
+    characters fill it, and after four retries hw/char/serial.c drops what does not fit.
+    """
+
+    def args(self) -> Sequence[str]:
+        return ("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console")
+
+    def kernel_args(self) -> Sequence[str]:
+        return ("console=ttyS0", "printk.time=1")
+
+
+@dataclass(frozen=True)
+class Monitor(_Part):
+    """QMP on an inherited socket."""
+
+    fd: int
+
+    def args(self) -> Sequence[str]:
+        return ("-chardev", f"socket,id=qmp,fd={self.fd}", "-mon", "chardev=qmp,mode=control")
+
+
+@dataclass(frozen=True)
+class Random(_Part):
+    """Without it a guest's first getrandom() waits, and so does SSH."""
+
+    def args(self) -> Sequence[str]:
+        return ("-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng")
+
+
+@dataclass(frozen=True)
+class Network(_Part):
+    """User-mode network that reaches nothing (restrict=on), SSH forwarded from 127.0.0.1.
+
+    Port 0: QEMU binds a free one itself and tells it by "info usernet"; a port looked for
+    beforehand can be gone by then. romfile: no PXE.
+    """
+
+    def args(self) -> Sequence[str]:
+        forward = "hostfwd=tcp:127.0.0.1:0-:22"
+        return (
+            *("-netdev", f"user,id=net,restrict=on,ipv6=off,{forward}"),
+            *("-device", "virtio-net-pci,netdev=net,romfile="),
+        )
+
+
+@dataclass(frozen=True)
+class PanicEvent(_Part):
+    """pvpanic: a panic is an event even where the console stays silent.
+
+    panic=none lets the kernel print its trace to the end and reset by itself (panic=-1).
+    """
+
+    def args(self) -> Sequence[str]:
+        return ("-device", "pvpanic-pci", "-action", "panic=none", "-no-reboot")
+
+    def kernel_args(self) -> Sequence[str]:
+        # An oops that kills a process only leaves a guest whose later answers mean nothing.
+        return ("panic=-1", "oops=panic")
+
+
+@dataclass(frozen=True)
+class Generation(_Part):
+    """VM generation id: a clone reseeds its random pool (drivers/virt/vmgenid.c)."""
+
+    def args(self) -> Sequence[str]:
+        return ("-device", "vmgenid,guid=auto")
+
+
+@dataclass(frozen=True)
+class Boot(_Part):
+    """Kernel and initramfs, and what makes two boots comparable.
+
+    spectre_v2: indirect calls go through the same thunks on every CPU model. nokaslr: equal
+    addresses in equal kernels. no5lvl: user addresses as most machines have them.
+    """
+
+    kernel: Path
+    #: None for a clone, whose memory has it.
+    initrd: Path | None
+    append: tuple[str, ...] = ()
+
+    def args(self) -> Sequence[str]:
+        return ("-kernel", str(self.kernel), *(("-initrd", str(self.initrd)) if self.initrd else ()))
+
+    def kernel_args(self) -> Sequence[str]:
+        return ("spectre_v2=retpoline", "nokaslr", "no5lvl", "net.ifnames=0", *self.append)
+
+
+def machine_parts(
+    shape: Shape, accel: Accel, boot: Boot, *, qmp_fd: int, backing: Backing | None = None
+) -> list[Device]:
+    """Everything a guest of this project has."""
+    return [
+        Board(),
+        Processor(accel, shape),
+        Memory(shape.memory_mib, backing),
+        Console(),
+        Monitor(qmp_fd),
+        Random(),
+        Network(),
+        PanicEvent(),
+        Generation(),
+        boot,
+    ]
+
+
+def command_line(qemu: str, name: str, parts: Iterable[Device]) -> list[str]:
+    """The QEMU command for these parts."""
+    devices = list(parts)
+    words = " ".join(word for part in devices for word in part.kernel_args())
+    arguments = [argument for part in devices for argument in part.args()]
+    # -nodefaults, -no-user-config: the same machine on every host.
+    return [qemu, "-nodefaults", "-no-user-config", "-name", name, *arguments, "-append", words]

@@ -1,0 +1,171 @@
+"""The HTML report: a folder of static pages that opens from disk, without a network or a server."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from bpfroots.analysis import diff, verifier_log
+from bpfroots.analysis.compare import Comparison, Row, compare, refusal
+from bpfroots.escape import visible
+from bpfroots.report import bench, case_page, junit, ktap, plots, text, veristat
+from bpfroots.results.bench import newest
+from bpfroots.results.model import BAD, Cell, Run
+
+_TEMPLATES = "templates"
+
+
+def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequence[Cell] = ()) -> Path:
+    """Write report/, junit.xml, results.ktap and the veristat CSV into the run folder.
+
+    ``beside`` is for JUnit and KTAP only: tests that are no cells. Returns report/index.html. Safe to repeat;
+    artefacts that are missing are left out.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    junit.write(run_dir / "junit.xml", [*cells, *beside])
+    ktap.write(run_dir / "results.ktap", [*cells, *beside])
+    veristat.write(run_dir, cells)
+    return write(run_dir, run, cells)
+
+
+def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
+    """Write the HTML pages alone. Returns the index."""
+    report = run_dir / "report"
+    report.mkdir(parents=True, exist_ok=True)
+    comparison = compare(cells)
+    by_case = pages(cells)
+    (report / "report.css").write_text(_asset("report.css"), encoding="utf-8")
+    rules = {"variable": verifier_log.variable(), "local": diff.LOCAL.pattern}
+    defined = "".join(f"const {name} = {json.dumps(rule)};\n" for name, rule in rules.items())
+    (report / "beside.js").write_text(defined + _asset("beside.js"), encoding="utf-8")
+    index = report / "index.html"
+    measured = bench.rows(newest(run_dir.resolve().parent))
+    index.write_text(_index(run, cells, comparison, by_case, measured), encoding="utf-8")
+    ratios = {(row.case, row.kernel, row.mechanism): row for row in comparison.rows}
+    groups: dict[str, list[Cell]] = {case: [] for case in by_case}
+    for cell in cells:
+        groups[cell.case].append(cell)
+    for case, page in by_case.items():
+        path = report / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        context = case_page.context(run_dir.resolve(), groups[case], ratios, up="../" * page.count("/"))
+        path.write_text(render("case.html.j2", run=run, case=case, **context), encoding="utf-8")
+    return index
+
+
+def write_page(path: Path, template: str, **context: object) -> Path:
+    """One more page of a report, with its style. Returns ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / "report.css").write_text(_asset("report.css"), encoding="utf-8")
+    path.write_text(render(template, up="", **context), encoding="utf-8")
+    return path
+
+
+def pages(cells: Sequence[Cell]) -> dict[str, str]:
+    """Case name → its page, relative to report/. Names become safe and stay unique."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for case in dict.fromkeys(cell.case for cell in cells):
+        parts = [re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "_" for part in case.split("/")]
+        base = page = "case/" + "/".join(parts)
+        number = 2
+        while page in taken:
+            page, number = f"{base}-{number}", number + 1
+        taken.add(page)
+        found[case] = page + ".html"
+    return found
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(_TEMPLATES, name).read_text(encoding="utf-8")
+
+
+def _visible(value: object) -> object:
+    """What a template writes."""
+    if isinstance(value, Markup):
+        return Markup(visible(value))  # noqa: S704  (it is Markup already)
+    return visible(value) if isinstance(value, str) else value
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, _TEMPLATES),
+        autoescape=True,
+        finalize=_visible,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=text.number, ratio=text.ratio, url=lambda path: quote(path, safe="/+"), plural=text.plural
+    )
+    environment.globals.update(heads=text.HEADS, verdict=text.verdict, headline=text.headline, bad=BAD)
+    environment.globals.update(sharing=text.sharing)
+    return environment
+
+
+def render(template: str, **context: object) -> str:
+    """A page of ``templates/``."""
+    return _environment().get_template(template).render(**context)
+
+
+def _types(cell: Cell) -> str:
+    return " + ".join(root.type for root in cell.roots)
+
+
+def _searched(cell: Cell) -> str:
+    """What a reader may look for beside what the row shows."""
+    message = refusal(cell) if cell.verdict == "reject" else ""
+    return " ".join(filter(None, (_types(cell), cell.reason, message)))
+
+
+def _index(
+    run: Run,
+    cells: Sequence[Cell],
+    comparison: Comparison,
+    pages: dict[str, str],
+    measured: Sequence[bench.Row],
+) -> str:
+    by_key = {(cell.case, cell.kernel, cell.mechanism): cell for cell in cells}
+    rows: list[tuple[Row, Cell]] = [
+        (row, by_key[row.case, row.kernel, row.mechanism])
+        for row in sorted(comparison.rows, key=lambda row: row.case)
+    ]
+    totals = comparison.summary.totals
+    return render(
+        "index.html.j2",
+        run=run,
+        summary=comparison.summary,
+        plots=plots.plots(comparison),
+        rows=[(row, _types(cell), _searched(cell)) for row, cell in rows],
+        pages=pages,
+        outcomes=_outcomes(cells),
+        columns=[name for name in text.COLUMNS if any(name in row.figures for row, _ in rows)],
+        headline_columns=[name for name in text.HEADLINE if any(name in total.sums for total in totals)],
+        kernels=list(dict.fromkeys(row.kernel for row, _ in rows)),
+        mechanisms=list(dict.fromkeys(total.mechanism for total in totals)),
+        types=sorted({root.type for _, cell in rows for root in cell.roots}),
+        verdicts=sorted({text.verdict(row.verdict, row.outcome) for row, _ in rows}),
+        script=_asset("table.js"),
+        measured=measured,
+    )
+
+
+_WORDS = {"pass": "as expected", "xfail": "expected failures", "skip": "not expressible"}
+
+
+def _outcomes(cells: Sequence[Cell]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for cell in cells:
+        word = "not as expected" if cell.outcome in BAD else _WORDS.get(cell.outcome, cell.outcome)
+        counts[word] = counts.get(word, 0) + 1
+    return counts

@@ -1,0 +1,127 @@
+"""A run as KernelCI's KCIDB takes it: checkouts, builds and tests in its I/O schema 5.3.
+
+What is not known is left out; figures are in `misc`. https://github.com/kernelci/kcidb/blob/main/doc/submitter_guide.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bpfroots.analysis.compare import figures, unexpected_reason
+from bpfroots.results.model import Cell, KernelInfo, Run
+from bpfroots.results.store import Step
+
+#: In a run folder.
+NAME = "kcidb.json"
+_VERSION = {"major": 5, "minor": 3}
+#: What an origin may be called.
+ORIGIN = re.compile(r"[a-z0-9_]+")
+_STATUS = {
+    "pass": "PASS",
+    "xfail": "PASS",
+    "fail": "FAIL",
+    "guest_crash": "FAIL",
+    "guest_hang": "FAIL",
+    "error": "ERROR",
+    "timeout": "ERROR",
+    "infra_error": "MISS",
+    "skip": "SKIP",
+    "unsupported": "SKIP",
+}
+_COMMIT = re.compile(r"git:([0-9a-f]{40})\b")
+_MOST_LOG = 16384
+
+
+def write(run_dir: Path, origin: str, run: Run, cells: Sequence[Cell], steps: Sequence[Step]) -> Path:
+    """Write kcidb.json into the run folder. ``origin`` is the name that KCIDB knows this system by."""
+    path = run_dir / NAME
+    document = render(origin, run, cells, steps)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+    return path
+
+
+def render(origin: str, run: Run, cells: Sequence[Cell], steps: Sequence[Step]) -> dict[str, Any]:
+    """The document."""
+    failed = {step.kernel: step.reason for step in steps if (step.what, step.outcome) == ("build", "fail")}
+    kernels = [*run.kernels, *(KernelInfo(name) for name in failed)]
+    return {
+        "version": _VERSION,
+        "checkouts": [_checkout(origin, run, kernel) for kernel in kernels],
+        "builds": [_build(origin, run, kernel, failed.get(kernel.name)) for kernel in kernels],
+        "tests": [_test(origin, run, cell) for cell in cells],
+    }
+
+
+def _id(origin: str, run: Run, *parts: str) -> str:
+    return f"{origin}:{'/'.join((run.run, *parts))}"
+
+
+def _checkout(origin: str, run: Run, kernel: KernelInfo) -> dict[str, Any]:
+    checkout = {
+        "id": _id(origin, run, kernel.name),
+        "origin": origin,
+        "start_time": run.started,
+        "valid": bool(kernel.key),
+        "misc": {"source": kernel.source_id, "series": kernel.series_id},
+    }
+    if commit := _COMMIT.match(kernel.source_id):
+        checkout["git_commit_hash"] = commit[1]
+    if kernel.key and not kernel.series_id:
+        checkout["patchset_hash"] = ""
+    return checkout
+
+
+def _build(origin: str, run: Run, kernel: KernelInfo, failed: str | None) -> dict[str, Any]:
+    build = {
+        "id": _id(origin, run, kernel.name),
+        "checkout_id": _id(origin, run, kernel.name),
+        "origin": origin,
+        "architecture": "x86_64",
+        "config_name": kernel.name,
+        "status": "PASS" if failed is None else "FAIL",
+        "misc": {"release": kernel.release, "config_hash": kernel.config_hash},
+    }
+    if kernel.compiler:
+        build["compiler"] = kernel.compiler
+    if failed:
+        build["log_excerpt"] = _text(failed)
+    return build
+
+
+def _test(origin: str, run: Run, cell: Cell) -> dict[str, Any]:
+    status = _STATUS[cell.outcome]
+    test: dict[str, Any] = {
+        "id": _id(origin, run, cell.kernel, cell.case, cell.mechanism),
+        "build_id": _id(origin, run, cell.kernel),
+        "origin": origin,
+        "path": ".".join(["bpfroots", *map(_word, cell.case.split("/")), _word(cell.mechanism)]),
+        "status": status,
+        "start_time": run.started,
+        "environment": {"comment": " ".join(filter(None, (run.qemu, run.accel)))},
+        "comment": _text(cell.case),
+        "misc": {
+            "outcome": cell.outcome,
+            "verdict": cell.verdict,
+            "figures": figures(cell),
+            "reproduce": cell.reproduce,
+        },
+    }
+    if cell.duration_s:
+        test["duration"] = cell.duration_s
+    if status in ("FAIL", "ERROR", "MISS"):
+        test["log_excerpt"] = _text(unexpected_reason(cell))
+    return test
+
+
+def _word(name: str) -> str:
+    """A part of a path: no dots, and nothing but letters, digits, _ and -."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name) or "_"
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "�")[:_MOST_LOG]

@@ -1,0 +1,265 @@
+"""Run folders: results/RUN/{run.json, cells.jsonl, cells/, console/, report/}."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from bpfroots import settings
+from bpfroots.errors import InfraError, UserError
+from bpfroots.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
+
+_SELFTESTS = "selftests"
+# Labels of bpfroots.jobs.bisect.
+_BISECTION = re.compile(r"Z-bisect(-step)?(-\d+)?$")
+_RUN_NAME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A line of steps.jsonl: what is done for a kernel beside cells.
+
+    ``what`` is "build", or a program of the kernel's tree, whose tests are in selftests/KERNEL/WHAT.jsonl.
+    ``outcome`` is one of a cell's.
+    """
+
+    what: str
+    kernel: str
+    outcome: str
+    reason: str = ""
+
+
+_Line = TypeVar("_Line", Cell, CostFigure, Step)
+
+
+class RunStore:
+    """One run folder. A cell is on disk before anybody hears of it."""
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self.path = path
+        self.run = run
+
+    @classmethod
+    def create(cls, label: str, command: list[str]) -> RunStore:
+        """A new folder results/TIME-LABEL. Raises InfraError where it cannot be written."""
+        now = datetime.datetime.now(datetime.UTC)
+        stem = f"{now:%Y-%m-%dT%H-%M-%SZ}-{label}"
+        results = settings.results_root()
+        for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))):
+            path = results / name
+            try:
+                (path / "console").mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise _cannot_write(path, error) from None
+            break
+        run = Run(schema=SCHEMA, run=path.name, command=command, started=now.isoformat(timespec="seconds"))
+        store = cls(path, run)
+        store.save()
+        return store
+
+    @classmethod
+    def open(cls, path: Path) -> RunStore:
+        """An existing folder. Raises UserError where it is none."""
+        try:
+            run = msgspec.json.decode((path / "run.json").read_bytes(), type=Run)
+        except FileNotFoundError:
+            msg = f"{path}: not a run folder (no run.json)"
+            raise UserError(msg, hint="ls results/") from None
+        except msgspec.MsgspecError as error:
+            msg = f"{path / 'run.json'}: {error}"
+            raise UserError(msg) from None
+        return cls(path, run)
+
+    def save(self) -> None:
+        """Write run.json; a reader sees the old one or the new one."""
+        replace_whole(
+            self.path / "run.json", msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n"
+        )
+
+    def finish(self) -> None:
+        """The run is over: measured costs go into cells.jsonl, whoever reads it alone."""
+        if (self.path / "costs.jsonl").is_file():
+            lines = b"".join(msgspec.json.encode(cell) + b"\n" for cell in self.cells())
+            replace_whole(self.path / "cells.jsonl", lines)
+        self.run.finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.save()
+
+    def add(self, cell: Cell) -> None:
+        """Append a finished cell: one write, so a reader or a crash never leaves half a line between."""
+        append_lines(self.path / "cells.jsonl", msgspec.json.encode(cell) + b"\n")
+
+    def add_costs(self, figures: Sequence[CostFigure]) -> None:
+        """Append measured costs; `cells` and `finish` put them where they belong."""
+        if figures:
+            lines = b"".join(msgspec.json.encode(figure) + b"\n" for figure in figures)
+            append_lines(self.path / "costs.jsonl", lines)
+
+    def mend(self) -> None:
+        """Cut off what a kill left of a line: what is appended next begins one of its own."""
+        for name in ("cells.jsonl", "costs.jsonl", "steps.jsonl"):
+            cut_torn_line(self.path / name)
+
+    def cells(self) -> list[Cell]:
+        """All finished cells. A torn last line (killed while writing) is not a finished cell."""
+        cells = self._read("cells.jsonl", Cell)
+        costs: dict[tuple[str, str, str], list[CostFigure]] = {}
+        for figure in self._read("costs.jsonl", CostFigure):
+            costs.setdefault((figure.case, figure.kernel, figure.mechanism), []).append(figure)
+        for cell in cells:
+            add_costs(cell, costs.get((cell.case, cell.kernel, cell.mechanism), []))
+        return cells
+
+    def _read(self, name: str, type_: type[_Line]) -> list[_Line]:
+        """The lines of a file that is appended to, but for a torn last one."""
+        path = self.path / name
+        if not path.is_file():
+            return []
+        found = []
+        lines = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            if not line:
+                continue
+            try:
+                found.append(msgspec.json.decode(line, type=type_))
+            except msgspec.MsgspecError as error:
+                if number == len(lines):
+                    break
+                msg = f"{path}:{number}: {error}"
+                raise UserError(msg) from None
+        return found
+
+    def console(self, kernel: str) -> Path:
+        """A path for the next console log of this kernel: console/KERNEL-N.log."""
+        directory = self.path / "console"
+        for number in itertools.count(1 + len(list(directory.glob(f"{kernel}-*.log")))):
+            path = directory / f"{kernel}-{number}.log"
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                continue  # another thread's
+            except OSError as error:
+                raise _cannot_write(path, error) from None
+            return path
+        raise AssertionError
+
+    def selftest(self, kernel: str, name: str) -> Path:
+        """A path for what a selftest of the kernel tree leaves: selftests/KERNEL/NAME."""
+        directory = self.path / _SELFTESTS / kernel
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(directory, error) from None
+        return directory / name
+
+    def add_step(self, step: Step) -> None:
+        """Append a step that came to an end."""
+        append_lines(self.path / "steps.jsonl", msgspec.json.encode(step) + b"\n")
+
+    def steps(self) -> list[Step]:
+        """The steps that came to an end, good or bad."""
+        return self._read("steps.jsonl", Step)
+
+    def selftest_results(self, step: Step) -> Path | None:
+        """What a program of the kernel's tree said test by test; None for another kind of step."""
+        path = self.path / _SELFTESTS / step.kernel / f"{step.what}.jsonl"
+        return path if path.is_file() else None
+
+    def artefact(self, cell: Cell, name: str, data: bytes) -> None:
+        """Keep a file of a cell: cells/CASE/KERNEL/MECHANISM/NAME."""
+        relative = Path("cells") / cell.case / cell.kernel / cell.mechanism / name
+        path = self.path / relative
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+        cell.artefacts[name] = str(relative)
+
+
+def add_costs(cell: Cell, figures: Iterable[CostFigure]) -> None:
+    """Put measured costs into a cell; doing it twice does no harm."""
+    roots = {root.name: root for root in cell.roots}
+    for figure in figures:
+        root = roots[figure.root]
+        run = next((run for run in root.runs if run.input == figure.input), None)
+        if run is None:
+            run = RunResult(figure.input)
+            root.runs.append(run)
+        setattr(run, figure.measure, figure.value)
+        if not figure.exact and figure.measure not in run.not_exact:
+            run.not_exact.append(figure.measure)
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Write a file of a run folder; a reader sees the old one or the new one. Raises InfraError."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def append_lines(path: Path, lines: bytes) -> None:
+    """Append to a file of a run folder in one write. Raises InfraError."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            written = os.write(fd, lines)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    if written != len(lines):
+        msg = f"{path}: disk full"
+        raise InfraError(msg, hint="free some space; bpfroots run again")
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off what a kill left of a file's last line."""
+    if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
+
+
+def _cannot_write(path: Path, error: OSError) -> InfraError:
+    return InfraError(
+        f"{path}: {error.strerror}", hint="free some space, or check the permissions of results/"
+    )
+
+
+def run_folders() -> list[Path]:
+    """All run folders, oldest first."""
+    results = settings.results_root()
+    return sorted(path for path in results.glob("*") if _RUN_NAME.match(path.name))
+
+
+def _compares(folder: Path) -> bool:
+    """Whether it has cells to compare: not selftests alone, nor one cell on commit after commit."""
+    only_selftests = (folder / _SELFTESTS).is_dir() and not (folder / "cells.jsonl").is_file()
+    return not only_selftests and not _BISECTION.search(folder.name)
+
+
+def find_run(name: str | None) -> Path:
+    """A run by path, name or unique prefix; the newest to compare for None. Raises UserError."""
+    folders = run_folders()
+    if name is None:
+        folders = [folder for folder in folders if _compares(folder)]
+        if not folders:
+            msg = "no runs yet in results/"
+            raise UserError(msg, hint="bpfroots run")
+        return folders[-1]
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    matches = [path for path in folders if path.name.startswith(Path(name).name)]
+    if len(matches) != 1:
+        msg = f"{name}: {'several runs match' if matches else 'no such run'}"
+        raise UserError(msg, hint="ls results/")
+    return matches[0]

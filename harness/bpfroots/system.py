@@ -1,0 +1,154 @@
+"""What this machine needs, and how to get it: Debian packages and the commands they bring."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpfroots import process
+from bpfroots.errors import InfraError, UserError
+from bpfroots.kernels import spec
+from bpfroots.progress import Progress
+
+
+@dataclass(frozen=True)
+class Need:
+    """A package, and a command or file that shows it is there."""
+
+    package: str
+    shows: str
+
+    @property
+    def present(self) -> bool:
+        if self.shows.startswith("/"):
+            return Path(self.shows).exists()
+        return shutil.which(self.shows) is not None
+
+
+_LIB = "/usr/lib/x86_64-linux-gnu"
+NEEDS = (
+    Need("qemu-system-x86", "qemu-system-x86_64"),
+    Need("clang-19", "clang-19"),
+    Need("llvm-19", "llvm-strip-19"),
+    Need("gcc", "gcc"),
+    Need("libc6-dev", f"{_LIB}/libc.a"),
+    Need("make", "make"),
+    Need("git", "git"),
+    Need("patch", "patch"),
+    Need("bc", "bc"),
+    Need("flex", "flex"),
+    Need("bison", "bison"),
+    Need("cpio", "cpio"),
+    Need("kmod", "modprobe"),
+    Need("rsync", "rsync"),
+    Need("ccache", "ccache"),
+    Need("perl", "perl"),
+    Need("xz-utils", "xz"),
+    Need("zstd", "zstd"),
+    Need("dwarves", "pahole"),
+    Need("binutils", "strip"),
+    Need("libelf-dev", f"{_LIB}/libelf.a"),
+    Need("zlib1g-dev", f"{_LIB}/libz.a"),
+    Need("libzstd-dev", f"{_LIB}/libzstd.a"),
+    Need("libssl-dev", "/usr/include/openssl/ssl.h"),
+    Need("libjansson-dev", f"{_LIB}/libjansson.a"),
+    Need("busybox-static", "/bin/busybox"),
+    Need("dropbear-bin", "dropbear"),
+    # The report is tested in a browser.
+    Need("chromium", "chromium"),
+    Need("chromium-driver", "chromedriver"),
+    # virtme-ng's guests run on this root, and find their ports by udev's links.
+    Need("udev", "udevadm"),
+)
+
+_BASELINE = "baseline"
+
+
+def _source() -> tuple[str, str]:
+    """Package and version of the kernel source that kernels/baseline.toml names."""
+    definition = spec.load(_BASELINE)
+    if not isinstance(definition.source, spec.DebianSource):
+        msg = f"kernels/{_BASELINE}.toml: its source is no Debian package; there is nothing to install for it"
+        raise UserError(msg)
+    return definition.source.package, definition.source.version
+
+
+def missing() -> list[str]:
+    """Packages that are not installed, the kernel source included."""
+    lacking = [need.package for need in NEEDS if not need.present]
+    package, _ = _source()
+    if not Path(f"/usr/src/{package}.tar.xz").exists():
+        lacking.append(package)
+    return lacking
+
+
+def install(progress: Progress, log: Path, *, yes: bool) -> None:
+    """Install what is missing with apt-get, saying exactly what runs. Raises InfraError.
+
+    Without ``yes`` a terminal is asked first.
+    """
+    packages = missing()
+    if not packages:
+        return
+    if shutil.which("apt-get") is None:
+        msg = f"missing on this machine: {' '.join(packages)} (Debian's names)"
+        raise InfraError(msg, hint="install them with this system's package manager")
+    update, command = _apt_get()
+    command += ["install", "--no-install-recommends"]
+    progress.say(f"will run: {' '.join(update)} && {' '.join([*command, *packages])}")
+    if not yes and not _agreed():
+        msg = "nothing was installed"
+        raise InfraError(msg, hint="bpfroots setup --yes")
+    with progress.task(f"machine   installing {len(packages)} packages (log: {log})"), log.open("wb") as out:
+        _apt(update, out.fileno(), log)
+        _apt([*command, *(_pinned(name, progress) for name in packages)], out.fileno(), log)
+
+
+def upgrade(package: str, log: Path) -> None:
+    """Bring one installed package up to what the archive has. Raises InfraError."""
+    update, command = _apt_get()
+    with log.open("wb") as out:
+        _apt(update, out.fileno(), log)
+        _apt([*command, "install", "--only-upgrade", package], out.fileno(), log)
+
+
+def _apt_get() -> tuple[list[str], list[str]]:
+    """`apt-get update`, and the beginning of a command that changes what is installed."""
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    command = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
+    return [*sudo, "apt-get", "-q", "update"], command
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write("go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _pinned(package: str, progress: Progress) -> str:
+    """The package as apt-get is to be asked for it: the kernel source by version, where it still is."""
+    source, version = _source()
+    if package != source:
+        return package
+    policy = process.run(["apt-cache", "madison", package], timeout=120).stdout.decode(errors="replace")
+    versions = [line.split("|")[1].strip() for line in policy.splitlines() if line.count("|") >= 2]
+    if version in versions:
+        return f"{package}={version}"
+    newest = versions[0] if versions else "the newest"
+    progress.say(f"{package} {version} is gone from the archive; taking {newest}")
+    return package
+
+
+def _apt(command: list[str], out: int, log: Path) -> None:
+    with process.spawn(command, stdout=out, stderr=out) as child:
+        status = child.wait()
+    if status:
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith("E:")]
+        msg = f"{' '.join(command[:6])} ... failed: {errors[-1] if errors else f'status {status}'}"
+        raise InfraError(msg, detail=f"log  {log}")

@@ -1,6 +1,0 @@
-"""What people and other tools read of a run."""
-
-from harness.report.html import write_reports
-from harness.report.trend import write as write_trend
-
-__all__ = ["write_reports", "write_trend"]
