@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from bpfroots import images
 from bpfroots.kernels import Definition, resolve, tools_source
 from bpfroots.machine import Machine

@@ -7,12 +7,12 @@ them says ok, that none got lost on the way, and that a wrong expectation would 
 from __future__ import annotations
 
 import pytest
+
 from bpfroots.errors import BpfrootsError
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import prepare
 from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
-
 from testcases.insn_suite import Said, build_program, multi_root_kernel, parse, send
 
 pytestmark = pytest.mark.guest

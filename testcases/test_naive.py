@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from bpfroots.errors import BpfrootsError, GuestError
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit, prepare
 from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
-
 from testcases.insn_suite import build_program, parse, send
 
 pytestmark = pytest.mark.guest

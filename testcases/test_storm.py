@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from bpfroots import images
 from bpfroots.errors import BpfrootsError
 from bpfroots.jobs.guests import Guests
@@ -19,7 +20,6 @@ from bpfroots.jobs.kit import prepare
 from bpfroots.kernels import Definition, resolve, tools_source
 from bpfroots.machine import Machine, Shape, choose_accel
 from bpfroots.progress import Progress
-
 from testcases.insn_suite import multi_root_kernel
 
 pytestmark = [pytest.mark.guest, pytest.mark.storm]

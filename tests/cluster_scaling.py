@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from bpfroots.cluster import client, remote
+from bpfroots.cluster.protocol import CORES, GUESTS, MEMORY_MIB, encode, same_code
 from bpfroots.errors import GuestError
 from bpfroots.jobs import schedule
-from bpfroots.jobs.cluster import client, remote
-from bpfroots.jobs.cluster.protocol import CORES, GUESTS, MEMORY_MIB, encode, same_code
 from bpfroots.jobs.compiled import compile_cells
 from bpfroots.jobs.engine import Verdicts
 from bpfroots.jobs.kit import Kit, prepare
@@ -29,7 +29,6 @@ from bpfroots.programs.protocol import Hello, Loaded
 from bpfroots.progress import Progress
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
-
 from tests.cluster import Process
 
 _PARCEL = "BPFROOTS_PRETENDED_PARCEL"

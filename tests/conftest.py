@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from bpfroots import images
 from bpfroots.jobs.kit import Kit, prepare
 from bpfroots.machine import SshIdentity

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from bpfroots import settings
 from bpfroots.kernels import Kernel, ensure, resolve
 from bpfroots.progress import Progress

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from bpfroots.kernels import Kernel
 from bpfroots.programs.protocol import Loaded, ProgLoad, Program
 

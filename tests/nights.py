@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bpfroots.results.history import FIGURES, History, Key, Recorded, State
+from bpfroots.history.database import FIGURES, History, Key, Recorded, State
 from bpfroots.results.model import SCHEMA, KernelInfo, Run
 
 MECHANISMS = ("tail_call", "duplicate", "multi_root", "fd_name")

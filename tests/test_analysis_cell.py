@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from bpfroots.analysis import cell
 from bpfroots.programs.protocol import (
     JitedFunction,
@@ -18,7 +19,6 @@ from bpfroots.programs.protocol import (
     parse,
 )
 from bpfroots.results.model import Cell, Jit, JitImage, Root, RunResult, Verification, VerifierStats
-
 from tests.loads import loaded as loads
 
 CALL_BODY = bytes.fromhex("e8fb0f0000c3")  # call +0x1000, ret

@@ -7,6 +7,9 @@ import math
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bpfroots.analysis.compare import Note, _reasons, changes, compare
 from bpfroots.analysis.kernels import OtherKernel, other_kernels
 from bpfroots.programs.protocol import Mechanism, Verdict
@@ -22,8 +25,6 @@ from bpfroots.results.model import (
     Run,
     RunResult,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def make(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bpfroots.analysis.cost import PerRun, median, most_often, net
 from bpfroots.programs.protocol import Samples
 

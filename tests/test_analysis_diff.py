@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bpfroots.analysis.diff import code_added
 from bpfroots.analysis.jit import Symbols, analyse
 from bpfroots.programs.protocol import JitedFunction
-from hypothesis import given
-from hypothesis import strategies as st
 
 _GOLDEN = Path(__file__).parent / "golden"
 _LINES = st.lists(st.sampled_from(["mov rax, rbx", "jmp 0x4c", "jae 0x10", "call x", "ret"]), max_size=30)

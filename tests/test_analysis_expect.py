@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bpfroots.analysis import expect
+
+from bpfroots.bisect import expect
 from bpfroots.errors import UserError
 from bpfroots.results.model import Cell, Cost, Jit, JitImage, Outcome, Root, RunResult
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from bpfroots.analysis import jit
-from bpfroots.programs.protocol import JitedFunction
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bpfroots.analysis import jit
+from bpfroots.programs.protocol import JitedFunction
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "jit" / "images.json").read_text())
 BASE = 0xFFFFFFFFC0001000

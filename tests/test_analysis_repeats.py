@@ -6,9 +6,10 @@ import math
 import random
 
 import pytest
-from bpfroots.analysis.repeats import Belief, confidence, error_per_kernel
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bpfroots.bisect.repeats import Belief, confidence, error_per_kernel
 
 _BELIEFS = st.builds(
     Belief,

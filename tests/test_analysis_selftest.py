@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bpfroots.analysis.selftest import differences, parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bpfroots.selftest.output import differences, parse
 
 _GOLDEN = Path(__file__).parent / "golden/selftest"
 _FAILING = ["118/p", "119/p", "120/p", "121/p"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from bpfroots.analysis.shared import Finding, Sharing, sharing
 from bpfroots.programs.protocol import Mechanism
 from bpfroots.report import text

@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from bpfroots.analysis import verifier_log
-from bpfroots.results.model import VerifierStats
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bpfroots.analysis import verifier_log
+from bpfroots.results.model import VerifierStats
 
 GOLDEN = Path(__file__).parent / "golden" / "verifier"
 EXPECTED = tomllib.loads((GOLDEN / "messages.toml").read_text())

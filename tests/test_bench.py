@@ -7,14 +7,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+
+from bpfroots import bench
+from bpfroots.bench import programs
+from bpfroots.bench.common import take_turns
+from bpfroots.bench.model import RATE, SECONDS, Context, Measurement, Spread, measurement, newest, save
+from bpfroots.bench.table import rows
 from bpfroots.cli import cli
 from bpfroots.errors import UserError
-from bpfroots.jobs import bench
-from bpfroots.jobs.bench import programs
-from bpfroots.jobs.bench.common import take_turns
-from bpfroots.report.bench import rows
-from bpfroots.results.bench import RATE, SECONDS, Context, Measurement, Spread, measurement, newest, save
-from click.testing import CliRunner
 
 CONTEXT = Context(
     "2026-01-02T03:04:05+00:00", "patched", "6.12.117", "key", "tcg", "QEMU 7.2", 2, "a CPU", 0.5

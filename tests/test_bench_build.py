@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bpfroots.jobs.bench import building
-from bpfroots.jobs.bench.common import Bench
+
+from bpfroots.bench import building
+from bpfroots.bench.common import Bench
 from bpfroots.machine import Accel
 from bpfroots.progress import Progress
 from bpfroots.settings import cache_root
-
 from tests.kernel_project import Project, project
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bpfroots.jobs.kit import Kit
 
+from bpfroots.jobs.kit import Kit
 from tests import ROOT
 from tests.test_resume_guest import _project
 

@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from bpfroots.analysis import expect
+
+from bpfroots.bisect import expect, trees
+from bpfroots.bisect import kernel as building
+from bpfroots.bisect.commits import History
+from bpfroots.bisect.model import Found, Judgement, add_judgement, read_judgements
+from bpfroots.bisect.question import Asker, Question
+from bpfroots.bisect.run import Kernels
+from bpfroots.bisect.search import Search
 from bpfroots.errors import KernelError, UserError
-from bpfroots.jobs.bisect import kernel as building
-from bpfroots.jobs.bisect import trees
-from bpfroots.jobs.bisect.history import History
-from bpfroots.jobs.bisect.question import Asker, Question
-from bpfroots.jobs.bisect.run import Kernels
-from bpfroots.jobs.bisect.search import Search
 from bpfroots.kernels import Kernel
 from bpfroots.progress import Progress
-from bpfroots.results.bisect import Found, Judgement, add_judgement, read_judgements
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
-
 from tests.kernel_project import Project, Tree, diff, project
 
 _CODE = "return -22"

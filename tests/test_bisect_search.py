@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from bpfroots.analysis import expect
-from bpfroots.errors import InfraError, KernelError, UserError
-from bpfroots.jobs.bisect.question import Question
-from bpfroots.jobs.bisect.search import Prepared, Search
-from bpfroots.results.bisect import Found, Judgement
-from bpfroots.results.model import Cell, Outcome, Root
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bpfroots.bisect import expect
+from bpfroots.bisect.model import Found, Judgement
+from bpfroots.bisect.question import Question
+from bpfroots.bisect.search import Prepared, Search
+from bpfroots.errors import InfraError, KernelError, UserError
+from bpfroots.results.model import Cell, Outcome, Root
 
 #: One name for each, as long as git's.
 _GOOD = 0

@@ -37,26 +37,26 @@ _SOME = ("RuntimeError('broken')", "SystemExit(1)", "GuestCrash('of no cell')")
 _STAGES = (
     "bpfroots.cli",
     "click",
-    "bpfroots.cli.bisect",
-    "bpfroots.jobs.bisect.step",
+    "bpfroots.bisect.command",
+    "bpfroots.bisect.step",
     "msgspec",
     "paramiko",
-    "bpfroots.cli.bisect:_asked",
-    "bpfroots.jobs.bisect.step:step",
-    "bpfroots.jobs.bisect.question:understand",
-    "bpfroots.jobs.bisect.step:understand",
-    "bpfroots.jobs.bisect.step:choose_accel",
+    "bpfroots.bisect.command:_asked",
+    "bpfroots.bisect.step:step",
+    "bpfroots.bisect.question:understand",
+    "bpfroots.bisect.step:understand",
+    "bpfroots.bisect.step:choose_accel",
 )
 # In the first of them, in the command, and in what it calls: all of the errors.
-_EVERY_ERROR = ("bpfroots.cli", "bpfroots.cli.bisect:_asked", "bpfroots.jobs.bisect.step:step")
+_EVERY_ERROR = ("bpfroots.cli", "bpfroots.bisect.command:_asked", "bpfroots.bisect.step:step")
 _LATE_STAGES = (
-    "bpfroots.jobs.bisect.step:prepare",
-    "bpfroots.jobs.bisect.step:open_store",
-    "bpfroots.jobs.bisect.step:Asker",
-    "bpfroots.jobs.bisect.question:compile_cells",
-    "bpfroots.jobs.bisect.question:Engine",
+    "bpfroots.bisect.step:prepare",
+    "bpfroots.bisect.step:open_store",
+    "bpfroots.bisect.step:Asker",
+    "bpfroots.bisect.question:compile_cells",
+    "bpfroots.bisect.question:Engine",
     "bpfroots.jobs.engine:schedule.batches",
-    "bpfroots.analysis.expect:judge",
+    "bpfroots.bisect.expect:judge",
     "bpfroots.results.store:RunStore.add",
     "bpfroots.results.store:RunStore.finish",
     "click:echo",
@@ -188,12 +188,10 @@ def test_options_before_the_command_do_not_open_a_gap(tmp_path: Path) -> None:
 def test_a_signal_is_no_verdict(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bpfroots", "bisect", "step", "--object", _object(tmp_path)]
     error = f"__import__('os').kill(__import__('os').getpid(), {int(signal.SIGTERM)}) or RuntimeError()"
-    _no_verdict(
-        _run([str(word) for word in command], FAULT="bpfroots.jobs.bisect.step:step", FAULT_ERROR=error)
-    )
+    _no_verdict(_run([str(word) for word in command], FAULT="bpfroots.bisect.step:step", FAULT_ERROR=error))
 
 
-@pytest.mark.parametrize("fault", ["click", "bpfroots.jobs.bisect.step:step"])
+@pytest.mark.parametrize("fault", ["click", "bpfroots.bisect.step:step"])
 def test_git_stops_and_takes_nothing_for_bad(fault: str, tmp_path: Path) -> None:
     def git(*words: str | Path) -> subprocess.CompletedProcess[str]:
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bpfroots.cache import Cache
-from bpfroots.errors import InfraError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bpfroots.cache import Cache
+from bpfroots.errors import InfraError
 
 
 def _write(content: dict[str, bytes]) -> Callable[[Path], None]:

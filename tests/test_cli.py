@@ -210,7 +210,7 @@ def test_an_interrupt_says_what_is_kept_where_anything_is() -> None:
     build = _interrupted("kernel", "build", "baseline", stage="bpfroots.kernels:ensure")
     assert build.split("\n\n") == [kept, "bpfroots: interrupted"]
     assert _interrupted("doctor", stage="bpfroots.jobs.doctor:examine") == "bpfroots: interrupted"
-    assert _interrupted("bench", stage="bpfroots.jobs.bench:run") == "bpfroots: interrupted"
+    assert _interrupted("bench", stage="bpfroots.bench:run") == "bpfroots: interrupted"
 
 
 @pytest.mark.parametrize(

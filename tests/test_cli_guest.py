@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bpfroots.jobs.kit import Kit
 from bpfroots.results.store import RunStore
-
 from tests.processes import gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]

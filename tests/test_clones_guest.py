@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bpfroots import cache
 from bpfroots.errors import GuestCrash
 from bpfroots.jobs import templates
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.machine import Machine, Snapshot, choose_accel
-
 from tests.processes import gone
 
 pytestmark = pytest.mark.guest

@@ -12,14 +12,14 @@ from pathlib import Path
 import dask
 import msgspec
 import pytest
+
+from bpfroots import cluster as seam
 from bpfroots import kernels
+from bpfroots.cluster import client
+from bpfroots.cluster.protocol import checked, digest, same_code
 from bpfroots.errors import InfraError, UserError
-from bpfroots.jobs import cluster as seam
-from bpfroots.jobs.cluster import client
-from bpfroots.jobs.cluster.protocol import checked, digest, same_code
 from bpfroots.programs.protocol import Loaded
 from bpfroots.progress import Progress
-
 from tests.cluster import Cluster, certificates
 from tests.kernel_project import Project
 from tests.kernel_project import project as made_project

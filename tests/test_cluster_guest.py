@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
-
 from tests.cluster import Cluster, Process
 from tests.processes import gone
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bpfroots.analysis import cost as analysis
 from bpfroots.jobs import cost as costs
 from bpfroots.jobs import run as cells_job

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bpfroots import settings
 from bpfroots.errors import BpfrootsError, InfraError, UserError
 from bpfroots.jobs import doctor
-
 from tests import ROOT
 
 _DEADLINE = 120

@@ -13,25 +13,29 @@ from typing import Any
 
 import msgspec
 import pytest
-from bpfroots import report
-from bpfroots.analysis import selftest
-from bpfroots.analysis.compare import changes, compare
-from bpfroots.analysis.history import CellHistory, Span
-from bpfroots.analysis.trend import Finding, Flaky, Trend
-from bpfroots.errors import InfraError
-from bpfroots.escape import visible
-from bpfroots.progress import Progress
-from bpfroots.report import bench, failure, history, night, overview, selftests, terminal
-from bpfroots.report import bisect as bisect_report
-from bpfroots.results.bench import Context, Measurement, Spread
-from bpfroots.results.bisect import Bisection, Change, Commit, Found, Judgement
-from bpfroots.results.history import Recorded, State
-from bpfroots.results.model import SCHEMA, Cell, KernelInfo, Run
-from bpfroots.results.night import Failure
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from bpfroots import report
+from bpfroots.analysis.compare import changes, compare
+from bpfroots.bench import table as bench
+from bpfroots.bench.model import Context, Measurement, Spread
+from bpfroots.bisect import page as bisect_report
+from bpfroots.bisect.model import Bisection, Change, Commit, Found, Judgement
+from bpfroots.errors import InfraError
+from bpfroots.escape import visible
+from bpfroots.history import terminal as history
+from bpfroots.history.database import Recorded, State
+from bpfroots.history.record import CellHistory, Span
+from bpfroots.history.trend import Finding, Flaky, Trend
+from bpfroots.nightly import page as night
+from bpfroots.nightly.state import Failure
+from bpfroots.progress import Progress
+from bpfroots.report import failure, overview, terminal
+from bpfroots.results.model import SCHEMA, Cell, KernelInfo, Run
+from bpfroots.selftest import output as selftest
+from bpfroots.selftest import terminal as selftests
 from tests import ROOT
 from tests.test_report import loaded, make_cell
 

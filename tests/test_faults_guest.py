@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
+
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.run import open_store
@@ -20,7 +21,6 @@ from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine, choose_accel
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
-
 from tests.faulty import SOURCE, FaultyEngine, Harm, cell, poison
 
 pytestmark = pytest.mark.guest

@@ -12,14 +12,14 @@ from typing import Any
 import jsonschema
 import kcidb_io
 import pytest
-from bpfroots.analysis.history import beside_cells
+
 from bpfroots.errors import UserError
-from bpfroots.jobs.nightly import config as configs
-from bpfroots.jobs.nightly import units
+from bpfroots.history.record import beside_cells
+from bpfroots.nightly import config as configs
+from bpfroots.nightly import units
 from bpfroots.report import html, kcidb
 from bpfroots.results.model import SCHEMA, Cell, Cost, Expected, KernelInfo, Run
 from bpfroots.results.store import RunStore, Step
-
 from tests import ROOT
 
 _WORKFLOW = ROOT / ".github/workflows/nightly.yml"

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from bpfroots.analysis.compare import Total, compare
 from bpfroots.jobs.kit import Kit
 from bpfroots.results.model import Cell

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from bpfroots import report
-from bpfroots.analysis import selftest
-from bpfroots.analysis.history import catch_up, of_case
-from bpfroots.analysis.trend import trend
+
 from bpfroots.errors import UserError
-from bpfroots.results.history import History, Key, State
+from bpfroots.history import page
+from bpfroots.history.database import History, Key, State
+from bpfroots.history.record import catch_up, of_case
+from bpfroots.history.trend import trend
 from bpfroots.results.model import Cell, Cost, Expected, Root, RunResult
 from bpfroots.results.store import RunStore, Step
-
+from bpfroots.selftest import output as selftest
 from tests.nights import accepted, key, night, record, synthetic
 
 _QUICK = 2.0
@@ -80,7 +80,7 @@ def test_one_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from bpfroots.results.history import History
+from bpfroots.history.database import History
 from tests.nights import accepted, key, night
 with History(Path(sys.argv[1])) as history:
     for number in range(int(sys.argv[2]), int(sys.argv[2]) + 10):
@@ -238,7 +238,7 @@ def test_a_hundred_nights_of_five_thousand_cells(project: Path) -> None:
         found = trend(history, runs[-1])
         assert time.process_time() - start < _QUICK
         start = time.process_time()
-        report.write_trend(history, runs[-1], found, project / "results" / runs[-1].name, [])
+        page.write(history, runs[-1], found, project / "results" / runs[-1].name, [])
         assert time.process_time() - start < _QUICK
     assert found.cells == 5000
     assert found.regressions

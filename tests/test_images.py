@@ -12,14 +12,14 @@ from random import Random
 
 import paramiko
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bpfroots.errors import InfraError, KernelError
 from bpfroots.images import Tools, build_tools, image, initramfs, keys, populate
 from bpfroots.images.initramfs import Entry
 from bpfroots.programs import protocol
 from bpfroots.progress import Progress
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests import ROOT
 
 GOLDEN = Path(__file__).parent / "golden" / "runner"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from bpfroots import images
 from bpfroots.errors import BootError
 from bpfroots.jobs.kit import Kit
@@ -25,7 +26,6 @@ from bpfroots.programs.protocol import (
     TestRun,
     Trigger,
 )
-
 from tests.conftest import GuestKit
 
 pytestmark = pytest.mark.guest

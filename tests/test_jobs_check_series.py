@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bpfroots.errors import BootError, KernelError, UserError
 from bpfroots.jobs.check_series import build_each
 from bpfroots.kernels import Definition, Kernel, build, is_built, resolve
 from bpfroots.kernels.check import Checked
 from bpfroots.progress import Progress
-
 from tests.kernel_project import FAKE, Project, diff, patch, project
 
 _PATCHED = 'base = "baseline"\nseries = "change"\nprovides = ["multi_root"]\n'

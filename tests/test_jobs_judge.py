@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from bpfroots.analysis.cell import Code
 from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
-from bpfroots.jobs import judge, selftest
+from bpfroots.jobs import judge
 from bpfroots.jobs import run as cells_job
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.programs import cases
@@ -19,7 +20,7 @@ from bpfroots.programs.protocol import Hello, JitedFunction, Loaded, MapDump, Ma
 from bpfroots.results import model
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
-
+from bpfroots.selftest import run as selftest
 from tests.loads import kernel
 from tests.loads import loaded as loads
 

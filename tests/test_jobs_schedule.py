@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
+
 from bpfroots.errors import BootError
 from bpfroots.jobs import schedule
 from bpfroots.jobs.pool import Pool

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bpfroots import process
 from bpfroots.errors import InfraError, KernelError, UserError
 from bpfroots.kernels import is_built, kconfig, require_options, resolve
 from bpfroots.kernels.tree import drop_unfinished
-
 from tests.kernel_project import (
     BASELINE,
     FAKE,

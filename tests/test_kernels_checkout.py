@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from bpfroots.bisect import kernel as building
 from bpfroots.errors import KernelError, UserError
-from bpfroots.jobs.bisect import kernel as building
 from bpfroots.kernels import Kernel
 from bpfroots.progress import Progress
-
 from tests.kernel_project import Project, Tree, project
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bpfroots import kernels
 
+from bpfroots import kernels
 from tests import ROOT
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from bpfroots.errors import UserError
 from bpfroots.kernels import Definition, mail, resolve, series, source
 from bpfroots.kernels.mail import Mail
 from bpfroots.kernels.thread import in_order
 from bpfroots.progress import Progress
-
 from tests.kernel_project import Project, Tree, patch, project
 
 _FORMS_OF_6_12 = Path(__file__).parent / "series"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bpfroots.jobs import kit, run
 from bpfroots.kernels import Definition, Kernel, Prebuilt, ensure, resolve, resolve_all
 from bpfroots.kernels.build import plan
 from bpfroots.progress import Progress
 from bpfroots.results.model import KernelInfo
-
 from tests.kernel_project import Project, Tree, copy_tree, project
 from tests.test_kernels_resolve import bzimage
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bpfroots.errors import UserError
 from bpfroots.kernels import Definition, resolve
 from bpfroots.kernels.rebase import Rebased, finish, start
 from bpfroots.progress import Progress
-
 from tests.kernel_project import Project, patch, project
 
 _FINE = patch("kernel/core.c", "return insn", "return insn + 1")

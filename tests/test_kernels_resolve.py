@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from bpfroots.errors import KernelError, UserError
 from bpfroots.kernels import (
     Definition,
@@ -22,7 +23,6 @@ from bpfroots.kernels import (
     resolve,
     spec,
 )
-
 from tests import ROOT
 from tests.kernel_project import BASELINE, INSTALLED, Project, copy_tree, project
 

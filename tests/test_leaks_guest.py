@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.run import open_store
 from bpfroots.machine import choose_accel
-
 from tests.faulty import cell
 
 pytestmark = pytest.mark.guest

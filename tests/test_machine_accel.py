@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from bpfroots.errors import InfraError, UserError
 from bpfroots.machine import accel
 from bpfroots.machine.accel import _explain, choose_accel, probe_kvm, run_guest_code

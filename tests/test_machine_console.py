@@ -5,10 +5,11 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bpfroots.machine import console
-from bpfroots.machine.console import ConsoleLog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bpfroots.machine import console
+from bpfroots.machine.console import ConsoleLog
 
 MARK = "bpfroots: ready"
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bpfroots.machine.accel import Accel
 from bpfroots.machine.deadlines import Deadlines
 from bpfroots.machine.devices import Boot, Shape, command_line, machine_parts
-from hypothesis import given
-from hypothesis import strategies as st
 
 TCG = Accel("tcg", "", 4.0)
 KVM = Accel("kvm", "", 1.0)

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from bpfroots.errors import BootError, InfraError
-from bpfroots.machine import Accel, Deadlines, Machine, SshIdentity, machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from bpfroots.errors import BootError, InfraError
+from bpfroots.machine import Accel, Deadlines, Machine, SshIdentity, machine
 
 FAKE = Path(__file__).with_name("fake_qemu.py")
 READY = "bpfroots: ready"

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from bpfroots.errors import BootError, GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
 from bpfroots.machine import Deadlines, Machine, choose_accel
-
 from tests.conftest import GuestKit
 from tests.processes import gone
 

@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bpfroots.errors import UserError
 from bpfroots.machine.splats import (
     CONTEXT,
@@ -19,8 +22,6 @@ from bpfroots.machine.splats import (
     default_rules,
     load_rules,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 GOLDEN = Path(__file__).parent / "golden" / "console"
 CASES = sorted(path.parent for path in GOLDEN.glob("*/dmesg.txt"))

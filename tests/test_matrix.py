@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from bpfroots.programs import cases, matrix
 from bpfroots.programs.matrix import Combination
 from bpfroots.programs.render import render

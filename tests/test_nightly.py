@@ -9,20 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from bpfroots.analysis.trend import Finding, Trend
-from bpfroots.errors import InfraError, UserError
-from bpfroots.jobs.nightly import config as configs
-from bpfroots.jobs.nightly import night
-from bpfroots.jobs.nightly.notify import notify
-from bpfroots.kernels.update import fetch
-from bpfroots.progress import Progress
-from bpfroots.report import night as report
-from bpfroots.results import artefacts
-from bpfroots.results.history import History
-from bpfroots.results.model import Cell
-from bpfroots.results.night import Failure, Night
-from bpfroots.results.store import RunStore
 
+from bpfroots.errors import InfraError, UserError
+from bpfroots.history.database import History
+from bpfroots.history.trend import Finding, Trend
+from bpfroots.kernels.update import fetch
+from bpfroots.nightly import config as configs
+from bpfroots.nightly import night
+from bpfroots.nightly import page as report
+from bpfroots.nightly.notify import notify
+from bpfroots.nightly.state import Failure, Night
+from bpfroots.progress import Progress
+from bpfroots.results import artefacts
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
 from tests import ROOT, nights
 
 _WORK = '[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'

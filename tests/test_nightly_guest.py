@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bpfroots.results.store import RunStore
 
+from bpfroots.results.store import RunStore
 from tests import ROOT
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import prepare
 from bpfroots.jobs.runner import stream

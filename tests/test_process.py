@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from bpfroots import process
 from bpfroots.errors import InfraError
-
 from tests.processes import gone
 
 _DEADLINE = 20.0

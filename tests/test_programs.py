@@ -8,6 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bpfroots.cache import Cache
 from bpfroots.errors import InfraError, UserError
 from bpfroots.images import Image
@@ -19,8 +22,6 @@ from bpfroots.programs import cases, clang, elf, packets, protocol
 from bpfroots.programs import compile as compiling
 from bpfroots.programs.cases import Case
 from bpfroots.programs.render import render
-from hypothesis import given
-from hypothesis import strategies as st
 
 _TINY = b'char LICENSE[] __attribute__((section("license"))) = "GPL";\n'
 _PROGRAM = _TINY + b'__attribute__((section("xdp"))) int pass_all(void *ctx) { return 2; }\n'

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from bpfroots.jobs.bench import throughput
+
+from bpfroots.bench import throughput
 from bpfroots.jobs.kit import Kit
 from bpfroots.programs.protocol import Verdict
 from bpfroots.progress import Progress

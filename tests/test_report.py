@@ -13,16 +13,18 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
+
 from bpfroots.analysis import cell as cells_of
 from bpfroots.analysis import verifier_log
 from bpfroots.analysis.compare import changes, compare
 from bpfroots.analysis.kernels import OtherKernel
+from bpfroots.bench import model as bench
+from bpfroots.bench import page as bench_page
 from bpfroots.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
 from bpfroots.report import html, ktap, terminal, veristat
 from bpfroots.report import junit as junit_report
-from bpfroots.results import bench, model
+from bpfroots.results import model
 from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
-
 from tests.loads import loaded as loads
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -199,16 +201,19 @@ def test_page_says_what_a_reader_needs(tmp_path: Path, run: Run, cells: list[Cel
     assert "KVM is there but runs no guest" in index
 
 
-def test_the_newest_bench_is_on_the_index(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_the_index_links_to_the_page_of_the_newest_bench(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
     run_dir = tmp_path / "run"
-    assert "How long it takes" not in html.write(run_dir, run, cells).read_text()
+    link = 'href="../../bench/index.html"'
+    assert link not in html.write(run_dir, run, cells).read_text()
     context = bench.Context("2026-01-02T03:04:05+00:00", "patched", "6.12", "", "tcg", "", 2, "", 0.1)
     measured = bench.measurement(
         [0.25], [5.0], unit=bench.SECONDS, what=EVIL, context=context, name="virtme-ng 1.42"
     )
     bench.save(tmp_path, {"clone_ssh": measured})
-    page = html.write(run_dir, run, cells).read_text()
-    assert "How long it takes" in page
+    page = bench_page.write(tmp_path)
+    index = html.write(run_dir, run, cells)
+    assert link in index.read_text()
+    assert (index.parent / "../../bench/index.html").resolve() == page.resolve()
     for words in (
         "clone_ssh",
         "0.250 s",
@@ -217,8 +222,8 @@ def test_the_newest_bench_is_on_the_index(tmp_path: Path, run: Run, cells: list[
         "20.00",
         "patched 6.12, tcg, 2026-01-02",
     ):
-        assert words in page
-    assert EVIL not in page
+        assert words in page.read_text()
+    assert EVIL not in page.read_text()
 
 
 def test_artefacts_outside_the_run_are_not_read(tmp_path: Path, run: Run) -> None:

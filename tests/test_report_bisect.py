@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from bpfroots.analysis.change import change
-from bpfroots.report import bisect as report
+
+from bpfroots.bisect import page as report
+from bpfroots.bisect.change import change
+from bpfroots.bisect.model import Bisection, Commit, Found, Judgement
 from bpfroots.report import terminal
-from bpfroots.results.bisect import Bisection, Commit, Found, Judgement
 from bpfroots.results.model import Cell, Root
 
 _GOOD = Commit("a" * 40, "linux", "A <a@example.org>")

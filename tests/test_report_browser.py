@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bpfroots.report import html
-from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Root, Run
-from bpfroots.results.store import RunStore, find_run
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from bpfroots.report import html
+from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Root, Run
+from bpfroots.results.store import RunStore, find_run
 from tests import ROOT
 
 pytestmark = pytest.mark.skipif(

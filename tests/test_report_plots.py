@@ -7,6 +7,7 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
+
 from bpfroots.analysis.compare import Comparison, Row, Summary
 from bpfroots.analysis.growth import by_mechanism, by_roots, by_size, main_kernel
 from bpfroots.programs.protocol import Mechanism

@@ -7,13 +7,14 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from bpfroots import report
-from bpfroots.analysis.trend import trend
-from bpfroots.results.history import History, State
-from bpfroots.results.model import Cell, Cost, Expected
-from bpfroots.results.store import RunStore
 from selenium import webdriver
 
+from bpfroots import report
+from bpfroots.history import page as history_page
+from bpfroots.history.database import History, State
+from bpfroots.history.trend import trend
+from bpfroots.results.model import Cell, Cost, Expected
+from bpfroots.results.store import RunStore
 from tests.nights import accepted, key, night, record
 from tests.test_report import Page
 from tests.test_report_browser import browser
@@ -42,7 +43,7 @@ def page(tmp_path: Path) -> Path:
         record(history, 1, {key("a/slow"): accepted(120.0)} | quiet, good=False)
         broken = State(outcome="fail", verdict="reject", message=EVIL, reason=f"expected accept: {EVIL}")
         run = record(history, 2, {key("a/slow"): accepted(120.0), key("a/wild"): broken}, good=False)
-        return report.write_trend(history, run, trend(history, run), folder, [cell])
+        return history_page.write(history, run, trend(history, run), folder, [cell])
 
 
 def test_it_says_what_since_when_and_what_changed(page: Path) -> None:

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from bpfroots.errors import InfraError, UserError
 from bpfroots.results import store as stores
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from bpfroots.jobs.spec import case_cells
 from bpfroots.programs import cases as definitions
 from bpfroots.programs.protocol import MECHANISMS
 from bpfroots.results.store import RunStore
-
 from tests import ROOT
 
 pytestmark = pytest.mark.guest

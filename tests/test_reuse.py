@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import bpfroots
 import pytest
+
+import bpfroots
 from bpfroots.jobs import reuse
 
 _PACKAGE = Path(bpfroots.__file__).parent

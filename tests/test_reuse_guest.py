@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.reuse import Reuse

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from bpfroots import kernels
 from bpfroots.errors import UserError
 from bpfroots.kernels import check, series
 from bpfroots.progress import Progress
-
 from tests import ROOT
 
 _PATCHES = ROOT / "kernels" / "patches"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.objects import Loading, object_cells

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bpfroots.analysis.trend import Trend, trend
-from bpfroots.results.history import History, Key, Recorded, State
 
+from bpfroots.history.database import History, Key, Recorded, State
+from bpfroots.history.trend import Trend, trend
 from tests.nights import accepted, key, names, night, record
 
 QUIET = key("calm/cell")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
 from bpfroots.jobs.kit import Kit
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]

@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from bpfroots.errors import UserError
-from bpfroots.programs.words import matcher
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bpfroots.errors import UserError
+from bpfroots.programs.words import matcher
 
 _NAME = "body/Loop-tc+xdp-depth1_none"
 _WORDS = ("loop", "tc+xdp", "BODY/", "none", "1", "true", "kprobe", "notes", "android", "orc", "-", "[x]")

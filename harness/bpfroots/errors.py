@@ -8,6 +8,7 @@ there is no cell to hold them.
 
 from __future__ import annotations
 
+from bpfroots import exitcodes
 from bpfroots.escape import visible
 
 
@@ -18,7 +19,7 @@ class BpfrootsError(Exception):
     lines, shown indented. ``hint`` says what to do next.
     """
 
-    exit_code = 4
+    exit_code = exitcodes.INFRA
 
     def __init__(self, message: str, *, detail: str = "", hint: str = "") -> None:
         super().__init__(message)
@@ -38,13 +39,13 @@ class BpfrootsError(Exception):
 class UserError(BpfrootsError):
     """Bad input or usage: an unknown name, C that does not compile, a truncated ELF."""
 
-    exit_code = 2
+    exit_code = exitcodes.USAGE
 
 
 class KernelError(BpfrootsError):
     """The kernel does not apply, configure or build, or lacks something (BTF)."""
 
-    exit_code = 3
+    exit_code = exitcodes.KERNEL
 
 
 class BootError(KernelError):
@@ -54,7 +55,7 @@ class BootError(KernelError):
 class InfraError(BpfrootsError):
     """Our side: a missing tool, an unusable accelerator, QEMU gone, a full disk."""
 
-    exit_code = 4
+    exit_code = exitcodes.INFRA
 
 
 class GuestError(BpfrootsError):
@@ -63,7 +64,7 @@ class GuestError(BpfrootsError):
     ``outcome`` is the cell's, ``exit_code`` what a cell of that outcome ends a run with.
     """
 
-    exit_code = 4
+    exit_code = exitcodes.INFRA
     outcome = "infra_error"
     #: The load that was running when the kernel complained, else the last one; "" where there was none.
     during = ""
@@ -74,21 +75,21 @@ class GuestError(BpfrootsError):
 class GuestCrash(GuestError):
     """Panic, oops, BUG, WARN or sanitizer report on the guest's console."""
 
-    exit_code = 1
+    exit_code = exitcodes.UNEXPECTED
     outcome = "guest_crash"
 
 
 class GuestHang(GuestError):
     """The guest runs but answers nothing any more."""
 
-    exit_code = 1
+    exit_code = exitcodes.UNEXPECTED
     outcome = "guest_hang"
 
 
 class GuestTimeout(GuestError):
     """The guest answers, but the command did not finish within its deadline."""
 
-    exit_code = 1
+    exit_code = exitcodes.UNEXPECTED
     outcome = "timeout"
 
 

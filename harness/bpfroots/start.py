@@ -1,8 +1,5 @@
 """Where the command begins, with nothing but the standard library: `bisect step` must not end in a code that
-git takes for a verdict unless one was reached, whatever fails, the import of everything else included.
-
-``git bisect run`` reads 0 as good, 125 as skip, anything else below 128 as bad, and stops at 128 and above.
-"""
+git takes for a verdict unless one was reached, whatever fails, the import of everything else included."""
 
 from __future__ import annotations
 
@@ -11,17 +8,10 @@ import os
 import sys
 from typing import NoReturn
 
+from bpfroots import exitcodes
+
 #: Set by bin/bpfroots: the code it takes for "bad", because Python itself may end with 1.
 _BAD = "BPFROOTS_BAD"
-#: 129 is also git's own code for usage; 255 is a fault of ours that nobody foresaw.
-_CODES = {2: 129, 4: 132, 130: 130, 141: 141}
-_FAULT = 255
-#: The same for all other commands (docs/reference.md): it is our side, not 1, which is a cell's.
-_OURS = 4
-
-
-class Verdict(SystemExit):
-    """What a bisect step ends with: 0, 1 or 125. Nothing else does."""
 
 
 def main() -> None:
@@ -34,10 +24,10 @@ def main() -> None:
         cli()
     except KeyboardInterrupt:  # before there is a command that could be interrupted
         _say("bpfroots: interrupted")
-        sys.exit(130)
+        sys.exit(exitcodes.INTERRUPTED)
     except Exception as error:
         _report(error)
-        sys.exit(_OURS)
+        sys.exit(exitcodes.INFRA)
 
 
 def _step() -> int:
@@ -46,17 +36,16 @@ def _step() -> int:
         from bpfroots.cli import main as cli
 
         cli()
-    except Verdict as verdict:
-        return bad if verdict.code == 1 else int(verdict.code or 0)
+    except exitcodes.StepVerdict as verdict:
+        return bad if verdict.code == exitcodes.BAD else int(verdict.code or exitcodes.GOOD)
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else _FAULT
-        return _CODES.get(code, 129 if code == 0 else _FAULT)  # --help is no verdict
+        return exitcodes.of_step(end.code)
     except KeyboardInterrupt:
-        return 130
+        return exitcodes.INTERRUPTED
     except BaseException as error:
         _report(error)
-        return _FAULT
-    return 129
+        return exitcodes.STEP_BUG
+    return exitcodes.of_step(exitcodes.OK)
 
 
 def _report(error: BaseException) -> None:

@@ -11,10 +11,16 @@ from collections.abc import Iterator
 
 import click
 
-from bpfroots import __version__
-from bpfroots.cli import bench, bisect, cluster, history, host, kernel, nightly, results, run, selftest, shell
+from bpfroots import __version__, exitcodes
+from bpfroots.bench import command as bench
+from bpfroots.bisect import command as bisect
+from bpfroots.cli import host, kernel, results, run, shell
 from bpfroots.cli.options import echo
+from bpfroots.cluster import command as cluster
 from bpfroots.errors import BpfrootsError
+from bpfroots.history import command as history
+from bpfroots.nightly import command as nightly
+from bpfroots.selftest import command as selftest
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,11 +71,11 @@ def _errors_as_text() -> Iterator[None]:
     except BrokenPipeError:
         # The reader of our stdout has seen enough (head, less).
         sys.stdout = None
-        sys.exit(141)
+        sys.exit(exitcodes.PIPE)
     except OSError as error:
         _debug()
         echo(f"bpfroots: {error.filename or 'system'}: {error.strerror or error}", err=True)
-        sys.exit(4)
+        sys.exit(exitcodes.INFRA)
 
 
 def _debug() -> None:
@@ -80,7 +86,7 @@ def _debug() -> None:
 def _interrupted() -> None:
     """What is kept of the work was said by whoever did it."""
     echo("bpfroots: interrupted", err=True)
-    sys.exit(130)
+    sys.exit(exitcodes.INTERRUPTED)
 
 
 def _on_term(*_: object) -> None:

@@ -40,7 +40,7 @@ def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 def write_report(run_name: str | None, open_it: bool) -> None:
     """Write HTML, JUnit, KTAP and veristat CSV of a run again."""
     from bpfroots import report
-    from bpfroots.analysis.history import beside_cells
+    from bpfroots.history.record import beside_cells
     from bpfroots.results import store
 
     opened = store.RunStore.open(store.find_run(run_name))

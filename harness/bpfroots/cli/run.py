@@ -75,7 +75,7 @@ def run(
     **chosen: Any,
 ) -> None:
     """Run cases; results go to a folder under results/."""
-    from bpfroots.jobs import cluster
+    from bpfroots import cluster
     from bpfroots.jobs import run as job
     from bpfroots.jobs.spec import case_cells
     from bpfroots.programs import cases

@@ -31,7 +31,7 @@ from bpfroots.results.store import RunStore
 
 
 class Elsewhere(Protocol):
-    """Guests of other machines: `bpfroots.jobs.cluster`."""
+    """Guests of other machines: `bpfroots.cluster`."""
 
     def accel(self, requested: str) -> Accel:
         """What ``auto``, ``kvm`` or ``tcg`` is there. Raises InfraError where it is not to be had."""

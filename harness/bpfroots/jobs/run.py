@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bpfroots import report
+from bpfroots import exitcodes, report
 from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
 from bpfroots.jobs import cost
 from bpfroots.jobs.compiled import compile_cells
@@ -20,7 +20,7 @@ from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.machine.accel import qemu_version
 from bpfroots.progress import Progress, Task
-from bpfroots.results.model import Cell, KernelInfo, exit_code
+from bpfroots.results.model import Cell, KernelInfo
 from bpfroots.results.store import RunStore
 from bpfroots.settings import jobs
 
@@ -41,8 +41,7 @@ class Result:
     def exit_code(self) -> int:
         """The worst of all, as docs/reference.md has it."""
         codes = [error.exit_code for error in self.failed]
-        codes += [exit_code(cell.outcome) for cell in self.cells]
-        return max(codes, default=0)
+        return exitcodes.worst([*codes, *(exitcodes.of_outcome(cell.outcome) for cell in self.cells)])
 
 
 def describe(kernel: Kernel) -> KernelInfo:

@@ -16,8 +16,7 @@ from markupsafe import Markup
 from bpfroots.analysis import diff, verifier_log
 from bpfroots.analysis.compare import Comparison, Row, compare, refusal
 from bpfroots.escape import visible
-from bpfroots.report import bench, case_page, junit, ktap, plots, text, veristat
-from bpfroots.results.bench import newest
+from bpfroots.report import case_page, junit, ktap, plots, text, veristat
 from bpfroots.results.model import BAD, Cell, Run
 
 _TEMPLATES = "templates"
@@ -47,8 +46,8 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     defined = "".join(f"const {name} = {json.dumps(rule)};\n" for name, rule in rules.items())
     (report / "beside.js").write_text(defined + _asset("beside.js"), encoding="utf-8")
     index = report / "index.html"
-    measured = bench.rows(newest(run_dir.resolve().parent))
-    index.write_text(_index(run, cells, comparison, by_case, measured), encoding="utf-8")
+    bench = (run_dir.resolve().parent / "bench" / "index.html").is_file()
+    index.write_text(_index(run, cells, comparison, by_case, bench=bench), encoding="utf-8")
     ratios = {(row.case, row.kernel, row.mechanism): row for row in comparison.rows}
     groups: dict[str, list[Cell]] = {case: [] for case in by_case}
     for cell in cells:
@@ -133,7 +132,8 @@ def _index(
     cells: Sequence[Cell],
     comparison: Comparison,
     pages: dict[str, str],
-    measured: Sequence[bench.Row],
+    *,
+    bench: bool,
 ) -> str:
     by_key = {(cell.case, cell.kernel, cell.mechanism): cell for cell in cells}
     rows: list[tuple[Row, Cell]] = [
@@ -156,7 +156,7 @@ def _index(
         types=sorted({root.type for _, cell in rows for root in cell.roots}),
         verdicts=sorted({text.verdict(row.verdict, row.outcome) for row, _ in rows}),
         script=_asset("table.js"),
-        measured=measured,
+        bench=bench,
     )
 
 

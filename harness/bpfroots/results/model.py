@@ -26,13 +26,6 @@ Outcome = Literal[
 BAD: frozenset[Outcome] = frozenset({"fail", "error", "guest_crash", "guest_hang", "timeout", "infra_error"})
 
 
-def exit_code(outcome: Outcome) -> int:
-    """What a cell of this outcome makes a command end with; the highest of all counts."""
-    if outcome not in BAD:
-        return 0
-    return {"error": 2, "infra_error": 4}.get(outcome, 1)
-
-
 class VerifierStats(msgspec.Struct, omit_defaults=True):
     """The stats lines of a verifier log (kernel/bpf/verifier.c, print_verification_stats)."""
 

@@ -17,7 +17,7 @@ from bpfroots.errors import InfraError, UserError
 from bpfroots.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
 
 _SELFTESTS = "selftests"
-# Labels of bpfroots.jobs.bisect.
+# Labels of bpfroots.bisect.
 _BISECTION = re.compile(r"Z-bisect(-step)?(-\d+)?$")
 _RUN_NAME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 

@@ -1,0 +1,100 @@
+"""`bpfroots load` as a person types it, everything cached."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from bpfroots import process
+from bpfroots.bench import programs, virtme
+from bpfroots.bench.common import Bench, take_turns
+from bpfroots.bench.model import SECONDS, Measurement, measurement
+from bpfroots.errors import InfraError
+from bpfroots.jobs.kit import bpftool
+from bpfroots.programs import compile as compiling
+from bpfroots.settings import project, results_root
+
+_WHAT = (
+    "bpfroots load PROGRAM, a process of its own: verdict, log, translated instructions and JIT code, and "
+    "the report; the peer's is verdict, log and translated instructions (its bpftool has no disassembler)"
+)
+_DEADLINE = 300.0
+
+
+def measure(bench: Bench) -> Measurement:
+    """load; beside it the same by bpftool in a guest of virtme-ng's. Raises InfraError where ours fails."""
+    kit = bench.kit
+    kernel = kit.kernels[0]
+    name, source = next(iter(programs.sources().items()))
+    directory = process.temporary_directory()
+    file = directory / name
+    file.write_bytes(source)
+
+    def ours() -> float:
+        argv = [sys.executable, "-m", "bpfroots", "load", str(file), "--kernel", bench.argument]
+        argv += ["--accel", bench.accel.name, "--json"]
+        start = time.monotonic()
+        done = process.run(argv, env=_environment(), timeout=_DEADLINE)
+        seconds = time.monotonic() - start
+        said = done.stderr.decode(errors="replace")
+        _forget(said)
+        if done.returncode:
+            msg = f"bpfroots load {name} ended with status {done.returncode}"
+            raise InfraError(msg, detail=said)
+        return seconds
+
+    with bench.progress.task(f"bench     load {kernel.name}", "runs") as task:
+        ours()
+        try:
+            other = bench.kit_for_peers
+            peer = virtme.find(other.kernels[0], bench.accel)
+            object_ = directory / "program.bpf.o"
+            shutil.copyfile(compiling.compile_source(other.toolchain, other.objects, source, name), object_)
+            command = _script(bpftool(bench.progress), object_)
+            peer.seconds(command)
+        except virtme.NoPeer as error:
+            peer, command, reason = None, "", error.message
+        else:
+            reason = ""
+        context = bench.context(kernel)
+        sides = [ours, *([lambda: peer.seconds(command)] if peer else [])]
+        samples = take_turns(bench.runs, sides, lambda done: task.update(done, bench.runs))
+    return measurement(
+        samples[0],
+        samples[1] if peer else [],
+        unit=SECONDS,
+        what=_WHAT,
+        context=context,
+        name=f"{peer.name} and bpftool" if peer else "",
+        command=peer.command(command) if peer else "",
+        reason=reason,
+    )
+
+
+def _script(tool: Path, object_: Path) -> str:
+    """The same by hand, in a guest that sees the host's files."""
+    pin = f"/sys/fs/bpf/{programs.PROGRAM}"
+    words = shlex.quote(str(tool))
+    return " && ".join(
+        (
+            "(mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf)",
+            f"{words} -d prog load {shlex.quote(str(object_))} {pin} >/dev/null 2>&1",
+            f"{words} prog dump xlated pinned {pin} >/dev/null",
+        )
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "BPFROOTS_ROOT": str(root)} if (root := project()) else dict(os.environ)
+
+
+def _forget(said: str) -> None:
+    """Remove the run folder: it is nobody's result, and would be the newest run."""
+    for line in said.splitlines():
+        word, _, path = line.partition(" ")
+        if word == "results" and Path(path.strip()).is_relative_to(results_root()):
+            shutil.rmtree(path.strip(), ignore_errors=True)

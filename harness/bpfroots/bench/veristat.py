@@ -1,0 +1,46 @@
+"""veristat of a kernel tree (tools/testing/selftests/bpf/veristat.c): what others ask a verifier with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from bpfroots.errors import KernelError
+from bpfroots.images import tree_tools
+from bpfroots.images.tools import strip
+from bpfroots.images.tree_tools import compile_tool, libbpf_command
+from bpfroots.progress import Progress
+
+VERISTAT = "veristat"
+_SOURCE = Path("tools/testing/selftests/bpf/veristat.c")
+
+
+def cache_key(inputs: str) -> str:
+    """The key of the veristat of a tree that ``inputs`` stands for."""
+    return tree_tools.cache_key(VERISTAT, inputs, Path(__file__))
+
+
+def build_veristat(source: Path, out: Path, progress: Progress) -> None:
+    """Make ``out/veristat``, static and optimised, of the tree ``source``, which is not written to.
+
+    Raises KernelError where the tree has none or it does not compile.
+    """
+    if not (source / _SOURCE).is_file():
+        msg = f"{source}: no {_SOURCE} there"
+        raise KernelError(msg)
+    build = out / "build"
+    (build / "libbpf").mkdir(parents=True)
+    with progress.task(f"tools     {VERISTAT}"):
+        compile_tool("libbpf", source, libbpf_command(source, build / "libbpf"), out / "libbpf.log")
+        compile_tool(VERISTAT, source, _gcc_command(source, build), out / "veristat.log")
+        strip(build / VERISTAT, out / VERISTAT)
+        shutil.rmtree(build)
+
+
+def _gcc_command(source: Path, build: Path) -> list[str | Path]:
+    includes = (build / "libbpf/include", source / "tools/include", source / "tools/include/uapi")
+    return [
+        *("gcc", "-static", "-O2", "-w", "-D_GNU_SOURCE", "-Wl,--build-id=none", "-o", build / VERISTAT),
+        *(f"-I{folder}" for folder in includes),
+        *(source / _SOURCE, build / "libbpf/libbpf.a", "-lelf", "-lz"),
+    ]

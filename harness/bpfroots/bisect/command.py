@@ -1,0 +1,163 @@
+"""bpfroots bisect ...: which commit, or which patch, changed that?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bpfroots.cli.options import ACCEL, JSON, echo, print_json, refuse_more
+from bpfroots.progress import Progress
+
+_PATH = click.Path(path_type=Path)
+_QUESTION = (
+    click.option("--case", metavar="CASE", default="", help="A case, as `bpfroots cases` names it."),
+    click.option("--object", "object_", metavar="OBJ", help="Your own .bpf.o or .bpf.c."),
+    click.option(
+        "--selftest", metavar="NAME", default="", help="A test of the tree's test_verifier, by name."
+    ),
+    click.option("--mechanism", default="duplicate", show_default=True, metavar="M"),
+    click.option("--lib", "library", metavar="OBJ", help="With fd_name: what is loaded before, and called."),
+    click.option(
+        "--expect",
+        multiple=True,
+        metavar="E",
+        help="What a good kernel does: pass, accept, reject, clean, 'message~REGEX', 'processed_insns<=1000',"
+        " 'jit_bytes<=300', 'jit==HASH', 'cost<=50', ...; repeatable, all have to hold.",
+    ),
+    click.option(
+        "--config", metavar="FILE", default="", help="A whole .config, instead of baseline's options."
+    ),
+    click.option("--config-only-needed", "only_needed", is_flag=True, help="No options for other questions."),
+    ACCEL,
+)
+
+
+def _with_question(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_QUESTION):
+        command = option(command)
+    return command
+
+
+@click.group()
+def bisect() -> None:
+    """Which commit, or which patch, changed a verdict, a message, a figure or a result?"""
+
+
+@bisect.command("step")
+@_with_question
+@click.option(
+    "--linux", "tree", type=_PATH, default=Path(), metavar="TREE", help="The work tree.  [default: .]"
+)
+@click.option("--kernel", metavar="K", help="Ask this kernel instead of building what is checked out.")
+@click.option(
+    "--runs", "count", type=click.IntRange(1), default=1, show_default=True, help="Bad if one fails."
+)
+def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **question: Any) -> None:
+    """Is what is checked out good (0), bad (1), or not to be told (125)? For `git bisect run`.
+
+    Everything else is 129 or more, where git stops: it is nobody's verdict.
+    """
+    from bpfroots.bisect import step as job
+    from bpfroots.exitcodes import StepVerdict
+
+    asked, recipe = _asked(**question)
+    found = job.step(
+        asked,
+        tree=tree,
+        recipe=recipe,
+        kernel=kernel,
+        count=count,
+        accel=accel,
+        command=["bpfroots", *sys.argv[1:]],
+        progress=Progress(),
+    )
+    echo(f"{found.word}  {found.kernel}  {found.why}")
+    raise StepVerdict(found.exit_code)
+
+
+@bisect.command("run")
+@_with_question
+@click.option(
+    "--linux", default="", metavar="TREE", help="A git tree of the kernel; its checkout is left alone."
+)
+@click.option("--good", default="", metavar="REV", help="A commit that is good.")
+@click.option("--bad", default="", metavar="REV", help="A later one that is bad.")
+@click.option(
+    "--series",
+    default="",
+    metavar="NAME|PATH",
+    help="Which patch of a series: one of kernels/patches, or a directory, a mailbox or a patch; on top of"
+    " --good of --linux, without that on baseline's source.",
+)
+@click.option(
+    "--confidence", type=click.FloatRange(0.5, 0.9999), default=0.99, show_default=True, help="Of the answer."
+)
+@click.option(
+    "--most-runs", "most", type=click.IntRange(1), default=100, show_default=True, help="Of one kernel."
+)
+@click.option("--resume", metavar="RUN", help="Go on with a bisection that was broken off.")
+@JSON
+def bisect_run(
+    linux: str,
+    good: str,
+    bad: str,
+    series: str,
+    confidence: float,
+    most: int,
+    resume: str | None,
+    accel: str,
+    as_json: bool,
+    **question: Any,
+) -> None:
+    """Find the first commit that is not good, or the first patch of a series.
+
+    Works in a work tree of its own. Both ends are tested first. In --expect `good` stands for what the good
+    end gives: 'jit==good', 'processed_insns<=good'. A kernel that fails only sometimes is run as often as the
+    confidence asks for.
+    """
+    from bpfroots.bisect import page as report
+    from bpfroots.bisect import run as job
+    from bpfroots.bisect import trees
+    from bpfroots.report import terminal
+    from bpfroots.results.store import RunStore, find_run
+
+    store = None
+    if resume:
+        others = [key for key in click.get_current_context().params if key not in ("resume", "as_json")]
+        refuse_more("bisect run", resume, others)
+        store = RunStore.open(find_run(resume))
+        options = job.load_options(store)
+    else:
+        asked, recipe = _asked(**question)
+        series = trees.absolute(series, linux=bool(linux)) if series else ""
+        options = job.Options(
+            asked, trees.Wanted(_absolute(linux), good, bad, series), recipe, accel, confidence, most
+        )
+    command = ["bpfroots", *sys.argv[1:]]
+    result = job.run(options, command=command, progress=Progress(), resume=store)
+    if as_json:
+        print_json(result.bisection)
+        return
+    report.print_bisection(result.bisection, terminal.console())
+    echo(f"report  {result.page}")
+    echo(f"mail    {result.mail}")
+    echo(f"replay  git bisect replay {result.log}")
+
+
+def _asked(
+    object_: str | None, library: str | None, config: str, only_needed: bool, **words: Any
+) -> tuple[Any, Any]:
+    """The question and the recipe behind the options, with absolute paths."""
+    from bpfroots.bisect.kernel import Recipe
+    from bpfroots.bisect.question import Asked
+
+    asked = Asked(object=_absolute(object_), library=_absolute(library), **words)
+    return asked, Recipe(_absolute(config), only_needed)
+
+
+def _absolute(name: str | None) -> str:
+    return str(Path(name).expanduser().absolute()) if name else ""

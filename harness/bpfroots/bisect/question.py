@@ -1,0 +1,197 @@
+"""What every kernel of a bisection is asked, and asking one of them once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from bpfroots.bisect import expect
+from bpfroots.bisect.expect import Expectation, Judged
+from bpfroots.errors import GuestError, InfraError, KernelError, UserError
+from bpfroots.jobs import cost
+from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.engine import Engine
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.objects import Loading, object_cells
+from bpfroots.jobs.spec import CellSpec, case_cells
+from bpfroots.kernels import Kernel, require_options
+from bpfroots.machine import Accel
+from bpfroots.programs import cases
+from bpfroots.progress import Progress
+from bpfroots.results.model import Cell, Outcome
+from bpfroots.results.store import RunStore, add_costs
+from bpfroots.selftest import run as selftest
+
+_COST = "insns_per_run"
+
+
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The question as it was put on the command line. One of ``case``, ``object`` and ``selftest`` is given;
+    paths are absolute. Without ``expect`` a case has to pass, an object to be accepted."""
+
+    case: str = ""
+    object: str = ""
+    selftest: str = ""
+    mechanism: str = "duplicate"
+    library: str = ""
+    expect: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """One program, or one test of the kernel tree's test_verifier, and what a good kernel makes of it. With
+    ``signature`` only a failure that has it makes a kernel bad; any other says nothing."""
+
+    name: str
+    spec: CellSpec | None
+    expectations: tuple[Expectation, ...]
+    signature: str = ""
+
+    @property
+    def steady(self) -> float:
+        """The chance, before any run, that a bad kernel fails every time."""
+        return min(e.steady for e in self.expectations)
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the good end has a say in what is good."""
+        return any(e.is_relative for e in self.expectations)
+
+    def bound(self, good: Mapping[str, str]) -> Question:
+        """With the `expect.values` of the good end."""
+        return replace(self, expectations=tuple(e.bound(good) for e in self.expectations))
+
+    def judge(self, cell: Cell) -> Judged:
+        return expect.judge(self.expectations, cell, self.signature)
+
+
+def understand(asked: Asked) -> Question:
+    """The question behind a command line. Raises UserError for one that cannot be asked."""
+    if len([given for given in (asked.case, asked.object, asked.selftest) if given]) != 1:
+        msg = "one of --case, --object and --selftest has to say what kernels are asked"
+        raise UserError(msg, hint="bpfroots cases lists cases; --object takes a .bpf.o or .bpf.c")
+    texts = asked.expect or (("accept",) if asked.object else ("pass",))
+    expectations = tuple(expect.parse(text) for text in texts)
+    name, spec = asked.selftest, None
+    if not asked.selftest:
+        spec = _spec(asked)
+        name = spec.name
+    elif any(e.left not in ("pass", "clean") for e in expectations):
+        msg = "of a selftest it is known whether it passes and whether its kernel stays clean, nothing else"
+        raise UserError(msg, hint="--expect pass, --expect clean, or --object with the test's program")
+    if any(e.left == _COST for e in expectations) and (spec is None or spec.case is None):
+        msg = f"{_COST} is measured of cases only"
+        raise UserError(msg, hint="bpfroots cases; docs/cases.md says how to write one")
+    return Question(name, spec, expectations)
+
+
+def _spec(asked: Asked) -> CellSpec:
+    (mechanism,) = cases.mechanisms([asked.mechanism])
+    if asked.object:
+        library = Path(asked.library) if asked.library else None
+        return object_cells([Path(asked.object)], Loading([mechanism], library))[0]
+    found = [case for case in cases.all_cases(full=True) if case.name == asked.case]
+    found = found or [case for case in cases.all_cases() if asked.case in case.name]
+    if len(found) != 1:
+        listed = f"{len(found)} cases match: {found[0].name}, ..." if found else "no such case"
+        msg = f"--case {asked.case}: {listed}"
+        raise UserError(msg, hint="bpfroots cases; give the whole name of one")
+    (spec,) = case_cells(found, [mechanism])
+    if spec.skip:
+        msg = f"--case {spec.name}: not as {mechanism}: {spec.skip}"
+        raise UserError(msg)
+    # When a known fault came is a good question: here it is one like any other.
+    return replace(spec, expected=msgspec.structs.replace(spec.expected, xfail=""))
+
+
+class Asker:
+    """Asks kernels; each run has a fresh guest, and leaves a cell and its artefacts in ``store``."""
+
+    def __init__(
+        self, question: Question, kit: Kit, store: RunStore, accel: Accel, progress: Progress
+    ) -> None:
+        self.store = store
+        self.question = question
+        self._spec = question.spec
+        self._kit = kit
+        self._accel = accel
+        self._progress = progress
+        self._wants_cost = any(e.left == _COST for e in question.expectations)
+        self._guests = Guests(kit, accel)
+        self._objects = compile_cells(kit, [self._spec]).objects if self._spec else {}
+        self._numbers: list[int] = []
+
+    def ask(self, kernel: Kernel, number: int = 1) -> Cell:
+        """The run ``number`` of a kernel, which its cell's kernel is named for after the first. One that does
+        not boot is tried once more, since a busy host may be why.
+
+        Raises KernelError for one that does not boot or has not what a guest needs, InfraError where the
+        kernel is not why.
+        """
+        require_options(kernel)
+        numbered = kernel if number == 1 else replace(kernel, name=f"{kernel.name}.{number}")
+        try:
+            cell = self._once(numbered)
+        except KernelError:
+            cell = self._once(numbered)
+        if cell.outcome == "infra_error":
+            msg = f"{cell.case} on {kernel.name}: {cell.reason}"
+            raise InfraError(msg)
+        return cell
+
+    def _once(self, kernel: Kernel) -> Cell:
+        return self._load(kernel, self._spec) if self._spec else self._selftest(kernel)
+
+    def _load(self, kernel: Kernel, spec: CellSpec) -> Cell:
+        # An engine of its own: nothing is compared with what another kernel gave.
+        (cell,) = Engine(self._kit, self.store, self._accel, guests=1).submit(kernel, [spec])
+        if self._wants_cost and cell.verdict == "accept":
+            with self._progress.task(f"cost      {kernel.name}", "figures") as task:
+                figures = cost.measure(
+                    self._kit, self.store, kernel, [spec], [cell], self._objects, self._accel, task
+                )
+            add_costs(cell, figures)
+        return cell
+
+    def _selftest(self, kernel: Kernel) -> Cell:
+        suite = selftest.Suite(self._guests, self.store, self._accel, self._progress)
+        if not self._numbers:
+            self._numbers = _numbers(self.question.name, suite.names())
+        outcome: Outcome = "pass"
+        reason = ""
+        try:
+            tests = suite.ask(kernel, (self._numbers[0], self._numbers[-1])).tests
+            failed = [test for test in tests if test.name == self.question.name and test.status != "ok"]
+            if failed:
+                outcome = "skip" if all(test.status == "skip" for test in failed) else "fail"
+                reason = (
+                    f"#{failed[0].id} {failed[0].name}: {failed[0].status}: {failed[0].lines[-1].strip()}"
+                )
+        except selftest.SelftestError as error:
+            outcome, reason = "skip", error.message
+        except GuestError as error:
+            outcome, reason = error.outcome, error.message  # type: ignore[assignment]
+        cell = Cell(f"selftest/{self.question.name}", kernel.name, "duplicate", outcome, reason=reason)
+        self.store.add(cell)
+        return cell
+
+
+def _numbers(name: str, names: dict[int, str]) -> list[int]:
+    """The numbers of the tests called ``name``. Raises UserError where there is none."""
+    found = [number for number, known in names.items() if known == name]
+    if not found:
+        near = difflib.get_close_matches(name, set(names.values()), 1, 0.4)
+        msg = f"--selftest {name}: test_verifier has no test of that name"
+        raise UserError(msg, hint=f"--selftest '{near[0]}'" if near else "bpfroots selftest test_verifier")
+    return sorted(found)
+
+
+def runs(asker: Asker, kernel: Kernel, count: int) -> Iterable[Judged]:
+    """What each of ``count`` runs of a kernel says. Raises as `Asker.ask`."""
+    for number in range(1, count + 1):
+        yield asker.question.judge(asker.ask(kernel, number))

@@ -1,0 +1,234 @@
+"""A whole bisection: a work tree of its own, git's bisect in it, kernels built and asked, reports."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bpfroots import cache, kernels, report
+from bpfroots.bisect import kernel as building
+from bpfroots.bisect import page as reports
+from bpfroots.bisect import trees
+from bpfroots.bisect.change import change
+from bpfroots.bisect.commits import History
+from bpfroots.bisect.model import Bisection, Change, Found, Judgement, add_judgement, read_judgements
+from bpfroots.bisect.question import Asked, Asker, understand
+from bpfroots.bisect.search import Prepared, Search
+from bpfroots.errors import UserError
+from bpfroots.jobs.kit import prepare
+from bpfroots.jobs.run import describe, open_store
+from bpfroots.kernels import Kernel, build
+from bpfroots.kernels.facts import remember
+from bpfroots.machine import choose_accel
+from bpfroots.progress import Progress
+from bpfroots.results.model import Cell
+from bpfroots.results.store import RunStore
+
+_OPTIONS = "bisect.json"
+_LOG = "bisect.log"
+_CONFIG = "config"
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True):
+    """bisect.json: what a bisection was asked for; enough to go on with it."""
+
+    asked: Asked
+    history: trees.Wanted
+    recipe: building.Recipe = building.Recipe()
+    accel: str = "auto"
+    wanted: float = 0.99
+    most: int = 100
+
+
+@dataclass
+class Result:
+    """``store`` is the run folder, ``page`` its report."""
+
+    store: RunStore
+    bisection: Bisection
+    page: Path
+    mail: Path
+    log: Path
+
+
+class Kernels:
+    """The tester of a search: builds commits, and asks their kernels."""
+
+    def __init__(self, history: History, config: tuple[Path, ...], asker: Asker, progress: Progress) -> None:
+        self.built: dict[str, Kernel] = {}
+        self._history = history
+        self._config = config
+        self._asker = asker
+        self._progress = progress
+
+    def prepare(self, commit: str) -> Prepared:
+        self._history.checkout(commit)
+        wanted = building.definition(self._history.tree, self._config)
+        known = kernels.is_built(wanted, self._progress)
+        kernel = building.build(wanted, self._progress)
+        kernels.require_options(kernel)
+        self.built[commit] = kernel
+        image = remember("sha256", kernel.bzimage, lambda: cache.sha256(kernel.bzimage))
+        store = self._asker.store
+        if describe(kernel) not in store.run.kernels:
+            store.run.kernels.append(describe(kernel))
+            store.save()
+        return Prepared(image, not known, kernel)
+
+    def run(self, prepared: Prepared, number: int) -> Cell:
+        if number > 1:  # clones take a second or two
+            return self._asker.ask(prepared.handle, number)
+        with self._progress.task(f"guest     {prepared.handle.name}") as task:
+            cell = self._asker.ask(prepared.handle)
+            task.summary = cell.verdict or cell.outcome
+        return cell
+
+
+def load_options(store: RunStore) -> Options:
+    """What the bisection in a run folder was asked for. Raises UserError where it is none."""
+    try:
+        return msgspec.json.decode((store.path / _OPTIONS).read_bytes(), type=Options)
+    except FileNotFoundError:
+        msg = f"{store.run.run} is no bisection, but: {shlex.join(store.run.command)}"
+        raise UserError(msg) from None
+    except msgspec.MsgspecError as error:
+        msg = f"{store.path / _OPTIONS}: {error}"
+        raise UserError(msg) from None
+
+
+def run(
+    options: Options, *, command: Sequence[str], progress: Progress, resume: RunStore | None = None
+) -> Result:
+    """Find the first bad commit. What is found out is on disk before git is told: with ``resume`` it goes on
+    from there.
+
+    Raises UserError for a question or ends that make no sense, InfraError where our side fails, and for
+    anything but this history's kernels what `prepare` raises.
+    """
+    start = time.monotonic()
+    question = understand(options.asked)
+    config = building.fragments(options.recipe, bool(options.asked.selftest))
+    chosen = choose_accel(options.accel)
+    with trees.opened(options.history, progress) as (history, good, bad):
+        kit = prepare([], progress)
+        if resume:
+            resume.mend()
+            if resume.run.image.get("digest") != kit.image.digest:
+                progress.say("image     has changed since; what was judged with the old one stays so")
+        store = resume or open_store(kit, chosen, "bisect", list(command))
+        _save_options(store, options, good, bad)
+        progress.say(f"results   {store.path}")
+        tester = Kernels(history, config, Asker(question, kit, store, chosen, progress), progress)
+
+        def note(judgement: Judgement) -> None:
+            add_judgement(store.path, judgement)
+            progress.say(reports.line(judgement, history.commit(judgement.commit)))
+
+        with _kept(store, history, progress):
+            search = Search(
+                history,
+                tester,
+                question,
+                (good, bad),
+                wanted=options.wanted,
+                most=options.most,
+                known=read_judgements(store.path),
+                note=note,
+            )
+            found = search.run()
+            bisection = _outcome(store, history, question.name, options, found, (good, bad), tester)
+        bisection.wall_seconds, bisection.resumed = round(time.monotonic() - start, 1), resume is not None
+        page, mail = reports.write(store.path, bisection)
+        _discard(tester.built, bisection)
+    return Result(store, bisection, page, mail, store.path / _LOG)
+
+
+def _save_options(store: RunStore, options: Options, good: str, bad: str) -> None:
+    """With commits for ends: a branch may have moved by the time that it goes on."""
+    if options.history.linux:
+        ends = {"good": good} if options.history.series else {"good": good, "bad": bad}
+        options = msgspec.structs.replace(options, history=msgspec.structs.replace(options.history, **ends))
+    (store.path / _OPTIONS).write_bytes(msgspec.json.format(msgspec.json.encode(options)))
+
+
+@contextmanager
+def _kept(store: RunStore, history: History, progress: Progress) -> Iterator[None]:
+    """Whatever ends it, the run folder is whole, and says how to go on."""
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException:
+        progress.say(f"go on     bpfroots bisect run --resume {store.run.run}")
+        raise
+    finally:
+        (store.path / _LOG).write_text(history.log())
+        store.finish()
+        cells = store.cells()
+        if cells:
+            report.write_reports(store.path, store.run, cells)
+
+
+def _outcome(
+    store: RunStore,
+    history: History,
+    name: str,
+    options: Options,
+    found: Found,
+    ends: tuple[str, str],
+    tester: Kernels,
+) -> Bisection:
+    known = {judgement.commit: judgement for judgement in found.judgements}
+    any_kernel = next(iter(tester.built.values()), None)
+    info = store.run.kernels[0] if store.run.kernels else None
+    bisection = Bisection(
+        question=name,
+        expect=list(options.asked.expect),
+        good=history.commit(ends[0]),
+        bad=history.commit(ends[1]),
+        found=found,
+        suspects=[history.commit(commit) for commit in found.suspects],
+        commits={commit: history.commit(commit) for commit in known},
+        release=info.release if info else "",
+        compiler=info.compiler if info else "",
+        command=store.run.command,
+        merges=history.merges(*ends),
+        seconds=round(sum(judgement.seconds for judgement in found.judgements), 1),
+    )
+    if any_kernel and any_kernel.config:
+        (store.path / _CONFIG).write_bytes(any_kernel.config.read_bytes())
+    bisection.config = _CONFIG if (store.path / _CONFIG).exists() else ""
+    if len(found.suspects) == 1:
+        first = found.suspects[0]
+        bisection.diffstat = history.diffstat(first)
+        parent = next((p for p in history.parents(first) if p in known), ends[0])
+        bisection.change, after = _change(store, known[parent], known[first])
+        if after is not None:
+            # The name of the kernel is ours; the commit is everybody's.
+            bisection.reproduce = after.reproduce.replace(after.kernel, f"TREE@{first[:12]}")
+            source = after.artefacts.get("source.bpf.c")
+            bisection.source = (store.path / source).read_text(errors="replace") if source else ""
+    return bisection
+
+
+def _change(store: RunStore, before: Judgement, after: Judgement) -> tuple[Change | None, Cell | None]:
+    cells = {cell.kernel: cell for cell in store.cells()}
+    old, new = cells.get(before.shown), cells.get(after.shown)
+    if old is None or new is None:
+        return None, new
+    return change(store.path, old, new), new
+
+
+def _discard(built: dict[str, Kernel], bisection: Bisection) -> None:
+    """Kernels are 150 MB each; only the first bad one and the good one below it are of use any more."""
+    kept = {commit.id for commit in bisection.suspects}
+    names = {bisection.change.parent} if bisection.change else set()
+    for commit, kernel in built.items():
+        if commit not in kept and kernel.name not in names:
+            build.discard(kernel.key)

@@ -1,0 +1,84 @@
+"""One step of a bisection that somebody else drives: good, bad, or not to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from bpfroots import exitcodes, kernels
+from bpfroots.bisect import kernel as building
+from bpfroots.bisect.question import Asked, Asker, runs, understand
+from bpfroots.errors import KernelError, UserError
+from bpfroots.jobs.kit import prepare
+from bpfroots.jobs.run import describe, open_store
+from bpfroots.kernels import Kernel
+from bpfroots.machine import choose_accel
+from bpfroots.progress import Progress
+
+
+class Step(NamedTuple):
+    """``skip``: this commit cannot answer the question."""
+
+    word: Literal["good", "bad", "skip"]
+    kernel: str
+    why: str
+
+    @property
+    def exit_code(self) -> int:
+        """As git bisect run has them."""
+        return {"good": exitcodes.GOOD, "bad": exitcodes.BAD, "skip": exitcodes.SKIP}[self.word]
+
+
+def step(
+    asked: Asked,
+    *,
+    tree: Path,
+    recipe: building.Recipe,
+    kernel: str | None,
+    count: int,
+    accel: str,
+    command: Sequence[str],
+    progress: Progress,
+) -> Step:
+    """Build what is checked out in ``tree`` (or take ``kernel``, as ``--kernel`` has it) and ask it.
+
+    It is bad where one of ``count`` runs fails. Raises what is nobody's verdict: UserError, InfraError, and
+    KernelError of kernels other than this one.
+    """
+    question = understand(asked)
+    if question.is_relative:
+        msg = "--expect: a step knows no good end"
+        raise UserError(msg, hint="bisect run does; or give the number or hash")
+    chosen = choose_accel(accel)
+    name = kernel or ""
+    if kernel is None:
+        wanted = building.definition(building.top(tree), building.fragments(recipe, bool(asked.selftest)))
+        name = wanted.name
+    try:
+        kit = prepare([], progress)
+    except KernelError as error:  # baseline's or patched's, whose programs and tools are used
+        raise UserError(error.message, detail=error.detail, hint=error.hint) from None
+    request = None if kernel is None else kernels.resolve(kernel)
+    try:
+        built = kernels.ensure(request, progress) if request else building.build(wanted, progress)
+    except KernelError as error:
+        return Step("skip", name, error.message)
+    store = open_store(kit, chosen, "bisect-step", list(command))
+    store.run.kernels = [describe(built)]
+    try:
+        return _ask(Asker(question, kit, store, chosen, progress), built, count)
+    finally:
+        store.finish()
+
+
+def _ask(asker: Asker, built: Kernel, count: int) -> Step:
+    try:
+        for judged in runs(asker, built, count):
+            if judged.word == "bad":
+                return Step("bad", built.name, judged.text)
+            if judged.word == "other":
+                return Step("skip", built.name, judged.text)
+    except KernelError as error:
+        return Step("skip", built.name, error.message)
+    return Step("good", built.name, f"{count} run{'s' if count > 1 else ''}")

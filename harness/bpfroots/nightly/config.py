@@ -1,0 +1,151 @@
+"""What a nightly job is to do: one TOML file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bpfroots import kernels
+from bpfroots.errors import UserError
+from bpfroots.history.trend import THRESHOLDS, Figure
+from bpfroots.programs import cases
+from bpfroots.report import kcidb
+from bpfroots.settings import anchored
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    pass
+
+
+class Git(_Struct, frozen=True, tag="git"):
+    """`git fetch` in a repository that kernels are taken from."""
+
+    tree: str
+    remote: str = "origin"
+
+
+class Debian(_Struct, frozen=True, tag="debian"):
+    """`apt-get install --only-upgrade`: the newest kernel source that the archive has."""
+
+    package: str
+
+
+class Cells(_Struct, frozen=True, tag="cells"):
+    """Cases, as `bpfroots run` runs them. ``cases`` is -k; all mechanisms where none are named."""
+
+    kernels: tuple[str, ...]
+    mechanisms: tuple[str, ...] = ()
+    cases: str = ""
+    full: bool = False
+    cost: bool = True
+
+
+class TestVerifier(_Struct, frozen=True, tag="test_verifier"):
+    """The kernel tree's own test_verifier, as `bpfroots selftest` runs it."""
+
+    kernels: tuple[str, ...]
+    testmod: bool = True
+    logs: bool = False
+
+
+Update = Git | Debian
+#: One more kind of work: a struct here, and what does it in `bpfroots.nightly.work`.
+Work = Cells | TestVerifier
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``nights`` whose folders are kept, beside those that findings point at; 0: all."""
+
+    nights: int = 30
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nights of one ``name`` are held against each other.
+
+    ``notify`` is a command that gets the summary on stdin; "{subject}" in its words is replaced.
+    ``scheduler``: run cells on the workers of the Dask scheduler there.
+    ``kcidb_origin``: write kcidb.json, as the system that KCIDB knows by this name.
+    """
+
+    work: tuple[Work, ...]
+    name: str = "nightly"
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    guests: int | None = None
+    scheduler: str = ""
+    update: tuple[Update, ...] = ()
+    thresholds: dict[Figure, float] = {}
+    retention: Retention = Retention()
+    notify: tuple[str, ...] = ()
+    notify_when: Literal["always", "bad"] = "always"
+    kcidb_origin: str = ""
+
+    @property
+    def kernels(self) -> list[str]:
+        """All kernels that anything runs on, as they are asked for."""
+        return list(dict.fromkeys(kernel for work in self.work for kernel in work.kernels))
+
+    @property
+    def limits(self) -> dict[Figure, float]:
+        return {**THRESHOLDS, **self.thresholds}
+
+
+def load(path: Path) -> Config:
+    """Read a file, and see to it that all it names is there. Raises UserError, which names file and key."""
+    try:
+        config = msgspec.convert(tomllib.loads(path.read_text()), Config)
+    except OSError as error:
+        msg = f"{path}: {error.strerror}"
+        raise UserError(msg, hint="docs/nightly.md has a file to begin with") from None
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path}: not TOML: {error}"
+        raise UserError(msg) from None
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        msg = f"{path}: {error}"
+        raise UserError(msg, hint="docs/nightly.md has every key") from None
+    try:
+        return _checked(config)
+    except UserError as error:
+        msg = f"{path}: {error.message}"
+        raise UserError(msg, detail=error.detail, hint=error.hint) from None
+
+
+def _checked(config: Config) -> Config:
+    if not _NAME.fullmatch(config.name):
+        msg = f"name: {config.name!r} is no name of a job"
+        raise UserError(msg, hint="letters, digits, and any of . _ + -")
+    if config.kcidb_origin and not kcidb.ORIGIN.fullmatch(config.kcidb_origin):
+        msg = f"kcidb_origin: {config.kcidb_origin!r} is no origin"
+        raise UserError(msg, hint="lower-case letters, digits and _")
+    if not config.work:
+        msg = "work: there is nothing to do"
+        raise UserError(msg, hint='[[work]] with type = "cells" or "test_verifier"')
+    if bad := next((name for name, share in config.thresholds.items() if share < 0), None):
+        msg = f"thresholds.{bad}: below 0"
+        raise UserError(msg, hint="a share of what it was: 0.05 is 5 %")
+    anchored = tuple(msgspec.structs.replace(work, kernels=_anchored(work.kernels)) for work in config.work)
+    for work in anchored:
+        for kernel in work.kernels:
+            kernels.resolve(kernel)
+        if not work.kernels:
+            msg = f"work: {work.__struct_config__.tag}: on no kernel"
+            raise UserError(msg, hint='kernels = ["baseline", "patched"]')
+        if isinstance(work, Cells):
+            cases.select(work.cases or None, full=work.full)
+            cases.mechanisms(work.mechanisms)
+    return msgspec.structs.replace(config, work=anchored)
+
+
+def _anchored(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths start at the project's directory, wherever the job is started."""
+    found = []
+    for name in names:
+        tree, at, revision = name.rpartition("@") if "@" in name else (name, "", "")
+        path = "/" in tree or tree.startswith("~")
+        found.append(f"{anchored(tree)}{at}{revision}" if path else name)
+    return tuple(found)

@@ -1,0 +1,79 @@
+"""The kinds of work of a night, and how each is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+from bpfroots.errors import BpfrootsError
+from bpfroots.jobs import run as cells_job
+from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.engine import Elsewhere
+from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.spec import case_cells
+from bpfroots.machine import Accel
+from bpfroots.nightly.config import Cells, Config, TestVerifier, Work
+from bpfroots.programs import cases
+from bpfroots.progress import Progress
+from bpfroots.results.store import RunStore
+from bpfroots.selftest import run as selftest
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """Where a night's work is done: ``names`` are those of the kernels of ``kit``, by what was asked for.
+
+    ``accel`` is this machine's; cells run ``elsewhere`` where that is given.
+    """
+
+    config: Config
+    kit: Kit
+    names: Mapping[str, str]
+    accel: Accel
+    store: RunStore
+    progress: Progress
+    elsewhere: Elsewhere | None = None
+
+    def on(self, wanted: Sequence[str]) -> Kit:
+        """The kit with those of ``wanted`` kernels that there are."""
+        names = {self.names[argument] for argument in wanted if argument in self.names}
+        chosen = [kernel for kernel in self.kit.kernels if kernel.name in names]
+        return dataclasses.replace(self.kit, kernels=chosen)
+
+
+def title(work: Work) -> str:
+    """In a few words, for people."""
+    return f"{work.__struct_config__.tag} on {', '.join(work.kernels)}"
+
+
+@functools.singledispatch
+def do(work: Work, site: Site) -> tuple[list[BpfrootsError], int]:
+    """Do it, but for what is done already: what could not be done, and an exit code for the rest."""
+    raise NotImplementedError(work)
+
+
+@do.register
+def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
+    specs = case_cells(cases.select(work.cases or None, full=work.full), cases.mechanisms(work.mechanisms))
+    kit = site.on(work.kernels)
+    result = cells_job.Result(site.store, site.store.cells())
+    cells_job.run_cells(
+        kit,
+        result,
+        specs,
+        site.elsewhere.accel(site.config.accel) if site.elsewhere else site.accel,
+        site.progress,
+        objects=compile_cells(kit, specs).objects,
+        with_cost=work.cost,
+        guests=site.config.guests,
+        elsewhere=site.elsewhere,
+    )
+    return result.failed, 0  # what cells are worth is seen when all are there
+
+
+@do.register
+def _test_verifier(work: TestVerifier, site: Site) -> tuple[list[BpfrootsError], int]:
+    kit = site.on(work.kernels)
+    result = selftest.run_in(site.store, kit, site.accel, site.progress, logs=work.logs, testmod=work.testmod)
+    return result.failed, 1 if any(result.differences().values()) else 0
