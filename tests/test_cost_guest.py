@@ -21,6 +21,7 @@ from bpfroots.jobs.compiled import compile_cells
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.runner import stream
+from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.machine import Machine, Shape, choose_accel
 from bpfroots.programs import compile as compiling
@@ -29,6 +30,7 @@ from bpfroots.programs.cases import Case, select
 from bpfroots.programs.roots import KINDS
 from bpfroots.progress import Progress
 from bpfroots.results.model import SCHEMA, CostFigure, Run
+from bpfroots.results.request import Cases, Request
 from bpfroots.results.store import RunStore
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
@@ -100,9 +102,8 @@ def _measured(kit: Kit, directory: Path, specs: list[CellSpec]) -> dict[tuple[st
     store = RunStore(directory, Run(SCHEMA, "exact", [], ""))
     way, _ = costs.ways(kit.kernels[0], choose_accel("tcg"))
     with Progress(quiet=True).task("exact") as task:
-        found = costs.measure_one(
-            guests, kit, store, kit.kernels[0], specs, compile_cells(kit, specs).objects, way, task
-        )
+        meter = costs.Meter(Site(kit, store, choose_accel("tcg")), compile_cells(kit, specs).objects)
+        found = meter.measure_one(guests, kit.kernels[0], specs, way, task)
     return {(figure.case, figure.root, figure.input): figure for figure in found}
 
 
@@ -203,19 +204,12 @@ def test_instructions_are_not_counted_where_the_definition_says_so(kit: Kit, tmp
     assert costs.ways(kernel, dataclasses.replace(accel, name="kvm")) == (costs.WALL,)
     store = RunStore(tmp_path, Run(schema=SCHEMA, run="r", command=[], started=""))
     (tmp_path / "console").mkdir()
-    specs, said = case_cells(select("example/kprobe+cgroup_skb"), ["duplicate"]), io.StringIO()
-    without = dataclasses.replace(kit, kernels=[kernel])
-    result = cells_job.Result(store)
-    cells_job.run_cells(
-        without,
-        result,
-        specs,
-        accel,
-        Progress(said),
-        objects=compile_cells(kit, specs).objects,
-        with_cost=True,
-    )
-    assert [cell.outcome for cell in result.cells] == ["pass"] * len(specs)
+    request = Request((kernel.name,), Cases("example/kprobe+cgroup_skb", ("duplicate",)), cost=True)
+    without, said = dataclasses.replace(kit, kernels=[kernel]), io.StringIO()
+    programs = cells_job.Programs.of(cells_job.specs_of(request), without)
+    run = cells_job.Run(request, Site(without, store, accel), programs, Progress(said))
+    run.run()
+    assert [cell.outcome for cell in run.cells] == ["pass"]
     assert f"cost      {kernel.name}: not measured; its definition has icount = false" in said.getvalue()
     assert not (tmp_path / "costs.jsonl").exists()
 
@@ -227,9 +221,9 @@ def test_time_of_a_run(kit: Kit, tmp_path: Path) -> None:
     (tmp_path / "console").mkdir()
     store = RunStore(tmp_path, Run(SCHEMA, "wall", [], ""))
     with Progress(quiet=True).task("wall") as task:
-        found = costs.measure_one(
-            Guests(kit, choose_accel("tcg")), kit, store, kit.kernels[0], specs, objects, costs.WALL, task
-        )
+        meter = costs.Meter(Site(kit, store, choose_accel("tcg")), objects)
+        guests = Guests(kit, choose_accel("tcg"))
+        found = meter.measure_one(guests, kit.kernels[0], specs, costs.WALL, task)
     assert {(figure.root, figure.measure) for figure in found} == {
         ("on_tc", "ns_per_run"),
         ("on_xdp", "ns_per_run"),

@@ -16,6 +16,7 @@ import pytest
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.run import open_store
+from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, Program
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine, choose_accel
@@ -44,7 +45,7 @@ def engines(kit: Kit, store: RunStore) -> Engines:
         accel = choose_accel("auto")
         # Where a guest goes wrong, shorter deadlines: what hangs there hangs for good.
         limited = replace(accel, slowdown=0.5) if harm.hangs else accel
-        engine = FaultyEngine(kit, store, limited, guests=1)
+        engine = FaultyEngine(Site(kit, store, limited, guests=1))
         engine.harm, engine.booted = harm, 0
         return engine
 
@@ -173,7 +174,7 @@ class _ShotEngine(FaultyEngine):
 
 
 def test_a_qemu_that_goes_twice_in_one_cell_leaves_it_without_a_verdict(kit: Kit, store: RunStore) -> None:
-    engine = _ShotEngine(kit, store, choose_accel("auto"), guests=1)
+    engine = _ShotEngine(Site(kit, store, choose_accel("auto"), guests=1))
     engine.harm, engine.booted = Harm("true"), 0
     try:
         lost = _run(engine, kit)["poison/cell"]
@@ -190,7 +191,7 @@ def test_a_qemu_that_goes_twice_in_one_cell_leaves_it_without_a_verdict(kit: Kit
 def _large(kit: Kit, store: RunStore, body: str) -> Cell:
     source = SOURCE.replace(b"return XDP_PASS;", body.encode())
     spec = CellSpec("large/cell", "duplicate", ["fine"], program=Program(source))
-    (found,) = Engine(kit, store, choose_accel("auto")).submit(kit.kernels[0], [spec])
+    (found,) = Engine(Site(kit, store, choose_accel("auto"))).submit(kit.kernels[0], [spec])
     return found
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from bpfroots import exitcodes
 from bpfroots.analysis.cell import Code
 from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
 from bpfroots.jobs import judge
-from bpfroots.jobs import run as cells_job
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.programs import cases
 from bpfroots.programs.cases import Expectation
@@ -249,7 +249,7 @@ def test_a_lost_guest_ends_a_command_as_its_cell_does(kind: type[GuestError]) ->
     error = kind("gone")
     store = RunStore(Path(), model.Run(model.SCHEMA, "RUN", [], ""))
     cell = judge.lost(_spec(), kernel(), error)
-    assert cells_job.Result(store, [cell]).exit_code == error.exit_code
+    assert exitcodes.of_outcome(cell.outcome) == error.exit_code
     assert selftest.Result(store, [], True, failed=[error]).exit_code == error.exit_code
 
 

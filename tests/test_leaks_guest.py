@@ -16,6 +16,7 @@ from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.run import open_store
+from bpfroots.jobs.site import Site
 from bpfroots.machine import choose_accel
 from tests.faulty import cell
 
@@ -77,7 +78,7 @@ def test_cells_without_end(
     monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
     accel = choose_accel("auto")
     store = open_store(kit, accel, "test", ["pytest"])
-    engine = Engine(kit, store, accel, guests=1)
+    engine = Engine(Site(kit, store, accel, guests=1))
     specs = [cell(f"leak/{n}") for n in range(_ROUND)]
     held: list[Held] = []
     for _ in range(max(_SETTLED + 2, _CELLS // _ROUND)):

@@ -16,12 +16,13 @@ from bpfroots.errors import InfraError, UserError
 from bpfroots.images import Image
 from bpfroots.jobs.compiled import compile_cells
 from bpfroots.jobs.kit import Kit
-from bpfroots.jobs.objects import Loading, object_cells
+from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.spec import case_cells
 from bpfroots.programs import cases, clang, elf, packets, protocol
 from bpfroots.programs import compile as compiling
 from bpfroots.programs.cases import Case
 from bpfroots.programs.render import render
+from bpfroots.results.request import Objects
 
 _TINY = b'char LICENSE[] __attribute__((section("license"))) = "GPL";\n'
 _PROGRAM = _TINY + b'__attribute__((section("xdp"))) int pass_all(void *ctx) { return 2; }\n'
@@ -215,7 +216,7 @@ def test_a_source_is_the_bytes_that_it_is(tools: compiling.Toolchain, cache: Cac
     source = b"/* M\xfcller, \xff\xfe */\r\n" + _PROGRAM
     file = tmp_path / "mine.bpf.c"
     file.write_bytes(source)
-    (spec,) = object_cells([file], Loading())
+    (spec,) = object_cells(Objects(tuple(map(str, [file]))))
     assert spec.program.source == source
     built = compiling.compile_source(tools, cache, source, "mine.bpf.c")
     assert built.with_name("mine.bpf.c").read_bytes() == source
@@ -232,7 +233,7 @@ def test_equal_sources_in_two_places_have_headers_of_their_own(
         (file.parent / "mine.h").write_text(f"#define RET {number}\n")
         file.write_bytes(b'#include "mine.h"\n' + _PROGRAM.replace(b"return 2", b"return RET"))
     kit = Kit([], Image(tmp_path, ""), "", tools, cache)
-    built = compile_cells(kit, object_cells(files, Loading())).objects
+    built = compile_cells(kit, object_cells(Objects(tuple(map(str, files))))).objects
     assert len({objects.program.read_bytes() for objects in built.values()}) == 2
 
 
@@ -240,7 +241,7 @@ def test_an_empty_source_is_compiled_as_any(tools: compiling.Toolchain, cache: C
     file = tmp_path / "empty.bpf.c"
     file.touch()
     kit = Kit([], Image(tmp_path, ""), "", tools, cache)
-    (built,) = compile_cells(kit, object_cells([file], Loading())).objects.values()
+    (built,) = compile_cells(kit, object_cells(Objects(tuple(map(str, [file]))))).objects.values()
     assert built.program.is_file()
 
 

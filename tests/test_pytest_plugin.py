@@ -29,9 +29,9 @@ def test_without_a_kernel_cells_are_skipped_with_a_hint() -> None:
 
 
 def test_names_of_cells() -> None:
-    done = _pytest("--kernel=baseline", "--collect-only", "-q", "-k", "test_body and loop-tc and tail_call")
+    done = _pytest("--kernel=baseline", "--collect-only", "-q", "-k", "body.toml and loop-tc and tail_call")
     names = [line for line in done.stdout.splitlines() if "::" in line]
-    assert names == ["testcases/test_body.py::test_body[loop-tc+xdp-tail_call-baseline]"]
+    assert names == ["testcases/cases/body.toml::loop-tc+xdp-tail_call-baseline"]
 
 
 def test_an_unknown_kernel_is_a_usage_error() -> None:
@@ -44,9 +44,9 @@ def test_an_unknown_kernel_is_a_usage_error() -> None:
 def test_two_kernels_of_one_file_name_have_two_names(tmp_path: Path) -> None:
     paths = [bzimage(tmp_path / name / "bzImage", b"") for name in ("a", "b")]
     kernels = [f"--kernel={path}" for path in (*paths, paths[0])]
-    done = _pytest(*kernels, "--collect-only", "-q", "-k", "test_body and loop-tc and tail_call")
+    done = _pytest(*kernels, "--collect-only", "-q", "-k", "body.toml and loop-tc and tail_call")
     names = [line.rpartition("tail_call-")[2] for line in done.stdout.splitlines() if "::" in line]
-    assert names == ["a-bzImage]", "b-bzImage]"]
+    assert names == ["a-bzImage", "b-bzImage"]
 
 
 def test_processes_of_xdist_are_not_used() -> None:

@@ -16,7 +16,7 @@ from bpfroots.jobs.kit import Kit
 from bpfroots.programs.protocol import Verdict
 from bpfroots.progress import Progress
 from bpfroots.report import ktap, veristat
-from bpfroots.results.model import BAD, Cell, Outcome, Root, VerifierStats
+from bpfroots.results.model import BAD, Cell, Outcome, Verification, VerifierStats
 
 pytestmark = pytest.mark.guest
 
@@ -84,8 +84,8 @@ def test_twin_a_wrong_number_is_an_error(kit: Kit, tmp_path: Path) -> None:
 
 def _verified(insns: int, verdict: Verdict) -> list[Cell]:
     stats = VerifierStats(processed_insns=insns, total_states=3, peak_states=3)
-    roots = [Root(name, "tc", verdict, verifier=stats) for name in ("on_tc", "on_xdp")]
-    return [Cell("body/x-tc+xdp", "patched", "multi_root", "pass", verdict, roots=roots)]
+    loads = [Verification(names, verdict, verifier=stats) for names in (["on_tc", "on_xdp"], ["alone"])]
+    return [Cell("body/x-tc+xdp", "patched", "multi_root", "pass", verdict, verifications=loads)]
 
 
 def test_veristat_compares_two_runs_of_ours(kit: Kit, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_veristat_compares_two_runs_of_ours(kit: Kit, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [row["prog_name"] for row in rows] == ["on_tc", "on_xdp"]
+    assert [row["prog_name"] for row in rows] == ["alone", "on_tc+on_xdp"]
     for row in rows:
         assert (row["verdict_base"], row["verdict_comp"]) == ("success", "failure")
         assert (row["total_insns_base"], row["total_insns_comp"]) == ("40", "50")

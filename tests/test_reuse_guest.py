@@ -12,6 +12,7 @@ from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.reuse import Reuse
 from bpfroots.jobs.run import open_store
+from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.machine import choose_accel
 from bpfroots.programs import cases
@@ -32,7 +33,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _run(kit: Kit, specs: list[CellSpec]) -> tuple[RunStore, dict[str, Cell]]:
     accel = choose_accel("auto")
     store = open_store(kit, accel, "test", ["pytest"])
-    engine = Engine(kit, store, accel, Reuse(kit, accel))
+    engine = Engine(Site(kit, store, accel), Reuse(kit, accel))
     cells: dict[str, Cell] = {cell.mechanism: cell for cell in engine.submit(kit.kernels[0], specs)}
     store.finish()
     return store, cells

@@ -13,14 +13,16 @@ import pytest
 
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit
-from bpfroots.jobs.objects import Loading, object_cells
+from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.run import open_store
+from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, Program, case_cells
 from bpfroots.machine import choose_accel
 from bpfroots.programs import cases
 from bpfroots.programs.cases import Expectation
 from bpfroots.programs.protocol import MECHANISMS
 from bpfroots.results.model import Cell
+from bpfroots.results.request import Objects
 from bpfroots.results.store import RunStore
 
 pytestmark = pytest.mark.guest
@@ -44,7 +46,7 @@ def store(kit: Kit) -> Iterator[RunStore]:
 
 @pytest.fixture(scope="module")
 def engine(kit: Kit, store: RunStore) -> Engine:
-    return Engine(kit, store, choose_accel("auto"))
+    return Engine(Site(kit, store, choose_accel("auto")))
 
 
 def _specs(name: str, mechanisms: Any = MECHANISMS) -> list[CellSpec]:
@@ -73,7 +75,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
         _renamed(
             good, "twin/never_runs", steps=[s for s in good.steps if "attach" not in str(type(s)).lower()]
         ),
-        *object_cells([bad], Loading()),
+        *object_cells(Objects(tuple(map(str, [bad])))),
     ]
     assert wrong != tail.program.source
     return {f"{cell.case}#{cell.mechanism}": cell for cell in engine.submit(kit.kernels[0], specs)}
@@ -141,7 +143,7 @@ def test_twin_a_root_that_is_never_attached_fails(cells: dict[str, Cell]) -> Non
 
 
 def test_each_root_has_its_own_verdict(cells: dict[str, Cell]) -> None:
-    cell = cells["load/half_bad#duplicate"]
+    cell = cells["load/half_bad.bpf.c#duplicate"]
     assert (cell.outcome, cell.verdict) == ("fail", "reject")
     verdicts = {root.name: root.verdict for root in cell.roots}
     assert verdicts == {"beyond": "reject", "fine": "accept"}

@@ -1,14 +1,14 @@
 """`pytest --kernel=K`: every cell of testcases/ is a test item; the run's engine does the work.
 
-A test function that takes ``cell`` is parametrised with the cells of its family:
-``test_FAMILY`` runs testcases/cases/FAMILY.toml. Selected items (-k, --lf) become one run per kernel, in
-order; an item waits for its own cell, so -x stops the feed.
+A file testcases/cases/FAMILY.toml is collected as its cells, testcases/matrix.toml as those of `gen`.
+Selected items (-k, --lf) become one run, kernel after kernel; an item waits for its own cell, so -x stops
+the feed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,9 @@ from bpfroots.errors import BpfrootsError
 from bpfroots.escape import visible
 
 if TYPE_CHECKING:
+    from bpfroots.jobs.run import Run
     from bpfroots.jobs.spec import CellSpec
     from bpfroots.results.model import Cell
-    from bpfroots.results.store import RunStore
 
 _HINT = "needs a kernel: pytest --kernel=baseline"
 
@@ -35,11 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="kernel to run the cases on: a name in kernels/, a tree, a build directory, a bzImage, TREE@REV",
     )
     group.addoption(
-        "--storm-seconds",
-        type=int,
-        default=0,
-        metavar="N",
-        help="how long testcases/test_storm.py lasts; not at all without it",
+        "--cost", action="store_true", help="measure instructions per run of what is accepted, at the end"
+    )
+    group.addoption(
+        "--reuse", action="store_true", help="take cells from earlier runs where nothing has changed since"
     )
     group.addoption(
         "--accel", default="auto", choices=["auto", "kvm", "tcg"], help="accelerator of the guests"
@@ -66,9 +65,8 @@ class _Feed:
         self._done: dict[tuple[str, str], Cell] = {}
         self._streams: dict[str, Iterator[Cell]] = {}
         self._broken: dict[str, BpfrootsError] = {}
-        self._engine: Any = None
-        self._kit: Any = None
-        self.store: RunStore | None = None
+        self._run: Run | None = None
+        self._open = ExitStack()
 
     def want(self, kernel: str, spec: CellSpec) -> None:
         self._wanted.setdefault(kernel, []).append(spec)
@@ -94,39 +92,49 @@ class _Feed:
         self._done[kernel, cell_id(cell.case, cell.mechanism)] = cell
 
     def _start(self, kernel: str) -> Iterator[Cell]:
-        from bpfroots.jobs.engine import Engine
-        from bpfroots.jobs.kit import prepare
-        from bpfroots.jobs.run import open_store
-        from bpfroots.machine import choose_accel
-        from bpfroots.progress import Progress
-
-        if self._engine is None:
-            accel = choose_accel(self._config.getoption("--accel"))
-            self._kit = prepare(self._config.getoption("--kernel"), Progress())
-            self.store = open_store(
-                self._kit, accel, "pytest", ["pytest", *self._config.invocation_params.args]
-            )
-            self._engine = Engine(self._kit, self.store, accel)
-        built = next(k for k in self._kit.kernels if k.name == kernel)
-        stream: Iterator[Cell] = self._engine.submit(built, self._wanted[kernel])
+        run = self._run = self._run or self._opened()
+        built = next(k for k in run.site.kit.kernels if k.name == kernel)
+        stream = run.stream(built)
         self._streams[kernel] = stream
         return stream
+
+    def _opened(self) -> Run:
+        """The run of all selected items."""
+        from bpfroots.jobs import run as job
+        from bpfroots.progress import Progress
+        from bpfroots.results.request import Cases, Request
+
+        option = self._config.getoption
+        only = tuple((kernel, spec.id) for kernel, specs in self._wanted.items() for spec in specs)
+        request = Request(
+            tuple(option("--kernel")),
+            Cases(only=only),
+            "pytest",
+            option("--accel"),
+            cost=option("--cost"),
+            reuse=option("--reuse"),
+        )
+        options = job.Options(["pytest", *self._config.invocation_params.args])
+        return self._open.enter_context(job.opened(request, Progress(), options))
+
+    @property
+    def path(self) -> Path | None:
+        """The run folder, where there is one."""
+        return self._run.store.path if self._run else None
 
     def _uncaptured(self) -> AbstractContextManager[None]:
         manager = self._config.pluginmanager.getplugin("capturemanager")
         return manager.global_and_fixture_disabled() if manager else nullcontext()
 
     def close(self) -> Path | None:
-        """End the guests and write the reports; the run folder, where there is one."""
+        """End the guests, measure costs, and write the reports; the run folder, where there is one."""
         for stream in self._streams.values():
             stream.close()  # type: ignore[attr-defined]
-        if self.store is None:
-            return None
-        from bpfroots import report
-
-        self.store.finish()
-        report.write_reports(self.store.path, self.store.run, list(self._done.values()))
-        return self.store.path
+        if self._run and self._run.request.cost:
+            for kernel in self._run.site.kit.kernels:
+                self._run.measure(kernel)
+        self._open.close()
+        return self.path
 
 
 _FEED = pytest.StashKey[_Feed]()
@@ -147,75 +155,79 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(error.render()) from None
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "cell" not in metafunc.fixturenames:
-        return
-    family = metafunc.function.__name__.removeprefix("test_")
-    names = metafunc.config.stash.get(_NAMES, None)
-    if not names:
-        skip = pytest.param(None, marks=pytest.mark.skip(reason=_HINT), id="no-kernel")
-        metafunc.parametrize("cell", [skip], indirect=True)
-        return
-    try:
-        parameters = _parameters(family, names)
-    except BpfrootsError as error:
-        raise pytest.UsageError(error.render()) from None
-    metafunc.parametrize("cell", parameters, indirect=True)
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A family of cases is a file testcases/cases/FAMILY.toml; testcases/matrix.toml is the generated one."""
+    if file_path.suffix != ".toml" or "testcases" not in file_path.parts:
+        return None
+    if file_path.parent.name == "cases" or file_path.name == "matrix.toml":
+        made: pytest.Collector = CaseFile.from_parent(parent, path=file_path)
+        return made
+    return None
 
 
-def _parameters(family: str, names: list[str]) -> list[Any]:
-    from bpfroots.jobs.spec import case_cells
-    from bpfroots.programs import cases
-    from bpfroots.programs.protocol import MECHANISMS
+class CaseFile(pytest.File):
+    """The cases of a family, under every mechanism on every kernel."""
 
-    specs = case_cells([c for c in cases.all_cases() if c.family == family], MECHANISMS)
-    return [
-        pytest.param((name, spec), id=f"{spec.name.removeprefix(f'{family}/')}-{spec.mechanism}-{name}")
-        for name in names
-        for spec in specs
-    ]
+    def collect(self) -> Iterator[pytest.Item]:
+        from bpfroots.jobs.spec import case_cells
+        from bpfroots.programs import cases
+        from bpfroots.programs.protocol import MECHANISMS
 
-
-def _wanted(item: pytest.Item) -> tuple[str, CellSpec] | None:
-    spec = getattr(item, "callspec", None)
-    found: tuple[str, CellSpec] | None = spec.params.get("cell") if spec else None
-    return found
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """What -k and --lf left is what runs; kernel after kernel."""
-    session.items.sort(key=lambda item: (_wanted(item) or ("",))[0])
-    for item in session.items:
-        if found := _wanted(item):
-            session.config.stash[_FEED].want(*found)
+        family = cases.GENERATED if self.path.name == "matrix.toml" else self.path.stem
+        kernels = self.config.stash.get(_NAMES, None)
+        if not kernels:
+            yield NoKernel.from_parent(self, name="no-kernel")
+            return
+        try:
+            specs = case_cells([case for case in cases.all_cases() if case.family == family], MECHANISMS)
+        except BpfrootsError as error:
+            raise pytest.UsageError(error.render()) from None
+        for kernel in kernels:
+            for spec in specs:
+                name = f"{spec.name.partition('/')[2]}-{spec.mechanism}-{kernel}"
+                yield CellItem.from_parent(self, name=name, kernel=kernel, spec=spec)
 
 
-@pytest.fixture
-def cell(request: pytest.FixtureRequest) -> Cell:
-    """The finished cell of this item."""
-    kernel, spec = request.param
-    try:
-        return request.config.stash[_FEED].cell(kernel, spec)
-    except BpfrootsError as error:
-        pytest.fail(error.render(), pytrace=False)
+class NoKernel(pytest.Item):
+    """In place of the cells, where nothing says what they should run on."""
+
+    def runtest(self) -> None:
+        pytest.skip(_HINT)
 
 
-@pytest.fixture
-def check(request: pytest.FixtureRequest) -> Any:
-    """A function that passes, skips or fails the test as a cell's outcome says."""
-    store = request.config.stash[_FEED].store
+class CellItem(pytest.Item):
+    """One cell: passes, is skipped or fails as its outcome says."""
 
-    def check_cell(cell: Cell) -> None:
+    def __init__(self, *, kernel: str, spec: CellSpec, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.kernel = kernel
+        self.spec = spec
+
+    def runtest(self) -> None:
         from bpfroots.report.failure import failure
 
+        feed = self.config.stash[_FEED]
+        try:
+            cell = feed.cell(self.kernel, self.spec)
+        except BpfrootsError as error:
+            pytest.fail(error.render(), pytrace=False)
         if cell.outcome in {"skip", "unsupported"}:
             pytest.skip(visible(f"{cell.outcome}: {cell.reason}"))
         if cell.outcome == "xfail":
             pytest.xfail(visible(cell.reason))
         if cell.outcome != "pass":
-            pytest.fail(failure(cell, store.path if store else Path()), pytrace=False)
+            pytest.fail(failure(cell, feed.path or Path()), pytrace=False)
 
-    return check_cell
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, f"{self.spec.name} ({self.spec.mechanism}, {self.kernel})"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What -k and --lf left is what runs; kernel after kernel."""
+    session.items.sort(key=lambda item: item.kernel if isinstance(item, CellItem) else "")
+    for item in session.items:
+        if isinstance(item, CellItem):
+            session.config.stash[_FEED].want(item.kernel, item.spec)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import msgspec
 
@@ -17,13 +16,15 @@ from bpfroots.jobs.compiled import compile_cells
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
-from bpfroots.jobs.objects import Loading, object_cells
+from bpfroots.jobs.objects import object_cells
+from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.kernels import Kernel, require_options
 from bpfroots.machine import Accel
 from bpfroots.programs import cases
 from bpfroots.progress import Progress
 from bpfroots.results.model import Cell, Outcome
+from bpfroots.results.request import Objects
 from bpfroots.results.store import RunStore, add_costs
 from bpfroots.selftest import run as selftest
 
@@ -93,8 +94,7 @@ def understand(asked: Asked) -> Question:
 def _spec(asked: Asked) -> CellSpec:
     (mechanism,) = cases.mechanisms([asked.mechanism])
     if asked.object:
-        library = Path(asked.library) if asked.library else None
-        return object_cells([Path(asked.object)], Loading([mechanism], library))[0]
+        return object_cells(Objects((asked.object,), (mechanism,), asked.library))[0]
     found = [case for case in cases.all_cases(full=True) if case.name == asked.case]
     found = found or [case for case in cases.all_cases() if asked.case in case.name]
     if len(found) != 1:
@@ -149,12 +149,11 @@ class Asker:
 
     def _load(self, kernel: Kernel, spec: CellSpec) -> Cell:
         # An engine of its own: nothing is compared with what another kernel gave.
-        (cell,) = Engine(self._kit, self.store, self._accel, guests=1).submit(kernel, [spec])
+        site = Site(self._kit, self.store, self._accel, guests=1)
+        (cell,) = Engine(site).submit(kernel, [spec])
         if self._wants_cost and cell.verdict == "accept":
             with self._progress.task(f"cost      {kernel.name}", "figures") as task:
-                figures = cost.measure(
-                    self._kit, self.store, kernel, [spec], [cell], self._objects, self._accel, task
-                )
+                figures = cost.Meter(site, self._objects).measure(kernel, [spec], [cell], task)
             add_costs(cell, figures)
         return cell
 

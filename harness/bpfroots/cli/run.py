@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,12 @@ from bpfroots.cli.options import (
 )
 from bpfroots.errors import UserError
 from bpfroots.progress import Progress
+
+if TYPE_CHECKING:
+    from bpfroots.jobs.run import Run
+    from bpfroots.machine import Machine
+    from bpfroots.results.request import Objects, Request
+    from bpfroots.results.store import RunStore
 
 
 @click.command("cases")
@@ -77,52 +83,55 @@ def run(
     """Run cases; results go to a folder under results/."""
     from bpfroots import cluster
     from bpfroots.jobs import run as job
-    from bpfroots.jobs.spec import case_cells
-    from bpfroots.programs import cases
 
     if scheduler and keep_guest:
         msg = "--keep-guest keeps a guest of this process, and --scheduler has none"
         raise UserError(msg, hint="one of the two")
     store = None
     if resume:
-        store, chosen = _recorded(resume, chosen)
-    with_comparison, with_cost, with_reuse = (chosen[f"with_{n}"] for n in ("comparison", "cost", "reuse"))
+        store, request = _recorded(resume, chosen)
+    else:
+        request = _request(chosen, guests)
     with cluster.connect(scheduler) as elsewhere:
-        result = job.run(
-            chosen["kernels"] or ("baseline",),
-            case_cells(
-                cases.select(chosen["expression"], full=chosen["full"]),
-                cases.mechanisms(chosen["mechanisms"]),
-            ),
-            accel=chosen["accel"],
-            label="compare" if with_comparison else "run",
-            command=["bpfroots", *sys.argv[1:]],
-            progress=Progress(),
-            with_cost=with_comparison if with_cost is None else with_cost,
-            with_reuse=with_comparison if with_reuse is None else with_reuse,
-            guests=1 if keep_guest else guests,
-            keep=_keep if keep_guest else None,
-            resume=store,
-            elsewhere=elsewhere,
-        )
-    _finish(result, as_json, with_comparison)
+        options = job.Options(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None, elsewhere)
+        with job.opened(request, Progress(), options, store) as opened:
+            opened.run()
+    _finish(opened, as_json)
 
 
-def _recorded(name: str, chosen: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The folder of a run, and what it was asked for. Raises UserError where that was no `run`."""
+def _request(chosen: dict[str, Any], guests: int | None) -> Request:
+    """Raises UserError for a mechanism that there is not."""
+    from bpfroots.programs import cases
+    from bpfroots.results.request import Cases, Request
+
+    comparison = chosen["with_comparison"]
+    with_cost, with_reuse = (chosen[f"with_{name}"] for name in ("cost", "reuse"))
+    mechanisms = tuple(cases.mechanisms(chosen["mechanisms"]))
+    return Request(
+        kernels=tuple(chosen["kernels"]) or ("baseline",),
+        what=Cases(chosen["expression"] or "", mechanisms, chosen["full"]),
+        kind="compare" if comparison else "run",
+        accel=chosen["accel"],
+        guests=guests,
+        cost=comparison if with_cost is None else with_cost,
+        reuse=comparison if with_reuse is None else with_reuse,
+    )
+
+
+def _recorded(name: str, chosen: dict[str, Any]) -> tuple[RunStore, Request]:
+    """The folder of a run, and what it was asked for. Raises UserError where that was no run of cells."""
     from bpfroots.results import store
 
     refuse_more("run", name, chosen)
     opened = store.RunStore.open(store.find_run(name))
-    words = opened.run.command[1:]
-    if words[:1] != ["run"]:
-        msg = f"{opened.run.run} is no run of cases, but: {' '.join(opened.run.command)}"
+    request = opened.run.request
+    if request is None or request.kind not in ("run", "compare", "load"):
+        msg = f"{opened.run.run} is no run of cases or objects, but: {' '.join(opened.run.command)}"
         raise UserError(msg)
-    recorded = run.make_context("run", words[1:], resilient_parsing=True).params
-    return opened, {key: recorded[key] for key in chosen}
+    return opened, request
 
 
-def _keep(machine: Any) -> None:
+def _keep(machine: Machine) -> None:
     """Leave a guest to whoever started this until they have seen enough."""
     echo(f"guest     {shlex.join(machine.shell_command())}", err=True)
     echo("          ends with Enter, or Ctrl-D", err=True)
@@ -165,42 +174,20 @@ def load(
     """Load your own .bpf.o or .bpf.c files, or all in a directory: verdict, log, xlated and JIT code of every
     program."""
     from bpfroots.jobs import run as job
-    from bpfroots.jobs.objects import object_cells
-    from bpfroots.report import loads
+    from bpfroots.results.request import Request
 
-    result = job.run(
-        kernels or ("baseline",),
-        object_cells([Path(name) for name in objects], _loading(how)),
-        accel=accel,
-        label="load",
-        command=["bpfroots", *sys.argv[1:]],
-        progress=Progress(),
-        guests=guests,
-    )
-    if as_json:
-        infos = result.store.run.kernels
-        print_json(
-            {
-                "run": result.store.run.run,
-                "path": str(result.store.path),
-                "kernel": ",".join(info.name for info in infos),
-                "mechanism": ",".join(dict.fromkeys(cell.mechanism for cell in result.cells)),
-                "counts": result.counts,
-                "cells": result.cells,
-            }
-        )
-    else:
-        loads.print_loads(result.cells, result.store.path)
-        echo(f"report  {result.store.path / 'report' / 'index.html'}")
-    _print_failed(result)
-    sys.exit(result.exit_code)
+    what = _objects(objects, how)
+    request = Request(tuple(kernels) or ("baseline",), what, "load", accel, guests)
+    with job.opened(request, Progress(), job.Options(["bpfroots", *sys.argv[1:]])) as opened:
+        opened.run()
+    _finish(opened, as_json)
 
 
-def _loading(how: dict[str, Any]) -> Any:
+def _objects(paths: tuple[str, ...], how: dict[str, Any]) -> Objects:
     """Raises UserError for an option that makes no sense."""
-    from bpfroots.jobs.objects import Loading
-    from bpfroots.jobs.spec import TIMEOUT_S
+    from bpfroots.jobs.objects import absolute
     from bpfroots.programs import cases
+    from bpfroots.results.request import TIMEOUT_S, Objects
 
     values = {}
     for text in how["globals_"]:
@@ -209,9 +196,10 @@ def _loading(how: dict[str, Any]) -> Any:
             msg = f"-G {text}: not NAME=VALUE"
             raise UserError(msg, hint="-G sampling_rate=100")
         values[name] = value
-    library, target = (Path(how[name]) if how[name] else None for name in ("library", "target"))
-    return Loading(
-        list(dict.fromkeys(cases.mechanisms(how["mechanisms"] or ["duplicate"]))),
+    library, target = (str(absolute(Path(how[n]))) if how[n] else "" for n in ("library", "target"))
+    return Objects(
+        tuple(str(absolute(Path(path))) for path in paths),
+        tuple(dict.fromkeys(cases.mechanisms(how["mechanisms"] or ["duplicate"]))),
         library,
         target,
         values,
@@ -220,24 +208,29 @@ def _loading(how: dict[str, Any]) -> Any:
     )
 
 
-def _finish(result: Any, as_json: bool, with_comparison: bool) -> None:
+def _finish(opened: Run, as_json: bool) -> None:
     """Print what a run found, and end with its exit code."""
-    from bpfroots.report import overview
+    from bpfroots.report import loads, overview
 
-    store = result.store
+    store, kind = opened.store, opened.request.kind
     if as_json:
-        print_json(
-            {"run": store.run.run, "path": str(store.path), "counts": result.counts, "cells": result.cells}
-        )
+        document = {"run": store.run.run, "path": str(store.path), "counts": opened.counts}
+        if kind == "load":
+            document["kernel"] = ",".join(info.name for info in store.run.kernels)
+            document["mechanism"] = ",".join(dict.fromkeys(cell.mechanism for cell in opened.cells))
+        print_json({**document, "cells": opened.cells})
+    elif kind == "load":
+        loads.print_loads(opened.cells, store.path)
     else:
-        overview.print_run(result.cells, store.path)
-        if with_comparison:
-            print_comparison(result.cells)
+        overview.print_run(opened.cells, store.path)
+        if kind == "compare":
+            print_comparison(opened.cells)
+    if not as_json:
         echo(f"report  {store.path / 'report' / 'index.html'}")
-    _print_failed(result)
-    sys.exit(result.exit_code)
+    _print_failed(opened)
+    sys.exit(opened.exit_code)
 
 
-def _print_failed(result: Any) -> None:
-    for error in result.failed:
+def _print_failed(opened: Run) -> None:
+    for error in opened.failed:
         echo(f"bpfroots: {error.render()}", err=True)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from bpfroots.errors import UserError
-from bpfroots.jobs.engine import Elsewhere
+from bpfroots.jobs.site import Elsewhere
 
 
 @contextlib.contextmanager

@@ -14,8 +14,9 @@ import msgspec
 import bpfroots
 from bpfroots.cache import add_files
 from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, InfraError
-from bpfroots.jobs.spec import TIMEOUT_S, CellSpec
+from bpfroots.jobs.spec import CellSpec
 from bpfroots.programs.protocol import Hello, Loaded, Mechanism, Step
+from bpfroots.results.request import TIMEOUT_S
 
 _T = TypeVar("_T")
 

@@ -17,6 +17,7 @@ from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.reuse import Reuse
 from bpfroots.jobs.runner import RunnerDied, stream
+from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, Objects, cell_id
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Shape, choose_accel
@@ -24,7 +25,6 @@ from bpfroots.programs import compile as compiling
 from bpfroots.programs import cost, protocol
 from bpfroots.progress import Task
 from bpfroots.results.model import Cell, CostFigure, Measure
-from bpfroots.results.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -66,82 +66,84 @@ class _Pass:
     current: str = ""
 
 
-def measure(
-    kit: Kit,
-    store: RunStore,
-    kernel: Kernel,
-    specs: Sequence[CellSpec],
-    cells: Iterable[Cell],
-    objects: dict[str, Objects],
-    accel: Accel,
-    task: Task,
-    reuse: Reuse | None = None,
-) -> list[CostFigure]:
-    """Measure the accepted cells of a kernel, in each of its `ways`. Figures are in the run
-    folder before the next cell is measured; a cell whose guest dies has none. ``reuse``: figures
-    of cells that were measured before come from there."""
-    accepted = {cell.id for cell in cells if cell.verdict == "accept" and cell.kernel == kernel.name}
-    wanted = [s for s in specs if f"{s.name}-{s.mechanism}-{kernel.name}" in accepted and _measurable(s)]
-    found: list[CostFigure] = []
-    if reuse:
-        known = {s.id: reuse.costs(kernel, s, objects[s.id]) for s in wanted}
+@dataclass(frozen=True)
+class Meter:
+    """Measures cells of a run; ``objects`` are theirs, by cell id. ``reuse``: figures of cells that were
+    measured before come from there."""
+
+    site: Site
+    objects: dict[str, Objects]
+    reuse: Reuse | None = None
+
+    @property
+    def accel(self) -> Accel:
+        """Costs are counted here, wherever cells ran: they are the same on every machine, and few."""
+        return choose_accel() if self.site.elsewhere else self.site.accel
+
+    def measure(
+        self, kernel: Kernel, specs: Sequence[CellSpec], cells: Iterable[Cell], task: Task
+    ) -> list[CostFigure]:
+        """Measure the accepted cells of a kernel, in each of its `ways`. Figures are in the run
+        folder before the next cell is measured; a cell whose guest dies has none."""
+        accepted = {cell.id for cell in cells if cell.verdict == "accept" and cell.kernel == kernel.name}
+        wanted = [s for s in specs if f"{s.name}-{s.mechanism}-{kernel.name}" in accepted and _measurable(s)]
+        known, wanted = self._known(kernel, wanted)
+        if not wanted:
+            return known
+        measured = ways(kernel, self.accel)
+        counting, native = Guests(self.site.kit, choose_accel("tcg")), Guests(self.site.kit, self.accel)
+        new: dict[str, list[CostFigure]] = {}
+        for way in measured:
+            guests = counting if way.icount else native
+            for figure in self.measure_one(guests, kernel, wanted, way, task):
+                new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
+        for spec in wanted:
+            figures = new.get(spec.id, [])
+            if self.reuse and {figure.measure for figure in figures} == {way.measure for way in measured}:
+                self.reuse.keep_costs(kernel, spec, self.objects[spec.id], figures)
+        return known + [figure for figures in new.values() for figure in figures]
+
+    def _known(self, kernel: Kernel, specs: list[CellSpec]) -> tuple[list[CostFigure], list[CellSpec]]:
+        """Figures that an earlier run has, and the cells that are left to measure."""
+        if not self.reuse:
+            return [], specs
+        known = {s.id: self.reuse.costs(kernel, s, self.objects[s.id]) for s in specs}
         found = [figure for figures in known.values() if figures is not None for figure in figures]
-        store.add_costs(found)
-        wanted = [s for s in wanted if known[s.id] is None]
-    if not wanted:
+        self.site.store.add_costs(found)
+        return found, [s for s in specs if known[s.id] is None]
+
+    def measure_one(
+        self, guests: Guests, kernel: Kernel, specs: Sequence[CellSpec], way: Way, task: Task
+    ) -> list[CostFigure]:
+        """Measure accepted cells in one way, in its ``guests``; each figure is in the run folder before the
+        next cell."""
+        todo = _plan(self.site.kit, way, specs, self.objects)
+        by_id = {spec.id: spec for spec in specs}
+        shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
+        store = self.site.store
+        found: list[CostFigure] = []
+        while todo.pending:
+            with guests.boot(kernel, store.console(kernel.name), shape=shape, append=way.append) as machine:
+                while todo.pending and machine.usable:
+                    todo.current = ""
+                    try:
+                        for line in stream(machine, list(todo.pending.values()), todo.objects):
+                            if isinstance(line, protocol.Start):
+                                todo.current = line.id
+                            elif isinstance(line, protocol.Loaded):
+                                figures = _figures(todo, by_id.get(line.id), kernel.name, line)
+                                store.add_costs(figures)
+                                found += figures
+                                task.update(len(found), None)
+                    except GuestError as error:
+                        _lose(todo, error)
+                        if not isinstance(error, RunnerDied):
+                            break
         return found
-    measured = ways(kernel, accel)
-    counting, native = Guests(kit, choose_accel("tcg")), Guests(kit, accel)
-    new: dict[str, list[CostFigure]] = {}
-    for way in measured:
-        guests = counting if way.icount else native
-        for figure in measure_one(guests, kit, store, kernel, wanted, objects, way, task):
-            new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
-    for spec in wanted:
-        figures = new.get(spec.id, [])
-        if reuse and {figure.measure for figure in figures} == {way.measure for way in measured}:
-            reuse.keep_costs(kernel, spec, objects[spec.id], figures)
-    return found + [figure for figures in new.values() for figure in figures]
 
 
 def _measurable(spec: CellSpec) -> bool:
     return spec.case is not None and bool(cost.steps(spec.roots, spec.case.kinds))
-
-
-def measure_one(
-    guests: Guests,
-    kit: Kit,
-    store: RunStore,
-    kernel: Kernel,
-    specs: Sequence[CellSpec],
-    objects: dict[str, Objects],
-    way: Way,
-    task: Task,
-) -> list[CostFigure]:
-    """Measure accepted cells in one way, in its ``guests``; each figure is in the run folder before the
-    next cell."""
-    todo = _plan(kit, way, specs, objects)
-    by_id = {spec.id: spec for spec in specs}
-    shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
-    found: list[CostFigure] = []
-    while todo.pending:
-        with guests.boot(kernel, store.console(kernel.name), shape=shape, append=way.append) as machine:
-            while todo.pending and machine.usable:
-                todo.current = ""
-                try:
-                    for line in stream(machine, list(todo.pending.values()), todo.objects):
-                        if isinstance(line, protocol.Start):
-                            todo.current = line.id
-                        elif isinstance(line, protocol.Loaded):
-                            figures = _figures(todo, by_id.get(line.id), kernel.name, line)
-                            store.add_costs(figures)
-                            found += figures
-                            task.update(len(found), None)
-                except GuestError as error:
-                    _lose(todo, error)
-                    if not isinstance(error, RunnerDied):
-                        break
-    return found
 
 
 def _lose(todo: _Pass, error: GuestError) -> None:

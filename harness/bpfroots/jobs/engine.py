@@ -8,78 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
 
 from bpfroots.analysis import cell as analysis
 from bpfroots.errors import GuestError
-from bpfroots.images import Image
 from bpfroots.jobs import crew, judge, schedule, templates
-from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.compiled import Compiled, compile_cells
 from bpfroots.jobs.guests import Guests, require_btf
-from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.pool import Pool
 from bpfroots.jobs.reuse import Reuse
+from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, Objects
 from bpfroots.jobs.worker import Worker
 from bpfroots.kernels import Kernel
-from bpfroots.machine import Accel, Machine
+from bpfroots.machine import Machine
 from bpfroots.programs import protocol
-from bpfroots.progress import Progress
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
-
-
-class Elsewhere(Protocol):
-    """Guests of other machines: `bpfroots.cluster`."""
-
-    def accel(self, requested: str) -> Accel:
-        """What ``auto``, ``kvm`` or ``tcg`` is there. Raises InfraError where it is not to be had."""
-        ...
-
-    def build(self, names: Sequence[str], progress: Progress) -> None:
-        """Have kernels, as they are asked for, built there and brought here; what cannot be is left."""
-        ...
-
-    def run(
-        self,
-        image: Image,
-        kernel: Kernel,
-        accel: Accel,
-        specs: Sequence[CellSpec],
-        verdicts: Verdicts,
-        store: RunStore,
-    ) -> Iterator[Cell]:
-        """Every cell, judged by ``verdicts``, once. Raises KernelError, InfraError."""
-        ...
 
 
 class Engine:
     """Guests of this process, or others. Every cell handed in comes back, whatever becomes of its guest."""
 
-    def __init__(
-        self,
-        kit: Kit,
-        store: RunStore,
-        accel: Accel,
-        reuse: Reuse | None = None,
-        *,
-        guests: int | None = None,
-        keep: Callable[[Machine], None] | None = None,
-        elsewhere: Elsewhere | None = None,
-    ) -> None:
-        """``reuse``: take cells that are finished from there, and leave new ones there. ``guests`` at
-        once, by default what the host carries. ``keep`` gets the guest before its end, which waits for it.
-        ``elsewhere``: run them there, and not in guests of this process.
-        """
-        self._kit = kit
+    def __init__(self, site: Site, reuse: Reuse | None = None, compiled: Compiled | None = None) -> None:
+        """``reuse``: take cells that are finished from there, and leave new ones there. ``compiled``: all
+        programs that will be submitted; without it they are compiled when they are."""
+        self._site = site
         self._reuse = reuse
-        self._store = store
-        self._accel = accel
-        self._wanted = guests
-        self._keep = keep
-        self._elsewhere = elsewhere
-        self._guests = Guests(kit, accel)
+        self._compiled = compiled
+        self._guests = Guests(site.kit, site.accel)
         # What each case gave first, on the first kernel: kernels have to agree as well.
         self._references: dict[str, Cell] = {}
 
@@ -90,8 +47,8 @@ class Engine:
         guests. Raises UserError for a program that does not compile (before anything boots), BootError for
         a kernel that does not boot.
         """
-        compiled = compile_cells(self._kit, specs)
-        verdicts = Verdicts(kernel, compiled.objects, self._store, self._reuse, self._references)
+        compiled = self._compiled or compile_cells(self._site.kit, specs)
+        verdicts = Verdicts(kernel, compiled.objects, self._site.store, self._reuse, self._references)
         for cell in known:
             verdicts.refer_to(cell)
         for spec in specs:
@@ -106,21 +63,21 @@ class Engine:
             yield from self._run(kernel, list(pending.values()), verdicts)
 
     def _run(self, kernel: Kernel, specs: list[CellSpec], verdicts: Verdicts) -> Iterator[Cell]:
-        if self._elsewhere:
-            image, accel = self._kit.image, self._accel
-            yield from self._elsewhere.run(image, kernel, accel, specs, verdicts, self._store)
+        site = self._site
+        if site.elsewhere:
+            yield from site.elsewhere.run(site.kit.image, kernel, site.accel, specs, verdicts, site.store)
             return
-        count = schedule.guests_at_once(templates.shape_of(kernel), self._wanted)
+        count = schedule.guests_at_once(templates.shape_of(kernel), site.guests)
         batches = schedule.batches(specs, count)
         with contextlib.closing(Pool(lambda: self._boot(kernel))) as pool:
             workers = [
-                Worker(pool, verdicts, verdicts.objects, self._accel.slowdown, self._keep)
+                Worker(pool, verdicts, verdicts.objects, site.accel.slowdown, site.keep)
                 for _ in range(min(count, len(batches)))
             ]
             yield from crew.spread(workers, batches)
 
     def _boot(self, kernel: Kernel) -> Machine:
-        machine = self._guests.boot(kernel, self._store.console(kernel.name))
+        machine = self._guests.boot(kernel, self._site.store.console(kernel.name))
         if kernel.has_btf is None:
             try:
                 require_btf(machine, kernel)

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bpfroots.errors import UserError
-from bpfroots.jobs.spec import TIMEOUT_S, CellSpec, Program
+from bpfroots.jobs.spec import CellSpec, Program
 from bpfroots.programs import elf
-from bpfroots.programs.protocol import Mechanism
+from bpfroots.results.request import TIMEOUT_S, Objects
 
 #: Below a directory: what is looked at.
 _SUFFIXES = (".o", ".bpf.c")
 
 
-@dataclass(frozen=True)
-class Loading:
-    """How every object of one command is loaded; see `protocol.Load`."""
-
-    mechanisms: Sequence[Mechanism] = ("duplicate",)
-    library: Path | None = None
-    target: Path | None = None
-    globals: dict[str, str] = field(default_factory=dict)
-    fixups: bool = True
-    timeout_s: float = TIMEOUT_S
-
-    @property
-    def arguments(self) -> list[str]:
-        """Of the command line, but for the mechanism."""
-        words = ["--lib", str(_absolute(self.library))] if self.library else []
-        words += ["--target", str(_absolute(self.target))] if self.target else []
-        words += [] if self.fixups else ["--as-is"]
-        for name, value in self.globals.items():
-            words += ["-G", f"{name}={value}"]
-        return words + (["--timeout", f"{self.timeout_s:g}"] if self.timeout_s != TIMEOUT_S else [])
+def _arguments(how: Objects) -> list[str]:
+    """Of the command line, but for file and mechanism."""
+    words = ["--lib", how.library] if how.library else []
+    words += ["--target", how.target] if how.target else []
+    words += [] if how.fixups else ["--as-is"]
+    for name, value in how.globals.items():
+        words += ["-G", f"{name}={value}"]
+    return words + (["--timeout", f"{how.timeout_s:g}"] if how.timeout_s != TIMEOUT_S else [])
 
 
-def object_cells(paths: Sequence[Path], how: Loading) -> list[CellSpec]:
+def object_cells(how: Objects) -> list[CellSpec]:
     """The cells of .bpf.o and .bpf.c files and of directories with such files, under each mechanism.
 
     A cell is named for its path, without the directories that all have in common. A file that cannot be
@@ -46,13 +33,13 @@ def object_cells(paths: Sequence[Path], how: Loading) -> list[CellSpec]:
     combination of options that has no meaning.
     """
     _check(how)
-    library, target = (_program(path) if path else None for path in (how.library, how.target))
+    library, target = (_program(Path(path)) if path else None for path in (how.library, how.target))
     cells: list[CellSpec] = []
     error: UserError | None = None
-    for path, name in _named(_files(paths)).items():
+    for path, name in _named(_files(map(Path, how.paths))).items():
         program, unusable = _try(path)
         for mechanism in how.mechanisms:
-            words = [str(path), "--mechanism", mechanism, *how.arguments]
+            words = [str(path), "--mechanism", mechanism, *_arguments(how)]
             cells.append(
                 CellSpec(
                     name,
@@ -74,16 +61,16 @@ def object_cells(paths: Sequence[Path], how: Loading) -> list[CellSpec]:
     return cells
 
 
-def _check(how: Loading) -> None:
+def _check(how: Objects) -> None:
     if "tail_call" in how.mechanisms:
         msg = "load takes a finished program; only generated cases have a tail-call form"
         raise UserError(msg, hint="--mechanism duplicate")
-    if ("fd_name" in how.mechanisms) != (how.library is not None):
+    if ("fd_name" in how.mechanisms) != bool(how.library):
         msg = "fd_name calls functions of a library, and no other mechanism does"
         raise UserError(msg, hint="--mechanism fd_name --lib OBJECT")
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """A symbolic link keeps its name: people know a file by the name that they gave."""
     return Path(os.path.normpath(path.absolute()))
 
@@ -92,13 +79,11 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     """Absolute paths, each once; directories are walked."""
     found: list[Path] = []
     for path in paths:
-        absolute = _absolute(path)
-        if not absolute.is_dir():
-            found.append(absolute)
+        place = absolute(path)
+        if not place.is_dir():
+            found.append(place)
             continue
-        below = sorted(
-            file for file in absolute.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file()
-        )
+        below = sorted(file for file in place.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file())
         if not below:
             msg = f"{path}: no .bpf.c or .o below this directory"
             raise UserError(msg)

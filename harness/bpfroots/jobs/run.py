@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from bpfroots import exitcodes, report
 from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
 from bpfroots.jobs import cost
-from bpfroots.jobs.compiled import compile_cells
-from bpfroots.jobs.engine import Elsewhere, Engine
+from bpfroots.jobs.compiled import Compiled, compile_cells
+from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit, prepare, roomy
+from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.reuse import Reuse, inputs
-from bpfroots.jobs.spec import CellSpec, Objects, cell_id
+from bpfroots.jobs.site import Elsewhere, Site
+from bpfroots.jobs.spec import CellSpec, case_cells, cell_id
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.machine.accel import qemu_version
+from bpfroots.programs import cases
 from bpfroots.progress import Progress, Task
 from bpfroots.results.model import Cell, KernelInfo
+from bpfroots.results.request import Cases, Objects, Request
 from bpfroots.results.store import RunStore
 from bpfroots.settings import jobs
 
 
-@dataclass
-class Result:
-    """What a run left: its folder, its cells, and the kernels that could not be run."""
+@dataclass(frozen=True)
+class Programs:
+    """The cells of a request, and their objects, compiled once."""
 
-    store: RunStore
-    cells: list[Cell] = field(default_factory=list)
-    failed: list[BpfrootsError] = field(default_factory=list)
+    specs: list[CellSpec]
+    compiled: Compiled
+
+    @classmethod
+    def of(cls, specs: list[CellSpec], kit: Kit) -> Self:
+        """Raises UserError for programs that do not compile."""
+        return cls(specs, compile_cells(kit, specs))
+
+
+class Run:
+    """Cells on kernels: asked for once, opened, run, and closed with its reports.
+
+    ``failed`` are kernels that do not boot, or that costs cannot be measured on: the others still run.
+    """
+
+    def __init__(self, request: Request, site: Site, programs: Programs, progress: Progress) -> None:
+        self.request = request
+        self.site = site
+        self.store = site.store
+        self.failed: list[BpfrootsError] = []
+        self.cells: list[Cell] = self.store.cells()
+        self._progress = progress
+        self._programs = programs
+        self._reuse = Reuse(site.kit, site.accel) if request.reuse else None
+        self._engine = Engine(site, self._reuse, programs.compiled)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -42,6 +70,135 @@ class Result:
         """The worst of all, as docs/reference.md has it."""
         codes = [error.exit_code for error in self.failed]
         return exitcodes.worst([*codes, *(exitcodes.of_outcome(cell.outcome) for cell in self.cells)])
+
+    def run(self) -> None:
+        """Every cell that is missing, and then costs, kernel after kernel."""
+        for kernel in self.site.kit.kernels:
+            specs = self.specs_on(kernel)
+            title = f"guests    {kernel.name} ({kernel.release}, {self.site.accel.name}): {len(specs)} cells"
+            with self._progress.task(title, "cells") as task:
+                try:
+                    for _ in self.stream(kernel, task):
+                        pass
+                except KernelError as error:
+                    self.failed.append(error)
+                task.summary = self._summary(kernel)
+            if self.request.cost:
+                self.measure(kernel)
+        if self._reuse:
+            self._reuse.prune()
+
+    def stream(self, kernel: Kernel, task: Task | None = None) -> Iterator[Cell]:
+        """The cells of a kernel that are missing, as they are finished; each is in the run folder before.
+
+        Closing the iterator ends all guests. Raises BootError for a kernel that does not boot.
+        """
+        specs = self.specs_on(kernel)
+        wanted = {spec.id for spec in specs}
+        known = [c for c in self.cells if c.kernel == kernel.name and cell_id(c.case, c.mechanism) in wanted]
+        finished = {cell_id(cell.case, cell.mechanism) for cell in known}
+        missing = [spec for spec in specs if spec.id not in finished]
+        done = len(known)
+        for cell in self._engine.submit(kernel, missing, known):
+            self.cells.append(cell)
+            done += 1
+            if task:
+                task.update(done, len(specs))
+            yield cell
+
+    def specs_on(self, kernel: Kernel) -> list[CellSpec]:
+        """The cells that are wanted on a kernel."""
+        only = self.request.what.only if isinstance(self.request.what, Cases) else ()
+        wanted = {cell for name, cell in only if name == kernel.name}
+        return [spec for spec in self._programs.specs if not only or spec.id in wanted]
+
+    def measure(self, kernel: Kernel) -> None:
+        """Instructions per run of what was accepted; what prevents that is in ``failed``."""
+        meter = cost.Meter(self.site, self._programs.compiled.objects, self._reuse)
+        if not cost.ways(kernel, meter.accel):
+            self._progress.say(f"cost      {kernel.name}: not measured; its definition has icount = false")
+            return
+        with self._progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
+            try:
+                figures = meter.measure(kernel, self.specs_on(kernel), self.cells, task)
+                task.summary = f"{len(figures)} figures"
+            except (KernelError, InfraError) as error:
+                self.failed.append(error)
+
+    def close(self) -> None:
+        """Costs go to their cells, and the reports are written."""
+        self.store.finish()
+        self.cells = self.store.cells()
+        report.write_reports(self.store.path, self.store.run, self.cells)
+
+    def _summary(self, kernel: Kernel) -> str:
+        cells = [cell for cell in self.cells if cell.kernel == kernel.name]
+        counts = Counter(cell.outcome for cell in cells)
+        reused = sum(1 for cell in cells if cell.reused)
+        note = f"; {reused} of them known" if reused else ""
+        return ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + note
+
+
+def specs_of(request: Request) -> list[CellSpec]:
+    """All cells that a run is asked for. Raises UserError where there are none."""
+    match request.what:
+        case Objects():
+            return object_cells(request.what)
+        case Cases(expression, chosen, full, only):
+            specs = case_cells(cases.select(expression or None, full=full), cases.mechanisms(chosen))
+            wanted = {cell for _, cell in only}
+            return [spec for spec in specs if not only or spec.id in wanted]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides how a run goes on here and now, and is no part of what it was asked for."""
+
+    command: list[str] = field(default_factory=list)
+    keep: Callable[[Machine], None] | None = None
+    elsewhere: Elsewhere | None = None
+
+
+@contextlib.contextmanager
+def opened(
+    request: Request, progress: Progress, options: Options = Options(), resume: RunStore | None = None
+) -> Iterator[Run]:
+    """The run of a request, or of one that was interrupted; its reports are written at the end.
+
+    What was finished is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
+    or InfraError where nothing could be started.
+    """
+    elsewhere = options.elsewhere
+    accel = elsewhere.accel(request.accel) if elsewhere else choose_accel(request.accel)
+    specs = specs_of(request)  # before a kernel is built for what there is not
+    if elsewhere:
+        elsewhere.build(["baseline", *request.kernels], progress)
+    kit = prepare(request.kernels, progress)
+    if isinstance(request.what, Objects):
+        kit = roomy(kit)
+    programs = Programs.of(specs, kit)  # before a run folder is there to be left empty
+    if request.accel == "auto" and accel.reason:
+        progress.say(f"guests    {accel.reason}")
+    if resume:
+        reopen(resume, kit)
+    store = resume or open_store(kit, accel, request.kind, options.command, request)
+    progress.say(f"results   {store.path}")
+    guests = 1 if options.keep else request.guests
+    run = Run(request, Site(kit, store, accel, guests, options.keep, elsewhere), programs, progress)
+    try:
+        yield run
+    except BaseException:
+        progress.say(f"kept      finished cells, in {store.path}{_rest(store)}")
+        raise
+    finally:
+        run.close()
+
+
+def _rest(store: RunStore) -> str:
+    """How to have the other cells."""
+    request = store.run.request
+    resumable = request is not None and request.kind in ("run", "compare", "load")
+    return f"; for the others: bpfroots run --resume {store.run.run}" if resumable else ""
 
 
 def describe(kernel: Kernel) -> KernelInfo:
@@ -58,9 +215,12 @@ def describe(kernel: Kernel) -> KernelInfo:
     )
 
 
-def open_store(kit: Kit, accel: Accel, label: str, command: list[str]) -> RunStore:
+def open_store(
+    kit: Kit, accel: Accel, label: str, command: list[str], request: Request | None = None
+) -> RunStore:
     """A new run folder that says what runs where."""
     store = RunStore.create(label, command)
+    store.run.request = request
     describe_run(store, kit, accel)
     return store
 
@@ -78,119 +238,6 @@ def describe_run(store: RunStore, kit: Kit, accel: Accel) -> None:
     store.save()
 
 
-def run(
-    kernels: Sequence[str],
-    specs: Sequence[CellSpec],
-    *,
-    accel: str,
-    label: str,
-    command: list[str],
-    progress: Progress,
-    on_cell: Callable[[Cell], None] | None = None,
-    with_cost: bool = False,
-    with_reuse: bool = False,
-    guests: int | None = None,
-    keep: Callable[[Machine], None] | None = None,
-    resume: RunStore | None = None,
-    elsewhere: Elsewhere | None = None,
-) -> Result:
-    """Run every cell on every kernel and write the reports. ``with_cost``: then measure what is accepted.
-    ``with_reuse``: only what is not known from an earlier run. ``guests`` and ``keep``: see `Engine`.
-    ``resume``: a run that was broken off; cells it has are not run again. ``elsewhere``: where cells run, in
-    place of this process's guests.
-
-    A kernel that does not boot, or that costs cannot be measured on, ends up in ``Result.failed``; the
-    others still run. What was finished is on disk whatever happens, KeyboardInterrupt included. Raises
-    UserError, KernelError or InfraError where nothing could be started.
-    """
-    chosen = elsewhere.accel(accel) if elsewhere else choose_accel(accel)
-    if elsewhere:
-        elsewhere.build(["baseline", *kernels], progress)
-    kit = prepare(kernels, progress)
-    if any(spec.case is None for spec in specs):
-        kit = roomy(kit)
-    objects = compile_cells(kit, specs).objects  # before a run folder is there to be left empty
-    if accel == "auto" and chosen.reason:
-        progress.say(f"guests    {chosen.reason}")
-    if resume:
-        reopen(resume, kit)
-        result = Result(resume, resume.cells())
-    else:
-        result = Result(open_store(kit, chosen, label, command))
-    progress.say(f"results   {result.store.path}")
-    try:
-        run_cells(
-            kit,
-            result,
-            specs,
-            chosen,
-            progress,
-            objects=objects,
-            on_cell=on_cell,
-            with_cost=with_cost,
-            with_reuse=with_reuse,
-            guests=guests,
-            keep=keep,
-            elsewhere=elsewhere,
-        )
-    except BaseException:
-        progress.say(f"kept      finished cells, in {result.store.path}{_rest(result.store)}")
-        raise
-    finally:
-        result.store.finish()
-        result.cells = result.store.cells()
-        report.write_reports(result.store.path, result.store.run, result.cells)
-    return result
-
-
-def _rest(store: RunStore) -> str:
-    """How to have the other cells: of a `run`, which has all that it was asked for in its folder."""
-    resumable = store.run.command[1:2] == ["run"]
-    return f"; for the others: bpfroots run --resume {store.run.run}" if resumable else ""
-
-
-def run_cells(
-    kit: Kit,
-    result: Result,
-    specs: Sequence[CellSpec],
-    accel: Accel,
-    progress: Progress,
-    *,
-    objects: dict[str, Objects],
-    on_cell: Callable[[Cell], None] | None = None,
-    with_cost: bool = False,
-    with_reuse: bool = False,
-    guests: int | None = None,
-    keep: Callable[[Machine], None] | None = None,
-    elsewhere: Elsewhere | None = None,
-) -> None:
-    """Add every cell on every kernel of ``kit`` to ``result``, but for those that it has. See `run`.
-
-    ``objects`` are from `compile_cells`.
-    """
-    reuse = Reuse(kit, accel) if with_reuse else None
-    engine = Engine(kit, result.store, accel, reuse, guests=guests, keep=keep, elsewhere=elsewhere)
-    # Costs are counted here: they are the same on every machine, and few.
-    here = choose_accel() if elsewhere else accel
-    for kernel in kit.kernels:
-        title = f"guests    {kernel.name} ({kernel.release}, {accel.name}): {len(specs)} cells"
-        with progress.task(title, "cells") as task:
-            _run_kernel(engine, kernel, specs, result, task, on_cell)
-        if with_cost and not cost.ways(kernel, here):
-            progress.say(f"cost      {kernel.name}: not measured; its definition has icount = false")
-        elif with_cost:
-            with progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
-                try:
-                    figures = cost.measure(
-                        kit, result.store, kernel, specs, result.cells, objects, here, task, reuse
-                    )
-                    task.summary = f"{len(figures)} figures"
-                except (KernelError, InfraError) as error:
-                    result.failed.append(error)
-    if reuse:
-        reuse.prune()
-
-
 def reopen(store: RunStore, kit: Kit) -> None:
     """Make a run ready to go on. Raises UserError where what it runs on is not what it was."""
     now = [describe(kernel) for kernel in kit.kernels]
@@ -201,36 +248,3 @@ def reopen(store: RunStore, kit: Kit) -> None:
         msg = f"{store.run.run}: {', '.join(changed)} has changed since"
         raise UserError(msg, hint=shlex.join(store.run.command))
     store.mend()
-
-
-def _run_kernel(
-    engine: Engine,
-    kernel: Kernel,
-    specs: Sequence[CellSpec],
-    result: Result,
-    task: Task,
-    on_cell: Callable[[Cell], None] | None,
-) -> None:
-    wanted = {spec.id for spec in specs}
-    known = [
-        cell
-        for cell in result.cells
-        if cell.kernel == kernel.name and cell_id(cell.case, cell.mechanism) in wanted
-    ]
-    finished = {cell_id(cell.case, cell.mechanism) for cell in known}
-    missing = [spec for spec in specs if spec.id not in finished]
-    done = len(known)
-    task.update(done, len(specs))
-    try:
-        for cell in engine.submit(kernel, missing, known):
-            result.cells.append(cell)
-            done += 1
-            task.update(done, len(specs))
-            if on_cell:
-                on_cell(cell)
-    except KernelError as error:
-        result.failed.append(error)
-    counts = Counter(cell.outcome for cell in result.cells if cell.kernel == kernel.name)
-    reused = sum(1 for cell in result.cells if cell.kernel == kernel.name and cell.reused)
-    note = f"; {reused} of them known" if reused else ""
-    task.summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + note

@@ -13,9 +13,8 @@ from bpfroots.programs import render
 from bpfroots.programs.cases import Case, Expectation
 from bpfroots.programs.packets import PACKETS
 from bpfroots.programs.protocol import Load, Mechanism, Step, TestRun
+from bpfroots.results.request import TIMEOUT_S
 
-#: What a load may take where KVM runs the guest, in seconds.
-TIMEOUT_S = 30.0
 # A file name is 255 bytes at most (NAME_MAX), the suffix included.
 _LONGEST_NAME = 200
 

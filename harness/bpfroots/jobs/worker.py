@@ -43,11 +43,14 @@ class _Guest:
     machine: Machine
     #: When each cell began in it (time.monotonic), by id, in order.
     began: dict[str, float] = field(default_factory=dict)
+    #: When it was last given a batch.
+    asked: float = 0.0
 
     def lost_in(self, name: str, error: GuestError) -> None:
-        """Write down how long that cell had been running."""
-        if name in self.began:
-            error.after_s = time.monotonic() - self.began[name]
+        """Write down how long that cell had been running. A panic may overtake the line that says that it
+        began: then it is the time since the batch was given."""
+        if name:
+            error.after_s = time.monotonic() - self.began.get(name, self.asked)
 
 
 class Worker(Generic[T_co]):
@@ -129,6 +132,7 @@ class Worker(Generic[T_co]):
         A finished cell is held back until the next one begins or the runner has ended, and the kernel
         has no complaint until then: of what comes later from a guest that is no longer good nothing counts.
         """
+        guest.asked = time.monotonic()
         loads = [spec.load(self._slowdown) for spec in pending.values()]
         files = {name: path for load in loads for name, path in self._objects[load.id].of(load).items()}
         hello: protocol.Hello | None = None

@@ -17,9 +17,9 @@ from bpfroots.history import page
 from bpfroots.history.database import History
 from bpfroots.history.record import beside_cells, catch_up, observe_run
 from bpfroots.history.trend import Trend, trend
-from bpfroots.jobs.engine import Elsewhere
 from bpfroots.jobs.kit import prepare_for
 from bpfroots.jobs.run import describe_run, reopen
+from bpfroots.jobs.site import Elsewhere
 from bpfroots.kernels import Request
 from bpfroots.kernels.update import fetch
 from bpfroots.machine import choose_accel

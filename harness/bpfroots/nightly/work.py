@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from bpfroots.errors import BpfrootsError
 from bpfroots.jobs import run as cells_job
-from bpfroots.jobs.compiled import compile_cells
-from bpfroots.jobs.engine import Elsewhere
 from bpfroots.jobs.kit import Kit
-from bpfroots.jobs.spec import case_cells
+from bpfroots.jobs.site import Elsewhere
+from bpfroots.jobs.site import Site as CellsSite
 from bpfroots.machine import Accel
 from bpfroots.nightly.config import Cells, Config, TestVerifier, Work
 from bpfroots.programs import cases
 from bpfroots.progress import Progress
+from bpfroots.results.request import Cases as CasesWanted
+from bpfroots.results.request import Request
 from bpfroots.results.store import RunStore
 from bpfroots.selftest import run as selftest
 
@@ -55,21 +56,15 @@ def do(work: Work, site: Site) -> tuple[list[BpfrootsError], int]:
 
 @do.register
 def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
-    specs = case_cells(cases.select(work.cases or None, full=work.full), cases.mechanisms(work.mechanisms))
-    kit = site.on(work.kernels)
-    result = cells_job.Result(site.store, site.store.cells())
-    cells_job.run_cells(
-        kit,
-        result,
-        specs,
-        site.elsewhere.accel(site.config.accel) if site.elsewhere else site.accel,
-        site.progress,
-        objects=compile_cells(kit, specs).objects,
-        with_cost=work.cost,
-        guests=site.config.guests,
-        elsewhere=site.elsewhere,
-    )
-    return result.failed, 0  # what cells are worth is seen when all are there
+    site_kit = site.on(work.kernels)
+    what = CasesWanted(work.cases or "", tuple(cases.mechanisms(work.mechanisms)), work.full)
+    request = Request(tuple(work.kernels), what, "nightly", site.config.accel, site.config.guests, work.cost)
+    accel = site.elsewhere.accel(site.config.accel) if site.elsewhere else site.accel
+    where = CellsSite(site_kit, site.store, accel, site.config.guests, elsewhere=site.elsewhere)
+    programs = cells_job.Programs.of(cells_job.specs_of(request), site_kit)
+    run = cells_job.Run(request, where, programs, site.progress)
+    run.run()
+    return run.failed, 0  # what cells are worth is seen when all are there
 
 
 @do.register

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from bpfroots.programs.protocol import MapDump, Mechanism, Verdict, VerdictOrNone
+from bpfroots.results.request import Request
 
 SCHEMA = 2
 
@@ -214,7 +215,8 @@ class Run(msgspec.Struct):
     """run.json. ``accel`` is the accelerator actually used, with the reason.
 
     ``inputs`` changes whenever something but the kernel does that could make a cell come out otherwise:
-    image, QEMU, cases, judge. ``job`` is the nightly job that it is a night of.
+    image, QEMU, cases, judge. ``job`` is the nightly job that it is a night of. ``request`` is what a run
+    of cells was asked for.
     """
 
     schema: int
@@ -231,3 +233,4 @@ class Run(msgspec.Struct):
     inputs: str = ""
     job: str = ""
     finished: str = ""
+    request: Request | None = None

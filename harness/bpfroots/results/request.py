@@ -1,0 +1,51 @@
+"""What a run was asked for: in run.json, and all that `--resume` needs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from bpfroots.programs.protocol import Mechanism
+
+#: What a load may take where KVM runs the guest, in seconds.
+TIMEOUT_S = 30.0
+
+
+class Cases(msgspec.Struct, frozen=True, tag="cases", omit_defaults=True):
+    """Cases of testcases/: those that match ``expression``, under ``mechanisms`` (all where it is empty).
+
+    ``full``: every generated combination. ``only``: cells by kernel's name and `cell_id`, where single ones
+    were chosen.
+    """
+
+    expression: str = ""
+    mechanisms: tuple[Mechanism, ...] = ()
+    full: bool = False
+    only: tuple[tuple[str, str], ...] = ()
+
+
+class Objects(msgspec.Struct, frozen=True, tag="objects", omit_defaults=True):
+    """A user's own objects and sources, by absolute path, and how they are loaded; see `protocol.Load`."""
+
+    paths: tuple[str, ...]
+    mechanisms: tuple[Mechanism, ...] = ("duplicate",)
+    library: str = ""
+    target: str = ""
+    globals: dict[str, str] = {}
+    fixups: bool = True
+    timeout_s: float = TIMEOUT_S
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run of cells. ``kernels`` are as ``--kernel`` has them. ``cost``: measure instructions per run.
+    ``reuse``: take cells from earlier runs where nothing has changed. ``guests`` at once, None for what the
+    host carries."""
+
+    kernels: tuple[str, ...]
+    what: Cases | Objects
+    kind: Literal["run", "compare", "load", "pytest", "nightly"] = "run"
+    accel: str = "auto"
+    guests: int | None = None
+    cost: bool = False
+    reuse: bool = False

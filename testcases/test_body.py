@@ -1,7 +1,0 @@
-from collections.abc import Callable
-
-from bpfroots.results.model import Cell
-
-
-def test_body(cell: Cell, check: Callable[[Cell], None]) -> None:
-    check(cell)
