@@ -34,7 +34,7 @@ def _one_error(done: subprocess.CompletedProcess[str], code: int, says: str) -> 
 
 def test_it_is_called_bpfroots_however_it_was_started() -> None:
     assert _bpfroots("run", "--help").stdout.startswith("Usage: bpfroots run ")
-    assert "Try 'bpfroots run --help' for help." in _bpfroots("run", "--nonsense").stderr
+    assert "try: bpfroots run --help" in _bpfroots("run", "--nonsense").stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -54,7 +54,7 @@ def test_what_a_shell_is_told(words: str, found: str) -> None:
 
 
 def test_unknown_mechanism() -> None:
-    _one_error(_bpfroots("run", "--mechanism", "telepathy"), 2, "unknown mechanism 'telepathy'")
+    _one_error(_bpfroots("run", "--mechanism", "telepathy"), 2, "'telepathy' is not one of 'tail_call'")
 
 
 def test_unknown_option_and_command() -> None:

@@ -18,7 +18,9 @@ from bpfroots.progress import Progress
 def bench(
     names: tuple[str, ...], kernel: str | None, runs: int | None, show: bool, accel: str, as_json: bool
 ) -> None:
-    """Measure side by side with peers: clone_ssh, clone_serial (clone: both), load, throughput, build.
+    """Measure how long things take, beside other tools.
+
+    Names: clone_ssh, clone_serial (clone: both), load, throughput, build.
 
     All but build by default, which takes minutes. The first time the kernel is built once more, with what
     virtme-ng needs. Every run is kept in results/bench/.

@@ -44,7 +44,7 @@ def _with_question(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def bisect() -> None:
-    """Which commit, or which patch, changed a verdict, a message, a figure or a result?"""
+    """Find the commit, or the patch, that changed a result."""
 
 
 @bisect.command("step")
@@ -57,9 +57,9 @@ def bisect() -> None:
     "--runs", "count", type=click.IntRange(1), default=1, show_default=True, help="Bad if one fails."
 )
 def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **question: Any) -> None:
-    """Is what is checked out good (0), bad (1), or not to be told (125)? For `git bisect run`.
+    """Judge what is checked out, for `git bisect run`: good (0), bad (1) or skip (125).
 
-    Everything else is 129 or more, where git stops: it is nobody's verdict.
+    Everything else ends with 129 or more, where git stops: it is no verdict.
     """
     from bpfroots.bisect import step as job
     from bpfroots.exitcodes import StepVerdict

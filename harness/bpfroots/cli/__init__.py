@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import importlib
 import os
 import signal
 import sys
@@ -12,41 +14,78 @@ from collections.abc import Iterator
 import click
 
 from bpfroots import __version__, exitcodes
-from bpfroots.bench import command as bench
-from bpfroots.bisect import command as bisect
-from bpfroots.cli import host, kernel, results, run, shell
 from bpfroots.cli.options import echo
-from bpfroots.cluster import command as cluster
-from bpfroots.errors import BpfrootsError
-from bpfroots.history import command as history
-from bpfroots.nightly import command as nightly
-from bpfroots.selftest import command as selftest
+from bpfroots.errors import BpfrootsError, UserError
+
+#: Where each command is, by the section of the help it stands in: "module:function".
+_SECTIONS = {
+    "Programs and cases": {
+        "load": "cli.run:load",
+        "cases": "cli.run:list_cases",
+        "run": "cli.run:run",
+        "selftest": "selftest.command:selftest",
+    },
+    "Results": {
+        "compare": "cli.results:compare",
+        "report": "cli.results:write_report",
+        "history": "history.command:history",
+    },
+    "Kernels and guests": {
+        "kernel": "cli.kernel:kernel",
+        "shell": "cli.shell:shell",
+        "bisect": "bisect.command:bisect",
+    },
+    "Automation": {
+        "nightly": "nightly.command:nightly",
+        "worker": "cluster.command:worker",
+        "bench": "bench.command:bench",
+    },
+    "This machine": {"doctor": "cli.host:doctor", "setup": "cli.host:setup"},
+}
+_PLACES = {name: place for section in _SECTIONS.values() for name, place in section.items()}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Commands that are imported when they are called, or when the help is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_PLACES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _PLACES:
+            return None
+        module, _, function = _PLACES[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"bpfroots.{module}"), function)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _PLACES and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _PLACES, 1)
+            hint = f"bpfroots {near[0]}" if near else "bpfroots --help"
+            msg = f"no command {args[0]!r}"
+            raise UserError(msg, hint=hint)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, names in _SECTIONS.items():
+            rows = [(name, self._short_help(ctx, name)) for name in names]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def _short_help(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit=70) if command else ""
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bpfroots")
 def cli() -> None:
-    """Boots kernels in VMs and compares how BPF programs share code."""
+    """Boots kernels in VMs, loads BPF programs in them, and compares verdicts, verifier cost and JIT code.
 
-
-for _command in (
-    host.doctor,
-    host.setup,
-    kernel.kernel,
-    run.list_cases,
-    run.run,
-    run.load,
-    shell.shell,
-    selftest.selftest,
-    bench.bench,
-    bisect.bisect,
-    results.compare,
-    results.write_report,
-    history.history,
-    nightly.nightly,
-    cluster.worker,
-):
-    cli.add_command(_command)
+    Start with your own program: bpfroots load mine.bpf.c --kernel baseline
+    """
 
 
 @contextlib.contextmanager
@@ -64,8 +103,10 @@ def _errors_as_text() -> Iterator[None]:
             raise aborted.__cause__ from None
         _interrupted()
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        context = getattr(error, "ctx", None)
+        hint = f"\n  try: {context.command_path} --help" if context else ""
+        echo(f"bpfroots: {error.format_message()}{hint}", err=True)
+        sys.exit(exitcodes.USAGE)
     except KeyboardInterrupt:
         _interrupted()
     except BrokenPipeError:

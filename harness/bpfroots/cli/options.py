@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from bpfroots.cli import complete
 from bpfroots.errors import UserError
 from bpfroots.escape import visible
+from bpfroots.programs.protocol import MECHANISMS
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 ACCEL = click.option(
@@ -24,17 +26,22 @@ KERNEL = click.option(
     "kernels",
     multiple=True,
     metavar="K",
+    shell_complete=complete.kernels,
     help="A name in kernels/, a source tree, a build directory, a bzImage, or TREE@REV. Repeatable.",
 )
 MECHANISM = click.option(
-    "--mechanism", "mechanisms", multiple=True, metavar="M", help="Repeatable; default: all."
+    "--mechanism",
+    "mechanisms",
+    multiple=True,
+    type=click.Choice(MECHANISMS),
+    help="Repeatable.  [default: all]",
 )
 JOBS = click.option(
     "-j",
     "guests",
     type=click.IntRange(1),
     metavar="N",
-    help="Guests at once; default: what the host carries.",
+    help="Guests at once.  [default: what cores and memory carry]",
 )
 SCHEDULER = click.option(
     "--scheduler",
@@ -49,7 +56,7 @@ def refuse_more(command: str, name: str, options: Iterable[str]) -> None:
     context = click.get_current_context()
     given = click.core.ParameterSource.COMMANDLINE
     if more := [key for key in options if context.get_parameter_source(key) is given]:
-        msg = f"--resume goes on as it was asked for; without {', '.join(more)}"
+        msg = f"--resume takes its options from the original run; drop {', '.join(more)}"
         raise UserError(msg, hint=f"bpfroots {command} --resume {name}")
 
 

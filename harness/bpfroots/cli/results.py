@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import click
 
+from bpfroots.cli import complete
 from bpfroots.cli.options import JSON, echo, print_comparison, print_json
 from bpfroots.errors import UserError
 
 
 @click.command()
-@click.argument("runs", nargs=-1, metavar="[RUN [RUN]]")
+@click.argument("runs", nargs=-1, metavar="[RUN [RUN]]", shell_complete=complete.runs)
 @click.option("--all", "everything", is_flag=True, help="Every cell, also where there are many.")
 @JSON
 def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Everything against tail_call; with two runs, what changed between them."""
+    """Compare the mechanisms of a run, or two runs.
+
+    Of one run (the newest by default) everything is compared with tail_call.
+    """
     from bpfroots.analysis import compare as analysis
     from bpfroots.analysis.kernels import other_kernels
     from bpfroots.report import terminal
@@ -35,10 +39,10 @@ def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 
 
 @click.command("report")
-@click.argument("run_name", required=False, metavar="RUN")
+@click.argument("run_name", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option("--open", "open_it", is_flag=True, help="Open it in a browser.")
 def write_report(run_name: str | None, open_it: bool) -> None:
-    """Write HTML, JUnit, KTAP and veristat CSV of a run again."""
+    """Write the reports of a run again: HTML, JUnit, KTAP, veristat CSV."""
     from bpfroots import report
     from bpfroots.history.record import beside_cells
     from bpfroots.results import store

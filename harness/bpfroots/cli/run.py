@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bpfroots.cli import complete
 from bpfroots.cli.options import (
     ACCEL,
     FULL,
@@ -23,6 +24,7 @@ from bpfroots.cli.options import (
     refuse_more,
 )
 from bpfroots.errors import UserError
+from bpfroots.programs.protocol import MECHANISMS
 from bpfroots.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,11 +35,17 @@ if TYPE_CHECKING:
 
 
 @click.command("cases")
-@click.option("-k", "expression", metavar="EXPR", help="Words joined by and, or, not.")
+@click.option(
+    "-k",
+    "expression",
+    metavar="EXPR",
+    shell_complete=complete.cases,
+    help="Cases by name: words joined by and, or, not.",
+)
 @FULL
 @JSON
 def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
-    """What there is to run, and what is expected of each."""
+    """List the cases, and what is expected of each."""
     from bpfroots.programs import cases
     from bpfroots.report import overview
 
@@ -51,7 +59,13 @@ def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
 @click.command()
 @KERNEL
 @MECHANISM
-@click.option("-k", "expression", metavar="EXPR", help="Cases by name: words joined by and, or, not.")
+@click.option(
+    "-k",
+    "expression",
+    metavar="EXPR",
+    shell_complete=complete.cases,
+    help="Cases by name: words joined by and, or, not.",
+)
 @FULL
 @click.option("--compare", "with_comparison", is_flag=True, help="Print the comparison at the end.")
 @click.option(
@@ -67,7 +81,12 @@ def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
     help="Take cells from earlier runs where nothing has changed since; default: with --compare.",
 )
 @JOBS
-@click.option("--resume", metavar="RUN", help="Go on with a run that was broken off, as it was asked for.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=complete.runs,
+    help="Run what an interrupted run has not done, with its own options.",
+)
 @click.option("--keep-guest", is_flag=True, help="At the end, keep the guest for you to log in.")
 @SCHEDULER
 @ACCEL
@@ -80,7 +99,7 @@ def run(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Run cases; results go to a folder under results/."""
+    """Run cases, on one kernel or several."""
     from bpfroots import cluster
     from bpfroots.jobs import run as job
 
@@ -142,7 +161,11 @@ def _keep(machine: Machine) -> None:
 @click.argument("objects", nargs=-1, required=True, metavar="OBJ...")
 @KERNEL
 @click.option(
-    "--mechanism", "mechanisms", multiple=True, metavar="M", help="Repeatable.  [default: duplicate]"
+    "--mechanism",
+    "mechanisms",
+    multiple=True,
+    type=click.Choice(MECHANISMS),
+    help="Repeatable.  [default: duplicate]",
 )
 @click.option("--lib", "library", metavar="OBJECT", help="With fd_name: what is loaded before, and called.")
 @click.option(
@@ -171,8 +194,10 @@ def load(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Load your own .bpf.o or .bpf.c files, or all in a directory: verdict, log, xlated and JIT code of every
-    program."""
+    """Load your own .bpf.o and .bpf.c files: every program's verdict.
+
+    Directories are searched for both. Each program's verdict, log, translated and JIT code are in the report.
+    """
     from bpfroots.jobs import run as job
     from bpfroots.results.request import Request
 

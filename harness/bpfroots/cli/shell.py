@@ -28,7 +28,9 @@ _SSH_ERROR = 255
 @click.argument("command", nargs=-1)
 @ACCEL
 def shell(kernel_name: str, gdb: bool, command: tuple[str, ...], accel: str) -> None:
-    """A shell in a fresh guest over SSH, or COMMAND in it; the guest ends with it.
+    """Open a shell in a fresh guest over SSH, or run COMMAND in it.
+
+    The guest ends with it.
 
     One word is a line for the guest's shell ('dmesg | tail'); several are a command and its arguments
     (uname -r). The exit status is that of the command.

@@ -12,7 +12,7 @@ from bpfroots.progress import Progress
 @click.argument("address")
 @JOBS
 def worker(address: str, guests: int | None) -> None:
-    """Lend this machine to `bpfroots run --scheduler ADDRESS`, until interrupted."""
+    """Run cells for `bpfroots run --scheduler ADDRESS`, until interrupted."""
     from bpfroots import cluster
 
     cluster.require()

@@ -21,7 +21,7 @@ from bpfroots.errors import UserError
 def history(
     case: str | None, job: str | None, last: int, accept: str | None, html: bool, as_json: bool
 ) -> None:
-    """Runs and what got worse in the newest night; with CASE, that case over all runs.
+    """Show what got worse, and since when; with CASE, that case over all runs.
 
     Finished runs in results/ that are not in the history yet are recorded first.
     """

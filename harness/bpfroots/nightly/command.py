@@ -34,7 +34,10 @@ from bpfroots.progress import Progress
 def nightly(
     path: Path, resume: bool, command: str | None, units: Path | None, at: str, as_json: bool
 ) -> None:
-    """Update sources, build, run, compare with the last good night, record, report, notify."""
+    """Run a night: update, build, run, compare with the last good one.
+
+    Records the night in the history, writes its reports and notifies.
+    """
     from bpfroots.nightly import config as configs
     from bpfroots.nightly import night
     from bpfroots.nightly import page as report

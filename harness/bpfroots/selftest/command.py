@@ -30,7 +30,10 @@ def selftest(
     accel: str,
     as_json: bool,
 ) -> None:
-    """Run the kernel tree's test_verifier; with several kernels, compare with the first one."""
+    """Run the kernel tree's own verifier tests.
+
+    With several kernels, each is compared with the first one.
+    """
     from bpfroots.report import terminal
     from bpfroots.selftest import run as job
     from bpfroots.selftest import terminal as selftests
