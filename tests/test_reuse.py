@@ -28,7 +28,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("jobs/runner.py", True),
         ("jobs/spec.py", True),
         ("jobs/judge.py", True),
-        ("jobs/cluster/remote.py", True),
+        ("cluster/remote.py", True),
         ("programs/protocol.py", True),
         ("machine/watch.py", True),
         ("analysis/jit.py", True),
