@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bpfroots import kernels
+from bpfroots.progress import Progress
 from tests.kernel_project import Project, project
 
 
@@ -33,7 +35,30 @@ def test_list(fake: Project) -> None:
     fake.define("more", 'base = "baseline"\n')
     done = _kernel("list")
     assert done.returncode == 0
-    assert {"baseline", "more  (on baseline)"} <= set(done.stdout.splitlines())
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    assert ["baseline", "not built"] in lines
+    assert ["more", "not built  (on baseline)"] in lines
+
+
+def test_list_says_what_is_built(fake: Project) -> None:
+    kernels.ensure(kernels.resolve("baseline"), Progress(quiet=True))
+    fake.define("more", 'base = "baseline"\ncmdline = ["quiet"]\n')
+    fake.define(
+        "gone",
+        'config = []\n[source]\ntype = "debian-source"\npackage = "linux-source-0.1"\nversion = "1"\n',
+    )
+    listed = {entry["name"]: entry for entry in json.loads(_kernel("list", "--json").stdout)}
+    assert listed["baseline"]["built"] is True
+    assert listed["gone"]["built"] is None
+    assert "package linux-source-0.1 is not installed" in listed["gone"]["error"]
+
+
+def test_show_is_for_people(fake: Project) -> None:
+    fake.define("more", 'base = "baseline"\n')
+    shown = _kernel("show", "more").stdout
+    assert "built       no" in shown.splitlines()
+    assert not {"None", "True", "False"} & set(shown.split())
+    assert not set("{}()[]'") & set(shown)
 
 
 def test_list_has_a_broken_definition_with_its_error_and_the_others(fake: Project) -> None:
@@ -42,8 +67,10 @@ def test_list_has_a_broken_definition_with_its_error_and_the_others(fake: Projec
     assert done.returncode == 2
     # Those that come with the package are listed, too.
     bad, *others = done.stdout.splitlines()
-    assert bad.startswith("bad  cannot be used: kernels/bad.toml: Object contains unknown field `colour`")
-    assert others[0] == "baseline"
+    name, remark = bad.split(maxsplit=1)
+    assert name == "bad"
+    assert remark.startswith("cannot be used: kernels/bad.toml: Object contains unknown field `colour`")
+    assert others[0].split()[0] == "baseline"
     listed = {entry["name"]: entry for entry in json.loads(_kernel("list", "--json").stdout)}
     assert "unknown field `colour`" in listed["bad"]["error"]
     assert listed["baseline"]["base"] is None

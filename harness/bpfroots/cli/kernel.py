@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from bpfroots.cli.options import ACCEL, JSON, builtin, echo, print_json
-from bpfroots.errors import UserError
+from bpfroots.errors import BpfrootsError, UserError
 from bpfroots.progress import Progress
 
 if TYPE_CHECKING:
@@ -30,25 +30,35 @@ def kernel_list(as_json: bool) -> None:
     from bpfroots import kernels
 
     found = kernels.definitions()
+    listed = [_listed(name, definition) for name, definition in found.items()]
     if as_json:
-        print_json([_listed(name, definition) for name, definition in found.items()])
+        print_json(listed)
     else:
-        for name, definition in found.items():
-            echo(f"{name}{_remark(definition)}")
+        width = max(len(name) for name in found)
+        for entry in listed:
+            echo(f"{entry['name']:{width}}  {_remark(entry)}")
     if any(isinstance(definition, UserError) for definition in found.values()):
         sys.exit(UserError.exit_code)
 
 
 def _listed(name: str, definition: Definition | UserError) -> dict[str, Any]:
+    """``built``: None where its source cannot be used here; then ``error`` says why."""
+    from bpfroots import kernels
+
     if isinstance(definition, UserError):
         return {"name": name, "error": definition.message}
-    return {"name": name, "base": definition.base, "provides": list(definition.provides)}
+    entry = {"name": name, "base": definition.base, "provides": list(definition.provides)}
+    try:
+        return {**entry, "built": kernels.is_built(definition)}
+    except BpfrootsError as error:
+        return {**entry, "built": None, "error": error.message}
 
 
-def _remark(definition: Definition | UserError) -> str:
-    if isinstance(definition, UserError):
-        return f"  cannot be used: {definition.message}"
-    return f"  (on {definition.base})" if definition.base else ""
+def _remark(entry: dict[str, Any]) -> str:
+    if not entry.get("built") and "error" in entry:
+        return f"cannot be used: {entry['error']}"
+    base = f"  (on {entry['base']})" if entry["base"] else ""
+    return f"{'built' if entry['built'] else 'not built'}{base}"
 
 
 @kernel.command("show")
@@ -64,7 +74,19 @@ def kernel_show(kernel_name: str, as_json: bool) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        echo(f"{key:12} {value}")
+        if (text := _text(value)) != "":
+            echo(f"{key:12}{text}")
+
+
+def _text(value: Any) -> str:
+    """A fact for a person: no brackets, empty where there is nothing to say."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(fact)}" for name, fact in value.items() if _text(fact))
+    if isinstance(value, list | tuple):
+        return f"\n{'':12}".join(map(_text, value))
+    return "" if value is None else str(value)
 
 
 @kernel.command("build")
