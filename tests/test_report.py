@@ -25,6 +25,7 @@ from bpfroots.report import html, ktap, terminal, veristat
 from bpfroots.report import junit as junit_report
 from bpfroots.results import model
 from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
+from bpfroots.results.request import Objects, Request
 from tests.loads import loaded as loads
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -224,6 +225,21 @@ def test_the_index_links_to_the_page_of_the_newest_bench(tmp_path: Path, run: Ru
     ):
         assert words in page.read_text()
     assert EVIL not in page.read_text()
+
+
+def test_the_page_of_a_load_compares_with_nothing(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+    """A user's own programs, under one mechanism: there is no tail call to compare with."""
+    request = Request(("baseline",), Objects(("/x/mine.bpf.o",), ("duplicate",)), "load")
+    page = html.write(
+        tmp_path,
+        msgspec.structs.replace(run, request=request),
+        [cell for cell in cells if cell.mechanism == "duplicate"],
+    ).read_text()
+    assert "<h1>Programs that were loaded</h1>" in page
+    assert "tail call" not in page.partition("<h2>Cases")[0]
+    compared = html.write(tmp_path, run, cells).read_text()
+    assert "against a tail call</h1>" in compared
+    assert '<p class="caption">1.00 is' in compared
 
 
 def test_artefacts_outside_the_run_are_not_read(tmp_path: Path, run: Run) -> None:

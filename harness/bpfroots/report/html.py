@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from bpfroots.analysis import diff, verifier_log
-from bpfroots.analysis.compare import Comparison, Row, compare, refusal
+from bpfroots.analysis.compare import BASELINE, Comparison, Row, compare, refusal
 from bpfroots.escape import visible
 from bpfroots.report import case_page, junit, ktap, plots, text, veristat
 from bpfroots.results.model import BAD, Cell, Run
@@ -141,6 +141,8 @@ def _index(
         for row in sorted(comparison.rows, key=lambda row: row.case)
     ]
     totals = comparison.summary.totals
+    # Ratios to a mechanism that the run does not have would be a table of dashes.
+    has_baseline = any(total.mechanism == BASELINE for total in totals)
     return render(
         "index.html.j2",
         run=run,
@@ -150,7 +152,9 @@ def _index(
         pages=pages,
         outcomes=_outcomes(cells),
         columns=[name for name in text.COLUMNS if any(name in row.figures for row, _ in rows)],
-        headline_columns=[name for name in text.HEADLINE if any(name in total.sums for total in totals)],
+        headline_columns=[
+            name for name in text.HEADLINE if has_baseline and any(name in total.sums for total in totals)
+        ],
         kernels=list(dict.fromkeys(row.kernel for row, _ in rows)),
         mechanisms=list(dict.fromkeys(total.mechanism for total in totals)),
         types=sorted({root.type for _, cell in rows for root in cell.roots}),
