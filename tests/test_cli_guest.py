@@ -14,6 +14,7 @@ import pytest
 
 from bpfroots.jobs.kit import Kit
 from bpfroots.results.store import RunStore
+from tests import ROOT
 from tests.processes import gone
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
@@ -237,18 +238,17 @@ def test_shell_says_what_became_of_its_guest() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_kept_guest_lets_one_in_until_enter() -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "-k", "example/kprobe+cgroup_skb"],
+        ["load", str(ROOT / "tests/programs/29c-uapi-headers.bpf.c")],
+    ],
+    ids=lambda c: c[0],
+)
+def test_a_kept_guest_lets_one_in_until_enter(command: list[str]) -> None:
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "bpfroots",
-            "run",
-            "-k",
-            "example/kprobe+cgroup_skb",
-            "--keep-guest",
-            "--json",
-        ],
+        [sys.executable, "-m", "bpfroots", *command, "--keep-guest", "--json"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

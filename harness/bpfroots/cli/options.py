@@ -43,6 +43,7 @@ JOBS = click.option(
     metavar="N",
     help="Guests at once.  [default: what cores and memory carry]",
 )
+KEEP_GUEST = click.option("--keep-guest", is_flag=True, help="At the end, keep the guest for you to log in.")
 SCHEDULER = click.option(
     "--scheduler",
     metavar="ADDRESS",

@@ -15,6 +15,7 @@ from bpfroots.cli.options import (
     FULL,
     JOBS,
     JSON,
+    KEEP_GUEST,
     KERNEL,
     MECHANISM,
     SCHEDULER,
@@ -87,7 +88,7 @@ def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
     shell_complete=complete.runs,
     help="Run what an interrupted run has not done, with its own options.",
 )
-@click.option("--keep-guest", is_flag=True, help="At the end, keep the guest for you to log in.")
+@KEEP_GUEST
 @SCHEDULER
 @ACCEL
 @JSON
@@ -184,12 +185,14 @@ def _keep(machine: Machine) -> None:
     help="Seconds for an object under KVM, four times as long under emulation.  [default: 30]",
 )
 @JOBS
+@KEEP_GUEST
 @ACCEL
 @JSON
 def load(
     objects: tuple[str, ...],
     kernels: tuple[str, ...],
     guests: int | None,
+    keep_guest: bool,
     accel: str,
     as_json: bool,
     **how: Any,
@@ -203,7 +206,8 @@ def load(
 
     what = _objects(objects, how)
     request = Request(tuple(kernels) or ("baseline",), what, "load", accel, guests)
-    with job.opened(request, Progress(), job.Options(["bpfroots", *sys.argv[1:]])) as opened:
+    options = job.Options(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None)
+    with job.opened(request, Progress(), options) as opened:
         opened.run()
     _finish(opened, as_json)
 
