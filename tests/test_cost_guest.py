@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -101,9 +103,8 @@ def _measured(kit: Kit, directory: Path, specs: list[CellSpec]) -> dict[tuple[st
     (directory / "console").mkdir(parents=True)
     store = RunStore(directory, Run(SCHEMA, "exact", [], ""))
     way, _ = costs.ways(kit.kernels[0], choose_accel("tcg"))
-    with Progress(quiet=True).task("exact") as task:
-        meter = costs.Meter(Site(kit, store, choose_accel("tcg")), compile_cells(kit, specs).objects)
-        found = meter.measure_one(guests, kit.kernels[0], specs, way, task)
+    meter = costs.Meter(Site(kit, store, choose_accel("tcg")), compile_cells(kit, specs).objects)
+    found = costs.Measuring(meter, guests, kit.kernels[0], specs).run(way)
     return {(figure.case, figure.root, figure.input): figure for figure in found}
 
 
@@ -214,16 +215,48 @@ def test_instructions_are_not_counted_where_the_definition_says_so(kit: Kit, tmp
     assert not (tmp_path / "costs.jsonl").exists()
 
 
+def test_ways_at_once_give_what_each_gives_alone(kit: Kit, tmp_path: Path) -> None:
+    """Two guests count on the same cores: neither figure changes, and no guest stays."""
+    specs = case_cells(select("example"), ["duplicate", "tail_call"])
+    specs = [spec for spec in specs if not spec.skip]
+    (tmp_path / "console").mkdir()
+    store = RunStore(tmp_path, Run(SCHEMA, "together", [], ""))
+    kernel, accel = kit.kernels[0], choose_accel("tcg")
+    meter = costs.Meter(Site(kit, store, accel, guests=2), compile_cells(kit, specs).objects)
+    measured = costs.ways(kernel, accel)
+    together = sorted(meter._figures(kernel, specs, measured), key=repr)
+    alone = costs.Measuring(meter, Guests(kit, accel), kernel, specs)
+    assert together == sorted((figure for way in measured for figure in alone.run(way)), key=repr)
+    assert {figure.measure for figure in together} == {way.measure for way in measured}
+
+    before = _guests()
+    given_up = meter._figures(kernel, specs, measured)
+    next(given_up)
+    assert len(_guests() - before) == 2
+    given_up.close()
+    assert _guests() == before
+
+
+def _guests() -> set[int]:
+    """The QEMUs that this process has started."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            words = stat.read_text().rpartition(")")
+            if int(words[2].split()[1]) == os.getpid() and "qemu" in words[0]:
+                found.add(int(stat.parent.name))
+    return found
+
+
 def test_time_of_a_run(kit: Kit, tmp_path: Path) -> None:
     """How it is measured, with the emulator's time: a figure for each root and input, and of some size."""
     specs = case_cells(select("body/loop-tc+xdp"), ["duplicate"])
     objects = compile_cells(kit, specs).objects
     (tmp_path / "console").mkdir()
     store = RunStore(tmp_path, Run(SCHEMA, "wall", [], ""))
-    with Progress(quiet=True).task("wall") as task:
-        meter = costs.Meter(Site(kit, store, choose_accel("tcg")), objects)
-        guests = Guests(kit, choose_accel("tcg"))
-        found = meter.measure_one(guests, kit.kernels[0], specs, costs.WALL, task)
+    meter = costs.Meter(Site(kit, store, choose_accel("tcg")), objects)
+    guests = Guests(kit, choose_accel("tcg"))
+    found = list(costs.Measuring(meter, guests, kit.kernels[0], specs).run(costs.WALL))
     assert {(figure.root, figure.measure) for figure in found} == {
         ("on_tc", "ns_per_run"),
         ("on_xdp", "ns_per_run"),

@@ -7,12 +7,14 @@ KVM runs guests, time is measured beside it: the median of a few samples, on thi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bpfroots.analysis import cost as analysis
 from bpfroots.errors import GuestError, InfraError
+from bpfroots.jobs import crew, schedule, templates
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.reuse import Reuse
@@ -20,7 +22,7 @@ from bpfroots.jobs.runner import RunnerDied, stream
 from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, Objects, cell_id
 from bpfroots.kernels import Kernel
-from bpfroots.machine import Accel, Shape, choose_accel
+from bpfroots.machine import Accel, Machine, Shape, choose_accel
 from bpfroots.programs import compile as compiling
 from bpfroots.programs import cost, protocol
 from bpfroots.progress import Task
@@ -91,17 +93,28 @@ class Meter:
         if not wanted:
             return known
         measured = ways(kernel, self.accel)
-        counting, native = Guests(self.site.kit, choose_accel("tcg")), Guests(self.site.kit, self.accel)
         new: dict[str, list[CostFigure]] = {}
-        for way in measured:
-            guests = counting if way.icount else native
-            for figure in self.measure_one(guests, kernel, wanted, way, task):
-                new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
+        for done, figure in enumerate(self._figures(kernel, wanted, measured), 1):
+            new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
+            task.update(done, None)
         for spec in wanted:
             figures = new.get(spec.id, [])
             if self.reuse and {figure.measure for figure in figures} == {way.measure for way in measured}:
                 self.reuse.keep_costs(kernel, spec, self.objects[spec.id], figures)
         return known + [figure for figures in new.values() for figure in figures]
+
+    def _figures(
+        self, kernel: Kernel, specs: list[CellSpec], measured: Sequence[Way]
+    ) -> Generator[CostFigure, None, None]:
+        """Instructions of all ways at once: they are the same whatever else runs. Time by itself, after."""
+        counted = [way for way in measured if way.icount]
+        guests = Guests(self.site.kit, choose_accel("tcg"))
+        count = min(len(counted), schedule.guests_at_once(templates.shape_of(kernel), self.site.guests))
+        counters = [Measuring(self, guests, kernel, specs) for _ in range(count)]
+        yield from crew.spread(counters, counted)
+        timed = [way for way in measured if not way.icount]
+        if timed:
+            yield from crew.spread([Measuring(self, Guests(self.site.kit, self.accel), kernel, specs)], timed)
 
     def _known(self, kernel: Kernel, specs: list[CellSpec]) -> tuple[list[CostFigure], list[CellSpec]]:
         """Figures that an earlier run has, and the cells that are left to measure."""
@@ -112,18 +125,33 @@ class Meter:
         self.site.store.add_costs(found)
         return found, [s for s in specs if known[s.id] is None]
 
-    def measure_one(
-        self, guests: Guests, kernel: Kernel, specs: Sequence[CellSpec], way: Way, task: Task
-    ) -> list[CostFigure]:
-        """Measure accepted cells in one way, in its ``guests``; each figure is in the run folder before the
-        next cell."""
-        todo = _plan(self.site.kit, way, specs, self.objects)
-        by_id = {spec.id: spec for spec in specs}
+
+class Measuring:
+    """Measures accepted cells of a kernel, one way after another; for `crew.spread`."""
+
+    def __init__(self, meter: Meter, guests: Guests, kernel: Kernel, specs: Sequence[CellSpec]) -> None:
+        """``guests`` are what the ways need: machines that count, or not."""
+        self._meter = meter
+        self._guests = guests
+        self._kernel = kernel
+        self._specs = specs
+        self._lock = threading.Lock()
+        self._machine: Machine | None = None
+        self._stopped = False
+
+    def run(self, way: Way, /) -> Iterator[CostFigure]:
+        """Each figure is in the run folder before the next cell is measured.
+
+        Raises KernelError, InfraError.
+        """
+        site, kernel = self._meter.site, self._kernel
+        todo = _plan(site.kit, way, self._specs, self._meter.objects)
+        by_id = {spec.id: spec for spec in self._specs}
         shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
-        store = self.site.store
-        found: list[CostFigure] = []
-        while todo.pending:
-            with guests.boot(kernel, store.console(kernel.name), shape=shape, append=way.append) as machine:
+        while todo.pending and not self._stopped:
+            console = site.store.console(kernel.name)
+            with self._guests.boot(kernel, console, shape=shape, append=way.append) as machine:
+                self._take(machine)
                 while todo.pending and machine.usable:
                     todo.current = ""
                     try:
@@ -132,14 +160,30 @@ class Meter:
                                 todo.current = line.id
                             elif isinstance(line, protocol.Loaded):
                                 figures = _figures(todo, by_id.get(line.id), kernel.name, line)
-                                store.add_costs(figures)
-                                found += figures
-                                task.update(len(found), None)
+                                site.store.add_costs(figures)
+                                yield from figures
                     except GuestError as error:
+                        if self._stopped:
+                            return
                         _lose(todo, error)
                         if not isinstance(error, RunnerDied):
                             break
-        return found
+
+    def stop(self) -> None:
+        """End its guest, and with it `run`."""
+        with self._lock:
+            self._stopped = True
+            if self._machine:
+                self._machine.close()
+
+    def close(self) -> None:
+        """Nothing is left: `run` ends its own guests."""
+
+    def _take(self, machine: Machine) -> None:
+        with self._lock:
+            self._machine = machine
+            if self._stopped:
+                machine.close()
 
 
 def _measurable(spec: CellSpec) -> bool:

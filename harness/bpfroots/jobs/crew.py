@@ -1,25 +1,43 @@
-"""Several workers on threads of their own, one list of batches, one stream of cells."""
+"""Several workers on threads of their own, one list of batches, one stream of what they find."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from queue import Empty, SimpleQueue
+from typing import Protocol, TypeVar
 
-from bpfroots.jobs.spec import CellSpec
-from bpfroots.jobs.worker import Worker
-from bpfroots.results.model import Cell
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+Batch = TypeVar("Batch")
+Found_co = TypeVar("Found_co", covariant=True)
+Found = TypeVar("Found")
 
 # For a worker whose guest was just ended; one in the middle of a boot is left to the end of the process.
 _LEAVE = 10.0
 
 
-def spread(workers: Sequence[Worker[Cell]], batches: Sequence[list[CellSpec]]) -> Iterator[Cell]:
-    """Cells as they are finished. Closing it, or what a worker raises, ends all guests."""
-    todo: SimpleQueue[list[CellSpec]] = SimpleQueue()
+class Works(Protocol[Batch_contra, Found_co]):
+    """Has a guest of its own while it runs."""
+
+    def run(self, batch: Batch_contra, /) -> Iterator[Found_co]:
+        """Everything that comes of a batch, as it is finished."""
+        ...
+
+    def stop(self) -> None:
+        """End its guest, and with it `run`. Another thread may call it."""
+        ...
+
+    def close(self) -> None:
+        """There are no more batches."""
+        ...
+
+
+def spread(workers: Sequence[Works[Batch, Found]], batches: Sequence[Batch]) -> Iterator[Found]:
+    """What comes of ``batches``, in any order. Closing it, or what a worker raises, ends all guests."""
+    todo: SimpleQueue[Batch] = SimpleQueue()
     for batch in batches:
         todo.put(batch)
-    done: SimpleQueue[Cell | BaseException | None] = SimpleQueue()
+    done: SimpleQueue[tuple[Found] | BaseException | None] = SimpleQueue()
     threads = [
         threading.Thread(target=_serve, args=(worker, todo, done), name=f"bpfroots-worker-{n}", daemon=True)
         for n, worker in enumerate(workers, 1)
@@ -35,7 +53,7 @@ def spread(workers: Sequence[Worker[Cell]], batches: Sequence[list[CellSpec]]) -
             elif isinstance(said, BaseException):
                 raise said
             else:
-                yield said
+                yield said[0]
     finally:
         if working:
             for worker in workers:
@@ -45,12 +63,14 @@ def spread(workers: Sequence[Worker[Cell]], batches: Sequence[list[CellSpec]]) -
 
 
 def _serve(
-    worker: Worker[Cell], todo: SimpleQueue[list[CellSpec]], done: SimpleQueue[Cell | BaseException | None]
+    worker: Works[Batch, Found],
+    todo: SimpleQueue[Batch],
+    done: SimpleQueue[tuple[Found] | BaseException | None],
 ) -> None:
     try:
         while True:
-            for cell in worker.run(todo.get_nowait()):
-                done.put(cell)
+            for found in worker.run(todo.get_nowait()):
+                done.put((found,))
     except Empty:
         pass
     except BaseException as error:
