@@ -115,7 +115,7 @@ def test_nothing_to_resume(project: Path) -> None:
     (project / "night.toml").write_text(_WORK)
     done = _nightly(project, project / "night.toml", "--resume")
     assert done.returncode == 2
-    assert "no night of nightly was broken off" in done.stderr
+    assert "no night of nightly was interrupted" in done.stderr
 
 
 def test_a_command_gets_the_summary(tmp_path: Path) -> None:

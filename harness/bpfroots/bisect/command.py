@@ -99,7 +99,7 @@ def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **questi
 @click.option(
     "--most-runs", "most", type=click.IntRange(1), default=100, show_default=True, help="Of one kernel."
 )
-@click.option("--resume", metavar="RUN", help="Go on with a bisection that was broken off.")
+@click.option("--resume", metavar="RUN", help="Continue a bisection that was interrupted.")
 @JSON
 def bisect_run(
     linux: str,

@@ -159,13 +159,13 @@ def _save_options(store: RunStore, options: Options, good: str, bad: str) -> Non
 
 @contextmanager
 def _kept(store: RunStore, history: History, progress: Progress) -> Iterator[None]:
-    """Whatever ends it, the run folder is whole, and says how to go on."""
+    """Whatever ends it, the run folder is whole, and says how to resume it."""
     try:
         yield
     except UserError:
         raise
     except BaseException:
-        progress.say(f"go on     bpfroots bisect run --resume {store.run.run}")
+        progress.say(f"resume    bpfroots bisect run --resume {store.run.run}")
         raise
     finally:
         (store.path / _LOG).write_text(history.log())

@@ -16,7 +16,7 @@ from bpfroots.progress import Progress
 
 @click.command()
 @click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
-@click.option("--resume", is_flag=True, help="Go on with the last night, which was broken off.")
+@click.option("--resume", is_flag=True, help="Continue the last night, which was interrupted.")
 @click.option(
     "--notify", "command", metavar="COMMAND", help="In place of the file's: gets the summary on stdin."
 )

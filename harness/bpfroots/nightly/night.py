@@ -101,7 +101,7 @@ def _resumed(config: Config) -> tuple[RunStore, Night]:
     else:
         store = None
     if store is None or store.run.finished:
-        msg = f"no night of {config.name} was broken off"
+        msg = f"no night of {config.name} was interrupted"
         raise UserError(msg, hint="bpfroots nightly CONFIG, without --resume")
     store.mend()
     state = night.load(store.path)
