@@ -1,4 +1,4 @@
-"""rebase-series on the fake kernel tree: what applies, what needs fuzz, what a person has to mend."""
+"""rebase-series on the fake kernel tree: what applies, what needs fuzz, what a person has to resolve."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def measure(bench: Bench, runs: int) -> Measurement:
     """build. Raises InfraError where either fails."""
     kernel = kernels.ensure(kernels.resolve(bench.argument), bench.progress)
     if kernel.source is None or kernel.config is None:
-        msg = f"{kernel.name} was built by somebody else: there is nothing to build"
+        msg = f"{kernel.name} was not built by bpfroots: there is nothing to build"
         raise InfraError(msg)
     context = bench.context(kernel)
     with bench.progress.task(f"bench     build {kernel.name}", "runs") as task:

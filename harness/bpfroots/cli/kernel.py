@@ -149,7 +149,7 @@ def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool
 def kernel_rebase_series(
     kernel_name: str, tree: Path | None, series_name: str | None, finish: bool, as_json: bool
 ) -> None:
-    """Bring K's series to its source, in a git tree where conflicts can be mended.
+    """Bring K's series to its source, in a git tree where conflicts can be resolved.
 
     Each patch becomes a commit, by git am or by GNU patch with fuzz. Where one does not apply the tree
     is left in the middle of git am.
@@ -184,7 +184,7 @@ def _print_rebased(done: Rebased, again: str) -> None:
         echo(f"  does not apply: {done.conflict}")
         for reject in done.rejects:
             echo(f"    see {reject}")
-        echo(f"  mend, git add, git -C {done.tree} am --continue; at the end: {again}")
+        echo(f"  resolve the conflict, git add, git -C {done.tree} am --continue; at the end: {again}")
     else:
         echo(f"  to write them into the series: {again}")
 

@@ -312,7 +312,7 @@ def _failure(what: str, text: str, log: Path) -> KernelError | InfraError:
     return KernelError(
         f"{what}: {found}" if found else what,
         detail=f"log: {log}" if log.is_file() else text.strip()[-800:],
-        hint="mend the source and run again: what is built is kept",
+        hint="fix the source and run again: what is built is kept",
     )
 
 

@@ -2,7 +2,7 @@
 
 What `git am` does not take GNU patch may, with fuzz, which is said; where that ends too, the tree is left
 in the middle of ``git am`` with the hunks that fit applied and the others in ``*.rej``. It is git's from
-there on: mend, ``git add``, ``git am --continue``; `finish` then writes the series again.
+there on: resolve, ``git add``, ``git am --continue``; `finish` then writes the series again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COVER_SUBJECT = re.compile(r"^Subject: \[PATCH[^\]]*\] (.*(?:\n .*)*)$", re.MUL
 
 class Rebased(msgspec.Struct):
     """``applied`` of ``patches`` are commits in ``tree``. ``fuzzy`` are those that needed fuzz, with what
-    did not fit. ``conflict`` is the patch to mend, empty where all apply; its hunks that do not are in
+    did not fit. ``conflict`` is the patch to resolve, empty where all apply; its hunks that do not are in
     ``rejects``, relative to ``tree``."""
 
     tree: str
@@ -53,7 +53,7 @@ def start(definition: Definition, tree: Path, progress: Progress, name: str | No
     before, directory = _chosen(definition, name)
     patches = series.read([directory]).patches
     if tree.exists() and any(tree.iterdir()):
-        msg = f"{tree}: not empty: somebody may be mending a series there"
+        msg = f"{tree}: not empty: another rebase of a series may be under way there"
         raise UserError(msg, hint=f"--finish writes what is there into the series; rm -r {tree} starts anew")
     located = build.plan(definition, progress).located
     origin = source.unpacked(located, progress)
@@ -77,7 +77,7 @@ def finish(definition: Definition, tree: Path, name: str | None = None) -> list[
         raise UserError(msg, hint=f"bpfroots kernel rebase-series {definition.name}")
     if (tree / ".git/rebase-apply").exists():
         msg = f"{tree}: git am is not at its end"
-        raise UserError(msg, hint=f"mend, git add, then git -C {tree} am --continue")
+        raise UserError(msg, hint=f"resolve the conflict, git add, then git -C {tree} am --continue")
     if _git(tree, "status", "--porcelain", "--untracked-files=no").strip():
         msg = f"{tree}: there are changes that are not committed"
         raise UserError(msg, hint=f"git -C {tree} commit, or git -C {tree} stash")
@@ -117,7 +117,7 @@ def _chosen(definition: Definition, name: str | None) -> tuple[tuple[Path, ...],
 
 
 def _copy(origin: Path, tree: Path) -> None:
-    # Never links: people edit here, and the origin is the cache's, or somebody's own tree.
+    # Never links: people edit here, and the origin is the cache's, or a tree of the user.
     tree.mkdir(parents=True, exist_ok=True)
     done = process.run(["cp", "-a", "--reflink=auto", f"{origin}/.", tree])
     if done.returncode:
