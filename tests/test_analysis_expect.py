@@ -1,4 +1,4 @@
-"""What a good kernel does: parsed, held against cells, and the signature of a failure."""
+"""What a good kernel does: parsed, compared with cells, and the signature of a failure."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def test_a_kernel_that_does_not_build_stops_nothing_else(project: _Project) -> N
     assert code == 3
     assert [failure["what"] for failure in found["failures"]] == ["kernel no-linux"]
     assert found["counts"] == {"pass": len(_PLANTS)}
-    # Nothing is held against half a night.
+    # Nothing is compared with half a night.
     assert [run["run"]["good"] for run in project.history()["runs"]] == [False]
 
 

@@ -127,12 +127,12 @@ def test_what_was_fixed_in_between_is_bad_since_the_second_time(history: History
 def test_it_is_named_until_it_is_accepted(history: History) -> None:
     runs = _nights(history, [accepted(), REJECTED, REJECTED, REJECTED])
     assert [len(trend(history, run).regressions) for run in runs] == [0, 1, 1, 1]
-    history.hold_against(runs[1].name)
+    history.mark_good(runs[1].name)
     assert trend(history, runs[3]).regressions == []
     assert trend(history, runs[3]).reference == runs[1].name
 
 
-def test_a_cell_that_was_not_in_the_last_good_run_is_held_against_the_one_before(history: History) -> None:
+def test_a_cell_that_was_not_in_the_last_good_run_is_compared_with_the_one_before(history: History) -> None:
     runs = _nights(history, [accepted(), None, REJECTED], good=2)
     found = trend(history, runs[-1])
     assert found.reference == runs[1].name

@@ -15,7 +15,7 @@ from bpfroots.errors import UserError
 @click.argument("case", required=False, metavar="[CASE]")
 @click.option("--job", metavar="NAME", help="Runs of this nightly job; default: the one that ran last.")
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs to list.")
-@click.option("--accept", metavar="RUN", help="What RUN found is in order: hold later nights against it.")
+@click.option("--accept", metavar="RUN", help="What RUN found is in order: compare later nights with it.")
 @click.option("--html", is_flag=True, help="Write the page of the newest night again, and print where it is.")
 @JSON
 def history(
@@ -31,7 +31,7 @@ def history(
     with History() as opened:
         catch_up(opened)
         if accept:
-            opened.hold_against(accept)
+            opened.mark_good(accept)
         if case:
             _print_case(opened, case, as_json)
         else:

@@ -39,9 +39,9 @@ _WORDS = ("outcome", "verdict", "reason", "message", "splat", "result", "code")
 # Each is applied once, in order, and never changed after it has been in a release.
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        # job: the nightly job that it is a night of, "" for a run by hand. good: 1 what later nights are held
-        # against, 0 what they are not, NULL where nobody has said. inputs: all but the kernel that can change
-        # what a cell does.
+        # job: the nightly job that it is a night of, "" for a run by hand. good: 1 if later nights
+        # are compared with it, 0 if not, NULL where that is not decided. inputs: all but the kernel that can
+        # change what a cell does.
         "CREATE TABLE runs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, job TEXT NOT NULL,"
         " started TEXT NOT NULL, finished TEXT NOT NULL, command TEXT NOT NULL, accel TEXT NOT NULL,"
         " qemu TEXT NOT NULL, inputs TEXT NOT NULL, good INTEGER)",
@@ -108,8 +108,8 @@ class Built(msgspec.Struct, frozen=True):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A run in the history. ``good``: later nights of its job may be held against it; None where nobody has
-    said."""
+    """A run in the history. ``good``: later nights of its job may be compared with it; None where that is
+    not decided."""
 
     id: int
     name: str
@@ -208,7 +208,7 @@ class History:
     def record(self, run: Run, seen: Iterable[tuple[Key, State]], *, good: bool | None = None) -> None:
         """Put a run in, in place of what is there of that name.
 
-        ``good``: later nights of its job may be held against it.
+        ``good``: later nights of its job may be compared with it.
         """
         rows = [(key, state, _digest(state)) for key, state in seen]
         with self._transaction():
@@ -243,8 +243,8 @@ class History:
                 [(*key, id_, digest) for key, _, digest in rows],
             )
 
-    def hold_against(self, name: str, good: bool = True) -> None:
-        """Are later nights of its job to be held against the run ``name``? Raises UserError."""
+    def mark_good(self, name: str, good: bool = True) -> None:
+        """Set whether later nights of its job are compared with the run ``name``. Raises UserError."""
         with self._transaction():
             if not self._db.execute("UPDATE runs SET good = ? WHERE name = ?", (good, name)).rowcount:
                 msg = f"{name}: no such run in {self.path}"

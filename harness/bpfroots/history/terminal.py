@@ -22,21 +22,21 @@ _FIGURES = ("processed_insns", "total_states", "jit_bytes", "insns_per_run")
 def print_runs(runs: Sequence[Recorded], outcomes: Mapping[int, Mapping[str, int]], out: Console) -> None:
     """A line per run, the newest last."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for head in ("run", "job", "cells", "not as expected", "held against"):
+    for head in ("run", "job", "cells", "not as expected", "compared with"):
         table.add_column(head, justify="right" if head in ("cells", "not as expected") else "left")
     for run in runs:
         counts = outcomes.get(run.id, {})
         bad = sum(count for outcome, count in counts.items() if outcome in BAD)
-        held = {True: "yes", False: "no", None: ""}[run.good]
+        compared = {True: "yes", False: "no", None: ""}[run.good]
         shown = Text(text.number(bad), "bold red" if bad else "")
-        table.add_row(run.name, run.job, text.number(sum(counts.values())), shown, held)
+        table.add_row(run.name, run.job, text.number(sum(counts.values())), shown, compared)
     out.print(table)
 
 
 def trend_lines(trend: Trend) -> list[str]:
     """What a night is worth telling, in lines of plain text; also the mail's."""
     if not trend.reference:
-        return [f"{trend.run}: {text.plural(trend.cells, 'cell')}; the first run, held against nothing"]
+        return [f"{trend.run}: {text.plural(trend.cells, 'cell')}; the first run, compared with nothing"]
     counts = [
         text.plural(len(trend.regressions), "regression"),
         f"{len(trend.flaky):,} flaky",
@@ -45,7 +45,7 @@ def trend_lines(trend: Trend) -> list[str]:
         f"{len(trend.gone):,} gone",
     ]
     lines = [
-        f"{trend.run} against {trend.reference}",
+        f"{trend.run} compared with {trend.reference}",
         f"{text.plural(trend.cells, 'cell')}: {', '.join(counts)}",
     ]
     lines += [f"new splat: {title}" for title in trend.splats]

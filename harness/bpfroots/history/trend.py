@@ -31,9 +31,9 @@ THRESHOLDS: Mapping[Figure, float] = {
     "insns_per_run": 0.01,
 }
 # How often an aspect has to come back to what it was before, to be flaky whatever has changed: what was
-# broken, mended and broken again has done so twice.
+# broken, fixed and broken again has done so twice.
 _RETURNS = 3
-#: Runs in which something flaky shows; what was flaky longer ago may have been mended.
+#: Runs in which something flaky shows; what was flaky longer ago may have been fixed.
 WINDOW = 20
 
 _KINDS: dict[str, Kind] = {"guest_crash": "splat", "guest_hang": "hang", "timeout": "timeout"}
@@ -76,7 +76,7 @@ class Flaky(msgspec.Struct, frozen=True):
 
 
 class Trend(msgspec.Struct, frozen=True):
-    """A run (``run``) against the last good one before it (``reference``, "" without one).
+    """A run (``run``) compared with the last good one before it (``reference``, "" without one).
 
     ``cells`` are those of the run; ``regressions`` and ``better`` say what is not as it was. ``splats`` are
     titles that no earlier run has had. ``gone`` took part in the reference and not in this run, ``new`` the
@@ -95,7 +95,7 @@ class Trend(msgspec.Struct, frozen=True):
 
 
 def trend(history: History, run: Recorded, thresholds: Mapping[Figure, float] | None = None) -> Trend:
-    """``run`` against the last good run of its job. ``thresholds``: instead of THRESHOLDS."""
+    """``run`` compared with the last good run of its job. ``thresholds``: instead of THRESHOLDS."""
     runs = history.runs(run.job)
     before = runs[: [other.id for other in runs].index(run.id)]
     reference = reference_of(before)
@@ -121,7 +121,7 @@ def trend(history: History, run: Recorded, thresholds: Mapping[Figure, float] | 
 
 
 def reference_of(before: Sequence[Recorded]) -> Recorded | None:
-    """What comes after these runs is held against this: the last good one, else the first."""
+    """What comes after these runs is compared with this: the last good one, else the first."""
     return next((run for run in reversed(before) if run.good), before[0] if before else None)
 
 

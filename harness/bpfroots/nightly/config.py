@@ -66,7 +66,7 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nights of one ``name`` are held against each other.
+    """Nights of one ``name`` are compared with each other.
 
     ``notify`` is a command that gets the summary on stdin; "{subject}" in its words is replaced.
     ``scheduler``: run cells on the workers of the Dask scheduler there.

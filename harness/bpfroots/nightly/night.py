@@ -1,6 +1,6 @@
-"""One night: bring sources up to date, build, run, hold against the last good night, keep, tell.
+"""One night: bring sources up to date, build, run, compare with the last good night, keep, tell.
 
-A part that fails is written down and the rest goes on. What is finished is on disk at any moment.
+A part that fails is written down and the rest continues. What is finished is on disk at any moment.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class _Night:
         self._progress.say(f"failed    {what}: {error.message}")
 
     def conclude(self) -> Outcome:
-        """Record the night, hold it against the last good one, and let go of old ones."""
+        """Record the night, compare it with the last good one, and remove old ones."""
         store = self._store
         store.finish()
         cells = store.cells()
@@ -207,7 +207,7 @@ class _Night:
             (recorded,) = [one for one in history.runs(store.run.job) if one.name == store.run.run]
             found = trend(history, recorded, self._config.limits)
             if not found.regressions and not any(failure.of_night for failure in self._state.failures):
-                history.hold_against(store.run.run)
+                history.mark_good(store.run.run)
             beside = beside_cells(store)
             report.write_reports(store.path, store.run, cells, beside)
             if origin := self._config.kcidb_origin:
@@ -219,7 +219,7 @@ class _Night:
         return Outcome(store, cells, found, self._state.failures, self._exit_code(cells, found))
 
     def _prune(self, history: History, found: Trend) -> None:
-        """Keep the newest nights, the one that is held against, and what findings point at."""
+        """Keep the newest nights, the one that others are compared with, and what findings point at."""
         nights = self._config.retention.nights
         recorded = history.runs(self._config.name)
         if not 0 < nights < len(recorded):

@@ -130,7 +130,7 @@ def context(
 
 
 def _mark_differences(columns: Sequence[_Column]) -> None:
-    """Hold each program against the one that is loaded alone, with a copy of its own of every function."""
+    """Compare each program with the one that is loaded alone, with a copy of its own of every function."""
     copies = {column.cell.kernel: column for column in columns if column.cell.mechanism == "duplicate"}
     for column in columns:
         copy = copies.get(column.cell.kernel)
