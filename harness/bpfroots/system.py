@@ -125,7 +125,7 @@ def _apt_get() -> tuple[list[str], list[str]]:
 def _agreed() -> bool:
     if not sys.stdin.isatty():
         return False
-    sys.stderr.write("go on? [y/N] ")
+    sys.stderr.write("continue? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
