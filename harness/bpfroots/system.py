@@ -78,11 +78,11 @@ def _source() -> tuple[str, str]:
 
 def missing() -> list[str]:
     """Packages that are not installed, the kernel source included."""
-    lacking = [need.package for need in NEEDS if not need.present]
+    found = [need.package for need in NEEDS if not need.present]
     package, _ = _source()
     if not Path(f"/usr/src/{package}.tar.xz").exists():
-        lacking.append(package)
-    return lacking
+        found.append(package)
+    return found
 
 
 def install(progress: Progress, log: Path, *, yes: bool) -> None:

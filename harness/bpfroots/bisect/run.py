@@ -118,7 +118,7 @@ def run(
     with trees.opened(options.history, progress) as (history, good, bad):
         kit = prepare([], progress)
         if resume:
-            resume.mend()
+            resume.repair()
             if resume.run.image.get("digest") != kit.image.digest:
                 progress.say("image     has changed since; what was judged with the old one stays so")
         store = resume or open_store(kit, chosen, "bisect", list(command))

@@ -138,14 +138,14 @@ class Search:
     def _is_sure(self) -> bool:
         """Whether the answer is as sure as it has to be. If not, the highest good kernel is run more often:
         were the answer wrong, it would be bad. False where it fails."""
-        lacking = next(
+        missing = next(
             n for n in range(self._most + 1) if n == self._most or self._sureness(n) >= self._wanted
         )
-        if not lacking:
+        if not missing:
             return True
         good = self._good_ones()
         judgement = self._known[max(good, key=lambda commit: good[commit])]
-        self._more(judgement, min(judgement.passes + lacking, self._most))
+        self._more(judgement, min(judgement.passes + missing, self._most))
         return judgement.word == "good"
 
     def _needed(self) -> int:

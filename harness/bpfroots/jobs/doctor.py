@@ -72,9 +72,9 @@ def _accelerator_words(chosen: str, kvm: Kvm) -> str:
 
 
 def _packages() -> Check:
-    lacking = system.missing()
-    if lacking:
-        return Check("packages", False, f"missing: {' '.join(lacking)}", "bpfroots setup")
+    missing = system.missing()
+    if missing:
+        return Check("packages", False, f"missing: {' '.join(missing)}", "bpfroots setup")
     return Check("packages", True, f"{len(system.NEEDS) + 1} there")
 
 

@@ -247,4 +247,4 @@ def reopen(store: RunStore, kit: Kit) -> None:
     if changed:
         msg = f"{store.run.run}: {', '.join(changed)} has changed since"
         raise UserError(msg, hint=shlex.join(store.run.command))
-    store.mend()
+    store.repair()

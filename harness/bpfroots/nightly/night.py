@@ -103,7 +103,7 @@ def _resumed(config: Config) -> tuple[RunStore, Night]:
     if store is None or store.run.finished:
         msg = f"no night of {config.name} was interrupted"
         raise UserError(msg, hint="bpfroots nightly CONFIG, without --resume")
-    store.mend()
+    store.repair()
     state = night.load(store.path)
     if state.failures:
         # What failed may go this time; cells that are finished are not run again.

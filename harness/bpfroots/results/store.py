@@ -102,7 +102,7 @@ class RunStore:
             lines = b"".join(msgspec.json.encode(figure) + b"\n" for figure in figures)
             append_lines(self.path / "costs.jsonl", lines)
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Cut off what a kill left of a line: what is appended next begins one of its own."""
         for name in ("cells.jsonl", "costs.jsonl", "steps.jsonl"):
             cut_torn_line(self.path / name)

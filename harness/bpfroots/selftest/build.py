@@ -54,7 +54,7 @@ def build_test_verifier(source: Path, out: Path, progress: Progress) -> None:
         shutil.rmtree(build)
 
 
-def testmod_lacks(kernel: Kernel) -> str:
+def testmod_missing(kernel: Kernel) -> str:
     """Why no bpf_testmod can be built for ``kernel``; empty where nothing is known to be missing."""
     if kernel.source is None or kernel.config is None or kernel.vmlinux is None:
         return "its source, configuration or vmlinux is not known"
@@ -68,7 +68,7 @@ def testmod_lacks(kernel: Kernel) -> str:
 
 
 def build_testmod(kernel: Kernel, out: Path, progress: Progress) -> None:
-    """Make ``out/bpf_testmod.ko``, with its BTF, for ``kernel`` (see `testmod_lacks`).
+    """Make ``out/bpf_testmod.ko``, with its BTF, for ``kernel`` (see `testmod_missing`).
 
     In an output directory of its own with the kernel's configuration and vmlinux, not in the one
     the kernel was built in: that may belong to another revision by now, or to somebody else.

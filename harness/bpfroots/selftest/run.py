@@ -204,8 +204,8 @@ def _test_verifier(argument: str, progress: Progress) -> Path:
 def _testmods(kit: Kit, progress: Progress) -> dict[str, Path]:
     """bpf_testmod.ko by kernel; none where one kernel cannot have it, which would make tests differ."""
     for kernel in kit.kernels:
-        if lacks := selftests.testmod_lacks(kernel):
-            progress.say(f"tools     no bpf_testmod on any kernel: of {kernel.name} {lacks}")
+        if why := selftests.testmod_missing(kernel):
+            progress.say(f"tools     no bpf_testmod on any kernel: of {kernel.name} {why}")
             return {}
     cache = Cache(cache_root(), "selftests", progress.say)
     found: dict[str, Path] = {}
