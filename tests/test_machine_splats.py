@@ -1,7 +1,7 @@
 """The splat classifier, on console logs in golden/console/.
 
 NAME/dmesg.txt is the log, expected.json its splats; a first line "# written by hand" marks a log
-that no guest of ours printed.
+that none of our guests printed.
 """
 
 import json

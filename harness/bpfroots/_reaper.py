@@ -1,4 +1,4 @@
-"""The process that cleans up after us when nobody else can.
+"""The process that cleans up after us when we cannot.
 
 Reads lines on stdin: ``+PGID`` a process group was started, ``-PGID`` it ended,
 ``d PATH`` a directory to remove. At end of file the parent is gone, however it

@@ -50,7 +50,7 @@ class Cache:
     """Entries of one kind. Safe between threads and processes; needs a local file system.
 
     ``say`` receives the few lines a person should see: an entry found corrupt, waiting for
-    somebody else who is making it. Raises InfraError where ``root`` cannot be written.
+    another process that is making it. Raises InfraError where ``root`` cannot be written.
     """
 
     def __init__(self, root: Path, kind: str, say: Callable[[str], None] | None = None) -> None:
@@ -89,7 +89,7 @@ class Cache:
 
     @contextlib.contextmanager
     def using(self, key: str, populate: Callable[[Path], None]) -> Iterator[Path]:
-        """As `get`; until the end nobody discards the entry, or makes it again.
+        """As `get`; until the end no one discards the entry, or makes it again.
 
         Who holds an entry must not discard others: two holders would wait for each other.
         """
@@ -121,7 +121,7 @@ class Cache:
         found = []
         for path in self.directory.iterdir():
             if not path.name.startswith("."):
-                with contextlib.suppress(FileNotFoundError):  # discarded by somebody else
+                with contextlib.suppress(FileNotFoundError):  # discarded by another process
                     found.append((path.name, path.stat().st_mtime))
         return sorted(found, key=lambda item: item[1], reverse=True)
 

@@ -43,7 +43,7 @@ class UserError(BpfrootsError):
 
 
 class KernelError(BpfrootsError):
-    """The kernel does not apply, configure or build, or lacks something (BTF)."""
+    """The kernel does not apply, configure or build, or something in it is missing (BTF)."""
 
     exit_code = exitcodes.KERNEL
 

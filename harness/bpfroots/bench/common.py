@@ -36,7 +36,7 @@ class Bench:
 
     @functools.cached_property
     def kit_for_peers(self) -> Kit:
-        """With the kernel that ours and a peer can boot; somebody else's is taken as it is."""
+        """With the kernel that ours and a peer can boot; one that we did not build is taken as it is."""
         more = f"+{PEERS_FRAGMENT}" if self.argument in names() else ""
         return prepare([self.argument + more], self.progress)
 

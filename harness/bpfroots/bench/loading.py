@@ -93,7 +93,7 @@ def _environment() -> dict[str, str]:
 
 
 def _forget(said: str) -> None:
-    """Remove the run folder: it is nobody's result, and would be the newest run."""
+    """Remove the run folder: it is no result, and would be the newest run."""
     for line in said.splitlines():
         word, _, path = line.partition(" ")
         if word == "results" and Path(path.strip()).is_relative_to(results_root()):

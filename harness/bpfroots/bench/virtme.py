@@ -18,8 +18,8 @@ from bpfroots.machine import Accel
 from bpfroots.process import run
 
 _DEADLINE = 120.0
-# The host's file system by virtiofs, which it prefers, or by 9p: what it does where it has to wait in vain
-# for a virtiofsd is not held against it. Without CONFIG_BLOCK the kernel finds a 9p root only by its tag.
+# The host's file system by virtiofs, which it prefers, or by 9p. The faster way is measured, so a vain wait
+# for a virtiofsd does not count. Without CONFIG_BLOCK the kernel finds a 9p root only by its tag.
 _WAYS = ((), ("--force-9p", "--append", "root=/dev/root"))
 
 

@@ -1,4 +1,4 @@
-"""A git work tree of our own in which git bisects; nobody else's is touched."""
+"""A git work tree of our own in which git bisects; no other one is touched."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class History:
             self._bisect(word, commit)
 
     def suspects(self) -> list[str]:
-        """The first bad commit; several where what is skipped hides it; none while git goes on."""
+        """The first bad commit; several where what is skipped hides it; none while git is not at its end."""
         log = self.log()
         return _FIRST.findall(log) or _POSSIBLE.findall(log)
 

@@ -12,7 +12,7 @@ from bpfroots.kernels import Definition, Kernel, source, spec
 from bpfroots.kernels.git import git
 from bpfroots.progress import Progress
 
-# Its configuration is everybody's, and its objects are where the first build starts from.
+# All kernels of a bisection have its configuration. The first build starts from its objects.
 _MODEL = "baseline"
 #: Fragments of it that only a question of the kernel tree's own tests needs.
 _FOR_SELFTESTS = frozenset({"test_verifier"})

@@ -106,7 +106,7 @@ class Bisection(msgspec.Struct):
 
 
 def read_judgements(run_dir: Path) -> list[Judgement]:
-    """In the order in which commits were judged first; a torn last line was never said to anybody."""
+    """In the order in which commits were judged first; a torn last line was never reported."""
     path = run_dir / _JUDGEMENTS
     found: dict[str, Judgement] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
@@ -119,7 +119,7 @@ def read_judgements(run_dir: Path) -> list[Judgement]:
 
 
 def add_judgement(run_dir: Path, judgement: Judgement) -> None:
-    """On disk before anybody hears of it."""
+    """On disk before it is reported."""
     path = run_dir / _JUDGEMENTS
     cut_torn_line(path)
     append_lines(path, msgspec.json.encode(judgement) + b"\n")

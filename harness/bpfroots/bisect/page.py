@@ -1,4 +1,4 @@
-"""What a bisection found: lines while it goes on, the end for a terminal, a page, and the text of a mail."""
+"""What a bisection found: lines while it runs, the end for a terminal, a page, and the text of a mail."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 sure the answer is in the end.
 
 A good kernel never shows the failure that is looked for; so one failure makes a kernel bad. A bad one either
-fails every time, or at a rate that nobody knows (any is as likely as any other), the same on all bad kernels;
+fails every time, or at a rate that is not known (any is as likely as any other), the same on all bad kernels;
 what they have shown so far says how likely each is. Before its runs a kernel is as likely good as bad, since
 git halves what is left.
 """

@@ -36,7 +36,7 @@ _CONFIG = "config"
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
-    """bisect.json: what a bisection was asked for; enough to go on with it."""
+    """bisect.json: what a bisection was asked for; enough to resume it."""
 
     asked: Asked
     history: trees.Wanted
@@ -105,8 +105,8 @@ def load_options(store: RunStore) -> Options:
 def run(
     options: Options, *, command: Sequence[str], progress: Progress, resume: RunStore | None = None
 ) -> Result:
-    """Find the first bad commit. What is found out is on disk before git is told: with ``resume`` it goes on
-    from there.
+    """Find the first bad commit. What is found out is on disk before git is told: with ``resume`` it
+    continues from there.
 
     Raises UserError for a question or ends that make no sense, InfraError where our side fails, and for
     anything but this history's kernels what `prepare` raises.
@@ -150,7 +150,7 @@ def run(
 
 
 def _save_options(store: RunStore, options: Options, good: str, bad: str) -> None:
-    """With commits for ends: a branch may have moved by the time that it goes on."""
+    """With commits for ends: a branch may have moved by the time that it is resumed."""
     if options.history.linux:
         ends = {"good": good} if options.history.series else {"good": good, "bad": bad}
         options = msgspec.structs.replace(options, history=msgspec.structs.replace(options.history, **ends))
@@ -210,7 +210,7 @@ def _outcome(
         parent = next((p for p in history.parents(first) if p in known), ends[0])
         bisection.change, after = _change(store, known[parent], known[first])
         if after is not None:
-            # The name of the kernel is ours; the commit is everybody's.
+            # The kernel's name is known only here, the commit everywhere.
             bisection.reproduce = after.reproduce.replace(after.kernel, f"TREE@{first[:12]}")
             source = after.artefacts.get("source.bpf.c")
             bisection.source = (store.path / source).read_text(errors="replace") if source else ""

@@ -305,7 +305,7 @@ class Search:
         return bool(few)
 
     def _more(self, judgement: Judgement, needed: int, prepared: Prepared | None = None) -> None:
-        """The runs that a commit called good still lacks. Raises UserError where the good end fails them."""
+        """The runs still missing of a commit called good. Raises UserError where the good end fails them."""
         if judgement.passes >= needed:
             return
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""One step of a bisection that somebody else drives: good, bad, or not to be told."""
+"""One step of a bisection that another program drives: good, bad, or not to be told."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def step(
 ) -> Step:
     """Build what is checked out in ``tree`` (or take ``kernel``, as ``--kernel`` has it) and ask it.
 
-    It is bad where one of ``count`` runs fails. Raises what is nobody's verdict: UserError, InfraError, and
+    It is bad where one of ``count`` runs fails. Raises what is no verdict: UserError, InfraError, and
     KernelError of kernels other than this one.
     """
     question = understand(asked)

@@ -1,4 +1,4 @@
-"""The history to be bisected, in a work tree that is nobody else's."""
+"""The history to be bisected, in a work tree of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @contextmanager
 def opened(wanted: Wanted, progress: Progress) -> Iterator[tuple[History, str, str]]:
-    """The work tree and the full ids of its good and its bad end. It stays where it is broken off.
+    """The work tree and the full ids of its good and its bad end. It stays where it is interrupted.
 
     Raises UserError for what does not exist, KernelError for a series that does not apply.
     """

@@ -13,7 +13,7 @@ from bpfroots.jobs.site import Elsewhere
 def connect(address: str | None) -> Iterator[Elsewhere | None]:
     """The workers of the scheduler at ``address``; None where there is no address.
 
-    Raises UserError without the extra, InfraError where nobody answers.
+    Raises UserError without the extra, InfraError where no scheduler answers.
     """
     if address is None:
         yield None

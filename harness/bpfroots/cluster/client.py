@@ -54,7 +54,7 @@ class Cluster:
     """A scheduler, and the workers that have announced themselves there. Close it.
 
     Certificates for tls:// are Dask's own settings (`distributed.comm.tls`). Raises InfraError where
-    nobody answers.
+    no scheduler answers.
     """
 
     def __init__(self, address: str) -> None:
@@ -111,7 +111,7 @@ class Cluster:
     ) -> Iterator[Cell]:
         """The cells, judged, batch after batch. Raises KernelError, InfraError.
 
-        Closing it takes orders back; a batch that a worker has begun ends there, and nobody hears of it.
+        Closing it takes orders back. The cells of a batch that a worker has begun are not returned.
         """
         needs = _needs(kernel, accel)
         batches = schedule.batches(specs, self.guests(needs))
@@ -146,7 +146,7 @@ class Cluster:
                 wanted[name] = kernels.key_of(request, progress)
         builder = {same_code(): 1.0, CORES: 1.0}
         if wanted:
-            self.guests(builder)  # or nobody would ever take the order
+            self.guests(builder)  # or no worker would ever take the order
         futures = {}
         for name, key in wanted.items():
             have = [at for at, worker in self._workers().items() if key in _kernels(worker)]
@@ -236,7 +236,7 @@ def _order(
 
 
 def _result(future: Future) -> Any:
-    """Raises InfraError for what is nobody's fault but the cluster's; KilledWorker, and our own errors."""
+    """Raises InfraError for what is the cluster's fault; KilledWorker, and our own errors."""
     try:
         return future.result()
     except (KilledWorker, BpfrootsError):

@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back: bytes, so that Dask pickles nothing of ours."""
+"""What goes to a worker and what comes back: bytes, so that Dask pickles none of our objects."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def serve(address: str, guests: int | None, progress: Progress) -> None:
 
 
 async def _serve(address: str, resources: dict[str, float], progress: Progress) -> None:
-    """A worker that was stopped for long is not known any more when it goes on: it announces itself again."""
+    """The scheduler forgets a worker that was stopped for long: when continued, it announces itself again."""
     security = Security(require_encryption=address.startswith("tls://"))
     while True:
         worker = Worker(

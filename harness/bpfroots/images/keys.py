@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from bpfroots.images import initramfs
 
 HOST_KEY_PATH = "etc/dropbear/dropbear_ed25519_host_key"
-# Guests run what nobody trusts: no way back through the connection.
+# What guests run is not trusted: no way back through the connection.
 _KEY_OPTIONS = "no-port-forwarding,no-agent-forwarding,no-X11-forwarding"
 
 

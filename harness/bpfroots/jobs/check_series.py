@@ -2,7 +2,7 @@
 built and booted, and what gcc says of the files it touches is compared with the kernel before.
 
 Takes most of a kernel build for every patch that touches a widely used header. What was done before
-comes from the caches, so it can be broken off.
+comes from the caches, so it can be interrupted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def boot_in(accel: str, progress: Progress) -> Boot:
 def build_each(definition: Definition, checked: list[check.Checked], boot: Boot, progress: Progress) -> None:
     """Build and ``boot`` the kernels NAME@1, NAME@2, ...; what is found is written into ``checked``.
 
-    A patch that fails does not end it: a later one may mend that. Raises KernelError or InfraError where
+    A patch that fails does not end it: a later one may fix that. Raises KernelError or InfraError where
     the kernel without any of the patches does not build.
     """
     patches = series.read(check.own(definition)).patches

@@ -25,7 +25,7 @@ class Compiled:
 def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
     """The objects of every cell that is not skipped.
 
-    Raises UserError for C of ours that does not compile, a library or target that does not, and where no
+    Raises UserError for our own C that does not compile, a library or target that does not, and where no
     program is left.
     """
     wanted = {part: spec for spec in specs for part in _parts(spec) if part.is_source and not spec.unusable}

@@ -191,7 +191,7 @@ def _measurable(spec: CellSpec) -> bool:
 
 
 def _lose(todo: _Pass, error: GuestError) -> None:
-    """Go on without the load the guest died in. Raises InfraError where it died in none."""
+    """Continue without the load the guest died in. Raises InfraError where it died in none."""
     if not todo.current:
         msg = f"cost pass: {error.message}"
         raise InfraError(msg)
@@ -199,7 +199,7 @@ def _lose(todo: _Pass, error: GuestError) -> None:
 
 
 def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> _Pass:
-    """Empty programs first, one object each: a kind that this kernel lacks costs its own figures only."""
+    """Empty programs first, one object each: a kind missing in this kernel costs its own figures only."""
     todo = _Pass(way, {}, {})
     for kind in cost.measured_kinds():
         name = f"empty.{kind.name}.bpf.o"

@@ -1,7 +1,7 @@
 """Runs cells in guests: submit(kernel, cells) → judged cells, one by one as they finish.
 
 Whatever a guest does, every cell comes back: a cell that took its guest down is recorded with that
-outcome, and the rest go on in a fresh guest.
+outcome, and the rest continue in a fresh guest.
 """
 
 from __future__ import annotations

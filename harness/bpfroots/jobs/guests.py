@@ -126,7 +126,7 @@ class Guests:
 
 
 def require_btf(machine: Machine, kernel: Kernel) -> None:
-    """What only the guest can say of a kernel somebody else has built. Raises KernelError."""
+    """What only the guest can say of a kernel that we did not build. Raises KernelError."""
     if machine.output("test -r /sys/kernel/btf/vmlinux").status:
         msg = f"kernel {kernel.name} has no BTF: no /sys/kernel/btf/vmlinux in its guest"
         raise KernelError(msg, hint="build it with CONFIG_DEBUG_INFO_BTF=y (needs pahole, package dwarves)")

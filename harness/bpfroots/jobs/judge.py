@@ -98,7 +98,8 @@ def _fill(cell: Cell, spec: CellSpec, code: analysis.Code) -> None:
     cell.cost = analysis.total_cost(cell.roots, cell.targets, cell.verifications)
     cell.results = loaded.maps
     cell.remarks = list(loaded.remarks)
-    # Of a case of ours the body is out of line, so this is a failure; a compiler may have inlined theirs.
+    # The body of our own cases is out of line, so there this is a failure. In a user's program the compiler
+    # may have inlined it.
     if not spec.case and spec.mechanism == "multi_root" and cell.verdict == "accept":
         cell.remarks += [reason] if (reason := _not_shared(cell)) else []
 

@@ -13,7 +13,7 @@ from bpfroots.machine import Machine
 class Pool:
     """Fresh guests of one kernel; each is given out once. Safe between threads.
 
-    ``make`` boots or clones one. Close it: guests that nobody took are ended.
+    ``make`` boots or clones one. Close it: guests that were not taken are ended.
     """
 
     def __init__(self, make: Callable[[], Machine]) -> None:
@@ -36,7 +36,7 @@ class Pool:
         return waiting.result() if waiting else self._make()
 
     def close(self) -> None:
-        """End what nobody took; nothing is made any more."""
+        """End what was not taken; nothing is made any more."""
         with self._lock:
             self._closed = True
             left, self._ready = self._ready, deque()

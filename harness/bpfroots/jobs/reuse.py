@@ -85,7 +85,7 @@ class Reuse:
         self._costs.get(self._key(kernel, spec, objects), populate)
 
     def prune(self) -> None:
-        """Forget what nobody has used for a month."""
+        """Forget what was not used for a month."""
         before = time.time() - _KEPT_DAYS * 86400
         for cache in (self._cells, self._costs):
             for key, used in cache.by_use():

@@ -152,7 +152,7 @@ def specs_of(request: Request) -> list[CellSpec]:
 
 @dataclass(frozen=True)
 class Options:
-    """What decides how a run goes on here and now, and is no part of what it was asked for."""
+    """What decides how a run proceeds here and now, and is no part of what it was asked for."""
 
     command: list[str] = field(default_factory=list)
     keep: Callable[[Machine], None] | None = None
@@ -239,7 +239,7 @@ def describe_run(store: RunStore, kit: Kit, accel: Accel) -> None:
 
 
 def reopen(store: RunStore, kit: Kit) -> None:
-    """Make a run ready to go on. Raises UserError where what it runs on is not what it was."""
+    """Make a run ready to be resumed. Raises UserError where what it runs on is not what it was."""
     now = [describe(kernel) for kernel in kit.kernels]
     changed = [info.name for info in now if info not in store.run.kernels]
     if kit.image.digest != store.run.image.get("digest"):

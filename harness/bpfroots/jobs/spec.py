@@ -121,7 +121,7 @@ def _file_name(name: str) -> str:
 
 
 def case_cells(cases: Iterable[Case], mechanisms: Sequence[Mechanism]) -> list[CellSpec]:
-    """The cells of cases. `duplicate` comes first in each: it is what the others are held against."""
+    """The cells of cases. `duplicate` comes first in each: it is what the others are compared with."""
     order = sorted(mechanisms, key=lambda mechanism: mechanism != "duplicate")
     return [_case_cell(case, mechanism) for case in cases for mechanism in order]
 

@@ -1,7 +1,7 @@
 """One guest at a time, fed with batches of cells; finds out which cell took a guest down.
 
 A guest serves batch after batch while its kernel complains of nothing. What is not finished when it dies
-goes on in a fresh one; the cell it died in is first run alone, in a fresh one of its own.
+continues in a fresh one; the cell it died in is first run alone, in a fresh one of its own.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Worker(Generic[T_co]):
         kernels_fault = error.outcome in _KERNELS_FAULT
         if kernels_fault and not before:
             return self._judge.lost(spec, error, "")
-        self._pool.warm(2)  # one for this, one for those that go on
+        self._pool.warm(2)  # one for this, one for those that follow
         again = self._alone(spec)
         if isinstance(again, GuestError):
             telling = again if again.outcome in _KERNELS_FAULT or not kernels_fault else error

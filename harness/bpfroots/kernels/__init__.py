@@ -156,7 +156,7 @@ def _definition(name: str) -> Definition | UserError:
 
 
 def _prebuilt(request: Prebuilt) -> Kernel:
-    """What can be known of a kernel that somebody else has built."""
+    """What can be known of a kernel that we did not build."""
     shape = Machine()
     directory = request.directory
     config = directory / ".config" if directory else None

@@ -1,6 +1,6 @@
 """Is a series fit to be sent? Each patch applies without fuzz and passes the source's own checkpatch.
 
-harness/bpfroots/jobs/check_series.py goes on where that ends: it builds and boots.
+harness/bpfroots/jobs/check_series.py continues where that ends: it builds and boots.
 """
 
 from __future__ import annotations

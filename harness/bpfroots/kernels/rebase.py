@@ -117,7 +117,7 @@ def _chosen(definition: Definition, name: str | None) -> tuple[tuple[Path, ...],
 
 
 def _copy(origin: Path, tree: Path) -> None:
-    # Never links: people edit here, and the origin is the cache's, or a tree of the user.
+    # Never links: people edit here, and the origin is the cache's, or the user's own tree.
     tree.mkdir(parents=True, exist_ok=True)
     done = process.run(["cp", "-a", "--reflink=auto", f"{origin}/.", tree])
     if done.returncode:

@@ -15,13 +15,13 @@ from bpfroots.errors import UserError
 from bpfroots.kernels import image, spec
 from bpfroots.kernels.source import is_source_tree
 
-# Somebody's own tree is configured as this definition is, and its guests have its shape.
+# The user's own tree is configured as this definition is, and its guests have its shape.
 _MODEL = "baseline"
 
 
 @dataclass(frozen=True)
 class Prebuilt:
-    """A kernel somebody else has built; ``directory`` is the build directory if there is one."""
+    """A kernel that we did not build; ``directory`` is the build directory if there is one."""
 
     name: str
     bzimage: Path

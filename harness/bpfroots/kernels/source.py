@@ -1,7 +1,7 @@
 """Where kernel sources come from, and the id that names their content.
 
 Archives and git revisions are unpacked once into the cache and never written to after that;
-a directory of somebody else's is used where it is.
+a directory that the user names is used where it is.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _checkout(path: Path) -> Located:
 def _git_identity(path: Path) -> str:
     head = _git_out(path, "rev-parse", "HEAD")
     changes = hashlib.sha256()
-    # What is added and what is only in the working tree; ignored files are nobody's source.
+    # What is added and what is only in the working tree; ignored files are not source.
     changes.update(_git_bytes(path, "diff", "--binary", "--no-ext-diff", "HEAD"))
     for name in sorted(_git_bytes(path, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")):
         file = path / os.fsdecode(name)

@@ -36,7 +36,7 @@ class Tarball(_Source, frozen=True, tag="tarball"):
 
 
 class Directory(_Source, frozen=True, tag="directory"):
-    """A source tree of somebody else's: built out of tree, never written to."""
+    """A source tree of the user: built out of tree, never written to."""
 
     path: str
 
@@ -181,7 +181,7 @@ def extended(name: str, fragment: str) -> Definition:
 
 
 def unknown(argument: str) -> UserError:
-    """The error for a kernel nobody knows, with the nearest name."""
+    """The error for a kernel that is not known, with the nearest name."""
     known = names()
     near = difflib.get_close_matches(argument, known, 1)
     hint = f"--kernel {near[0]}" if near else "a source tree, a build directory, a bzImage or TREE@REV"

@@ -32,7 +32,7 @@ def synchronise(tree: Path, source: Path, overlay: Path | None, touched: set[str
 
     Returns how many files changed. Can be killed at any point and run again.
     """
-    # Without objects nobody compares times, and links cost nothing.
+    # Without objects no times are compared, and links cost nothing.
     fresh = not (tree / OUTPUT).exists()
     tree.mkdir(parents=True, exist_ok=True)
     wanted: dict[str, str] = {name: f"{source}/{name}" for name in _files(source) if name not in touched}

@@ -20,7 +20,7 @@ def fetch(tree: Path, remote: str) -> str:
     if git(tree, "remote", "get-url", remote).returncode:
         msg = f"{tree}: no remote {remote}"
         raise UserError(msg, hint=f"git -C {tree} remote -v")
-    # Nobody is there to be asked for a password.
+    # No one is there to be asked for a password.
     done = git(tree, "fetch", "--prune", "--tags", remote, GIT_TERMINAL_PROMPT="0")
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode:

@@ -13,7 +13,7 @@ _TAIL_LINES = 200
 _TAIL_WIDTH = 400
 #: A longer line is cut in two: a guest need not ever send a newline.
 _MAX_LINE = 1 << 16
-#: Past this the log file stops growing; looking for splats goes on.
+#: Past this the log file stops growing; the search for splats continues.
 MAX_LOG = 1 << 28
 
 #: The runner puts this and a load's id into the kernel log before it touches the load.
@@ -97,7 +97,7 @@ class ConsoleLog:
         data = b"\n".join(lines) + b"\n"
         self._size += len(data)
         if self._size >= MAX_LOG:
-            data += b"bpfroots: the log is cut here, the guest went on\n"
+            data += b"bpfroots: the log is cut here, the guest continued\n"
         self._file.write(data)
         # Whole lines are in the file whatever happens to this process next.
         self._file.flush()

@@ -32,7 +32,7 @@ class Deadlines:
     #: How long a failed command waits for an oops that is still on its way: a lost
     #: connection overtakes the console (syzkaller vm/vm.go, "connection lost can race").
     late_oops: float = 0.5
-    #: How long a splat may go on being printed before the verdict.
+    #: How long the rest of a splat may take to be printed before the verdict.
     splat_end: float = 0.5
 
     def scaled(self, factor: float) -> Self:

@@ -123,7 +123,7 @@ class Memory(_Part):
 
 @dataclass(frozen=True)
 class Console(_Part):
-    """The first serial port on QEMU's standard input and output, pipes of ours.
+    """The first serial port on QEMU's standard input and output, which are our pipes.
 
     Not a socket: each of the UART's one-byte writes costs a socket buffer of some 700 bytes, 300
     characters fill it, and after four retries hw/char/serial.c drops what does not fit.

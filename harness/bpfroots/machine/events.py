@@ -100,7 +100,7 @@ class EventQueue:
         return event
 
     def close(self) -> None:
-        """Nobody reads any more: let blocked writers go."""
+        """No one reads any more: let blocked writers go."""
         self._closed = True
         self._room.release(_MAX_CHUNKS)
 

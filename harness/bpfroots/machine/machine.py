@@ -143,7 +143,7 @@ class Machine:
         name: str = "guest",
         qemu: str = QEMU,
     ) -> Self:
-        """A guest that goes on where ``template`` was saved, with a clock, random pool and memory of its own.
+        """A guest that continues where ``template`` was saved, with its own clock, random pool and memory.
 
         All arguments are those the template was booted with. Its console begins with the template's.
         Raises SnapshotFailure where no clone comes of it.

@@ -214,7 +214,7 @@ class Scanner:
         return False
 
     def splats(self) -> list[Splat]:
-        """The reports so far, in order. A title gets better as its report goes on."""
+        """The reports so far, in order. A title gets better as its report grows."""
         return [
             Splat("hang" if _HANG.search(r.text[0]) else "crash", title(r.text), r.line, tuple(r.text))
             for r in list(self._reports)

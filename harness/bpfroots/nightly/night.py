@@ -48,9 +48,9 @@ class Outcome:
 def run(
     config: Config, path: Path, *, command: list[str], progress: Progress, resume: bool = False
 ) -> Outcome:
-    """A whole night of the job that ``path`` describes; ``resume``: the rest of the one that was broken off.
+    """A whole night of the job that ``path`` describes; ``resume``: the rest of the one that was interrupted.
 
-    Raises InfraError where another night is going on, UserError where there is none to resume.
+    Raises InfraError where another night is running, UserError where there is none to resume.
     """
     with _alone(), cluster.connect(config.scheduler or None) as elsewhere:
         store, state = _resumed(config) if resume else _new(config, path, command)
@@ -112,7 +112,7 @@ def _resumed(config: Config) -> tuple[RunStore, Night]:
 
 
 class _Night:
-    """A night that is going on."""
+    """A night that is running."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class _Night:
         }
         kept = {found.reference, *pointed_at}
         older = [folder for folder in run_folders() if folder.name < recorded[-nights].name]
-        # Also one that was broken off and never finished, which the history does not have.
+        # Also one that was interrupted and never finished, which the history does not have.
         old = [folder.name for folder in older if folder.name not in kept and self._is_ours(folder)]
         artefacts.prune(self._store.path.parent, old)
 

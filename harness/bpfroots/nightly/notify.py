@@ -1,4 +1,4 @@
-"""Telling somebody: any command, with the summary of a night on its stdin."""
+"""Notification: any command, with the summary of a night on its stdin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a night has come to: results/RUN/night.json, from which one that was broken off goes on."""
+"""What a night has come to: results/RUN/night.json, from which an interrupted one is resumed."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ _KINDS = (
         can=frozenset({LOCK}),
         refused=True,
     ),
-    # SK_PASS without a socket: the lookup goes on.
+    # SK_PASS without a socket: the lookup continues.
     RootKind(
         "sk_lookup",
         "sk_lookup",

@@ -68,7 +68,7 @@ def prune(results: Path, runs: Collection[str]) -> int:
     """
     gone = [folder for folder in run_folders() if folder.name in runs]
     for folder in gone:
-        # First under another name: half a folder is nobody's run.
+        # First under another name: half a folder is no run.
         folder.rename(folder.with_name(f".going-{folder.name}"))
     for left in results.glob(".going-*"):
         shutil.rmtree(left)

@@ -68,7 +68,7 @@ Measure = Literal["insns_per_run", "insns_per_run_no_retpolines", "ns_per_run"]
 
 
 class RunResult(msgspec.Struct, omit_defaults=True):
-    """One input: a packet of a test run, or a kind of event (then nobody sees what a run returns).
+    """One input: a packet of a test run, or a kind of event (then what a run returns is not seen).
 
     Instructions per run only where a machine with -icount measured them: with the mitigations this
     CPU asks for (retpolines), and without (spectre_v2=off). Nanoseconds only where KVM ran the guest:

@@ -39,7 +39,7 @@ _Line = TypeVar("_Line", Cell, CostFigure, Step)
 
 
 class RunStore:
-    """One run folder. A cell is on disk before anybody hears of it."""
+    """One run folder. A cell is on disk before it is reported."""
 
     def __init__(self, path: Path, run: Run) -> None:
         self.path = path

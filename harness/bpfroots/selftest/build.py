@@ -71,7 +71,7 @@ def build_testmod(kernel: Kernel, out: Path, progress: Progress) -> None:
     """Make ``out/bpf_testmod.ko``, with its BTF, for ``kernel`` (see `testmod_missing`).
 
     In an output directory of its own with the kernel's configuration and vmlinux, not in the one
-    the kernel was built in: that may belong to another revision by now, or to somebody else.
+    the kernel was built in: that may belong to another revision by now, or to another user.
     Raises KernelError where the module does not compile.
     """
     source, config, vmlinux = kernel.source, kernel.config, kernel.vmlinux

@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters the table of cases. The state lives in the address, so that it can be sent to somebody.
+// Sorts and filters the table of cases. The state lives in the address, so that it can be sent as a link.
 (() => {
   const form = document.getElementById("filter");
   const body = document.querySelector("#cases tbody");
