@@ -62,7 +62,7 @@ int awake(void)
 	struct termios tty;
 	char line[256];
 
-	/* The seed is nobody's business: no echo of it into the console's log. */
+	/* The seed is a secret: no echo of it into the console's log. */
 	if (!tcgetattr(STDIN_FILENO, &tty)) {
 		tty.c_lflag &= ~(ECHO | ECHONL | ISIG);
 		tcsetattr(STDIN_FILENO, TCSANOW, &tty);

@@ -38,7 +38,7 @@ static int64_t now_us(void)
  */
 #define TOGETHER_US 1000000
 #define HEAP_KEPT (8 << 20)
-/* The child does not say when it goes on to the next load, whose deadline may be another. */
+/* The child does not say when it starts the next load, whose deadline may be another. */
 #define LOOK_AGAIN_MS 100
 
 /*

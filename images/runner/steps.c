@@ -268,7 +268,7 @@ void run_steps(const struct load *load, struct bpf_object *obj, struct result *r
 
 	if (!json_array_size(load->steps))
 		return;
-	/* run_cnt counts while somebody holds this. */
+	/* run_cnt counts while this is open. */
 	stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	json_array_foreach(load->steps, i, step) {
 		ctx.step = i;
