@@ -7,7 +7,7 @@ import select
 
 
 def gone(pid: int, deadline: float = 30.0) -> bool:
-    """Wait for a process to end, by pidfd; True where it has (a zombie nobody reaps has, too)."""
+    """Wait for a process to end, by pidfd; True where it has (so has a zombie that is not reaped)."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -19,7 +19,7 @@ def _samples(*runs: int | tuple[int, int]) -> Samples:
         (_samples(90, 7, 7, 5000, 7, 7, 8), PerRun(7)),
         (_samples(7, 7, 9, 9), PerRun(7, exact=False)),
         (_samples(7, 7, 7, 9, 9, 8, 1), PerRun(7, exact=False)),
-        # Once is once: another process had the event as well, or nobody.
+        # Once is once: another process had the event as well, or none.
         (_samples((14, 2), (0, 0), 7, 7, 7, 7), PerRun(7)),
         (_samples((14, 2), (0, 0), 7, 7), PerRun(7, exact=False)),
         (_samples((14, 2), (0, 0)), None),

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.guest
 
 @pytest.fixture(scope="module", autouse=True)
 def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Of our own: what is damaged here is nobody else's."""
+    """Of our own: what is damaged here is used by no other test."""
     root = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(templates, "cache_root", lambda: root)
@@ -71,7 +71,7 @@ def test_the_clock_is_right(pair: list[Machine]) -> None:
 
 
 def test_the_guests_own_time_did_not_jump(pair: list[Machine], kit: Kit, cache_root: Path) -> None:
-    """It goes on where the template stopped, whenever that was: nothing times out at once."""
+    """It continues where the template stopped, whenever that was: nothing times out at once."""
     last = _template(kit, cache_root).console.read_text().splitlines()[-1]
     stopped = float(last.partition("[")[2].partition("]")[0])
     up = float(pair[1].output("cat /proc/uptime").stdout.split()[0])

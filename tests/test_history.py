@@ -62,7 +62,7 @@ def test_recording_again_takes_the_place_of_what_was_there(tmp_path: Path) -> No
 
 def test_a_file_that_is_no_history_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
-    path.write_text("not a database, but somebody's notes about something")
+    path.write_text("not a database, but notes about something")
     with pytest.raises(UserError, match=r"h\.db: file is not a database"):
         History(path)
     assert path.read_text().startswith("not a database")

@@ -63,14 +63,14 @@ def test_a_new_warning_belongs_to_its_patch(fake: Project) -> None:
     assert checked[1].warnings == ["kernel/core.c: unused variable 'unused' [-Wunused-variable]"]
 
 
-def test_a_patch_that_the_next_one_mends(fake: Project) -> None:
+def test_a_patch_that_the_next_one_fixes(fake: Project) -> None:
     broken = _CORE.replace("return insn;", "return nowhere;")
-    mended = _CORE.replace("return insn;", "return 1;")
+    fixed = _CORE.replace("return insn;", "return 1;")
     fake.series(
         "change",
         _FINE,
         ("2.patch", diff("kernel/core.c", _CORE, broken)),
-        ("3.patch", diff("kernel/core.c", broken, mended)),
+        ("3.patch", diff("kernel/core.c", broken, fixed)),
     )
     checked = _check(_FINE[0], "2.patch", "3.patch")
     assert [found.ok for found in checked] == [True, False, False]

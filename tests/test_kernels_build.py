@@ -268,7 +268,7 @@ def test_compiler_error_names_file_and_line(fake: Project) -> None:
     log = Path(caught.value.detail.removeprefix("log: "))
     assert "nowhere" in log.read_text()
     assert not is_built(resolve("patched"))
-    # And the next start with a mended patch goes on where this one stopped.
+    # And the next start with a fixed patch continues where this one stopped.
     fake.series("change", ("0001-broken.patch", patch(*CTX)))
     fake.ensure("patched")
     assert "kernel/verifier.o" in fake.compiled("patched")

@@ -51,7 +51,7 @@ def test_a_commit_rebuilds_what_it_changes(fake: Project, tmp_path: Path) -> Non
     assert tree.git("status", "--porcelain") == ""
 
 
-def test_an_option_that_a_commit_lacks_is_left_out(fake: Project, tmp_path: Path) -> None:
+def test_an_option_that_a_commit_does_not_have_is_left_out(fake: Project, tmp_path: Path) -> None:
     fake.fragment("base", "CONFIG_BPF=y\nCONFIG_FROM_THE_FUTURE=y\n")
     tree = Tree(tmp_path / "tree")
     _build(fake, tree)

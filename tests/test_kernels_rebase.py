@@ -87,7 +87,7 @@ def test_fuzz_is_said_and_gone_after_finish(fake: Project, tmp_path: Path) -> No
     assert "fuzz" not in fake.said.getvalue()
 
 
-def test_a_conflict_is_left_to_be_mended(fake: Project, tmp_path: Path) -> None:
+def test_a_conflict_is_left_to_be_resolved(fake: Project, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     directory = fake.series("change", _mail(1, "mem", _CONFLICT), _mail(2, "core", _FINE))
     (directory / "0000-cover-letter.patch").write_text(_COVER)

@@ -1,4 +1,4 @@
-"""Runs that are broken off at any moment: what was finished stays, the rest is done once, nothing is left."""
+"""Runs that are interrupted at any moment: what was finished stays, the rest runs once, nothing is left."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
 
 
 def _killed(root: Path, chance: random.Random, most: int, where: str) -> int:
-    """How often a run was killed, and what went on with it, before it ended; ``most`` times at the most."""
+    """How often a run was killed, and what resumed it, before it ended; ``most`` times at the most."""
     mark = uuid.uuid4().hex
     finished: set[str] = set()
     kills = 0

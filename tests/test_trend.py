@@ -167,7 +167,7 @@ def test_a_figure_that_goes_on_growing_is_not_flaky(history: History) -> None:
     assert found.flaky == []
 
 
-def test_a_flaky_cell_that_was_mended_is_not_flaky_for_ever(history: History) -> None:
+def test_a_flaky_cell_that_was_fixed_is_not_flaky_for_ever(history: History) -> None:
     states: list[State | None] = [accepted(), REJECTED] * 3
     runs = _nights(history, [*states, *[accepted()] * 20])
     assert names(trend(history, runs[10]).flaky) == ["bad/cell: verdict"]
