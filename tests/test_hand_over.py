@@ -22,6 +22,7 @@ from bpfroots.results.model import SCHEMA, Cell, Cost, Expected, KernelInfo, Run
 from bpfroots.results.store import RunStore, Step
 from tests import ROOT
 
+_WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 _WORKFLOW = ROOT / ".github/workflows/nightly.yml"
 _V5_3 = kcidb_io.schema.V5_3
 
@@ -71,8 +72,9 @@ def _check(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_workflow_is_one() -> None:
-    done = _check(_WORKFLOW)
+@pytest.mark.parametrize("path", _WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_is_one(path: Path) -> None:
+    done = _check(path)
     assert done.returncode == 0, done.stdout
 
 
