@@ -159,7 +159,7 @@ def test_an_origin_has_a_form(tmp_path: Path) -> None:
     path.write_text(
         'kcidb_origin = "My CI"\n[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'
     )
-    with pytest.raises(UserError, match="kcidb_origin: 'My CI' is no origin"):
+    with pytest.raises(UserError, match="kcidb_origin: 'My CI' is not an origin"):
         configs.load(path)
 
 

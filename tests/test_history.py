@@ -73,7 +73,7 @@ def test_one_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     History(path).close()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(UserError, match="of version 99"):
+    with pytest.raises(UserError, match="has version 99"):
         History(path)
 
 

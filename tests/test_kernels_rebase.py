@@ -93,14 +93,14 @@ def test_a_conflict_is_left_to_be_resolved(fake: Project, tmp_path: Path) -> Non
     (directory / "0000-cover-letter.patch").write_text(_COVER)
     done = _start(tree)
     assert (done.applied, done.conflict, done.rejects) == (0, "0001-mem.patch", ["kernel/verifier.c.rej"])
-    with pytest.raises(UserError, match="git am is not at its end"):
+    with pytest.raises(UserError, match="git am is still in progress"):
         finish(_definition(), tree)
     with pytest.raises(UserError, match="not empty"):
         _start(tree)
 
     file = tree / "kernel/verifier.c"
     file.write_text(file.read_text().replace("return -13", "return -15"))
-    with pytest.raises(UserError, match="git am is not at its end"):
+    with pytest.raises(UserError, match="git am is still in progress"):
         finish(_definition(), tree)
     _git(tree, "add", "kernel/verifier.c")
     _git(tree, "am", "--continue")

@@ -215,7 +215,7 @@ def test_directories_that_are_no_kernel(fake: Project, tmp_path: Path) -> None:
         resolve(str(tmp_path))
     (tmp_path / "arch/x86/boot").mkdir(parents=True)
     (tmp_path / "arch/x86/boot/bzImage").write_bytes(b"half")
-    with pytest.raises(UserError, match="is no bzImage"):
+    with pytest.raises(UserError, match="is not a bzImage"):
         resolve(str(tmp_path))
 
 

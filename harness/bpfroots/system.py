@@ -71,7 +71,7 @@ def _source() -> tuple[str, str]:
     """Package and version of the kernel source that kernels/baseline.toml names."""
     definition = spec.load(_BASELINE)
     if not isinstance(definition.source, spec.DebianSource):
-        msg = f"kernels/{_BASELINE}.toml: its source is no Debian package; there is nothing to install for it"
+        msg = f"kernels/{_BASELINE}.toml: its source is not a Debian package: nothing to install for it"
         raise UserError(msg)
     return definition.source.package, definition.source.version
 

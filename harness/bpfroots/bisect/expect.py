@@ -126,7 +126,7 @@ def parse(text: str) -> Expectation:
             raise UserError(msg) from None
     elif left in FIGURES and sign in _COMPARE:
         if right != GOOD and not re.fullmatch(r"-?\d+(\.\d+)?", right):
-            msg = f"--expect {text}: {right} is no number"
+            msg = f"--expect {text}: {right} is not a number"
             raise UserError(msg, hint=f"a number, or {GOOD}: what the good end has")
     elif not (left in ("verdict", "jit", "results") and sign in ("==", "!=")):
         raise _unknown(text)

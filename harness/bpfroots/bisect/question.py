@@ -74,7 +74,7 @@ class Question:
 def understand(asked: Asked) -> Question:
     """The question behind a command line. Raises UserError for one that cannot be asked."""
     if len([given for given in (asked.case, asked.object, asked.selftest) if given]) != 1:
-        msg = "one of --case, --object and --selftest has to say what kernels are asked"
+        msg = "one of --case, --object and --selftest is needed"
         raise UserError(msg, hint="bpfroots cases lists cases; --object takes a .bpf.o or .bpf.c")
     texts = asked.expect or (("accept",) if asked.object else ("pass",))
     expectations = tuple(expect.parse(text) for text in texts)
@@ -83,10 +83,10 @@ def understand(asked: Asked) -> Question:
         spec = _spec(asked)
         name = spec.name
     elif any(e.left not in ("pass", "clean") for e in expectations):
-        msg = "of a selftest it is known whether it passes and whether its kernel stays clean, nothing else"
+        msg = "a selftest only tells whether it passes and whether its kernel stays clean"
         raise UserError(msg, hint="--expect pass, --expect clean, or --object with the test's program")
     if any(e.left == _COST for e in expectations) and (spec is None or spec.case is None):
-        msg = f"{_COST} is measured of cases only"
+        msg = f"{_COST} is measured for cases only"
         raise UserError(msg, hint="bpfroots cases; docs/cases.md says how to write one")
     return Question(name, spec, expectations)
 

@@ -95,7 +95,7 @@ def load_options(store: RunStore) -> Options:
     try:
         return msgspec.json.decode((store.path / _OPTIONS).read_bytes(), type=Options)
     except FileNotFoundError:
-        msg = f"{store.run.run} is no bisection, but: {shlex.join(store.run.command)}"
+        msg = f"{store.run.run} is not a bisection: {shlex.join(store.run.command)}"
         raise UserError(msg) from None
     except msgspec.MsgspecError as error:
         msg = f"{store.path / _OPTIONS}: {error}"

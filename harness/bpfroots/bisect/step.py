@@ -48,7 +48,7 @@ def step(
     """
     question = understand(asked)
     if question.is_relative:
-        msg = "--expect: a step knows no good end"
+        msg = "--expect: a single step has no good end to compare with"
         raise UserError(msg, hint="bisect run does; or give the number or hash")
     chosen = choose_accel(accel)
     name = kernel or ""

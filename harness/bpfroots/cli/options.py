@@ -41,7 +41,7 @@ JOBS = click.option(
     "guests",
     type=click.IntRange(1),
     metavar="N",
-    help="Guests at once.  [default: what cores and memory carry]",
+    help="Guests at once.  [default: as many as cores and memory allow]",
 )
 KEEP_GUEST = click.option("--keep-guest", is_flag=True, help="At the end, keep the guest for you to log in.")
 SCHEDULER = click.option(

@@ -105,7 +105,7 @@ def run(
     from bpfroots.jobs import run as job
 
     if scheduler and keep_guest:
-        msg = "--keep-guest keeps a guest of this process, and --scheduler has none"
+        msg = "--keep-guest needs a guest on this machine, and --scheduler uses other machines"
         raise UserError(msg, hint="one of the two")
     store = None
     if resume:
@@ -146,7 +146,7 @@ def _recorded(name: str, chosen: dict[str, Any]) -> tuple[RunStore, Request]:
     opened = store.RunStore.open(store.find_run(name))
     request = opened.run.request
     if request is None or request.kind not in ("run", "compare", "load"):
-        msg = f"{opened.run.run} is no run of cases or objects, but: {' '.join(opened.run.command)}"
+        msg = f"{opened.run.run} is not a run of cases or objects: {' '.join(opened.run.command)}"
         raise UserError(msg)
     return opened, request
 

@@ -196,7 +196,7 @@ class History:
         with self._transaction():
             version = self._version()  # another process may have been faster
             if version > len(_MIGRATIONS):
-                msg = f"{self.path}: of version {version}; this bpfroots knows {len(_MIGRATIONS)}"
+                msg = f"{self.path}: has version {version}; this bpfroots supports {len(_MIGRATIONS)}"
                 raise UserError(msg, hint="use the newer bpfroots that has written it")
             for statements in _MIGRATIONS[version:]:
                 for statement in statements:

@@ -76,7 +76,7 @@ def finish(definition: Definition, tree: Path, name: str | None = None) -> list[
         msg = f"{tree}: no tree of rebase-series"
         raise UserError(msg, hint=f"bpfroots kernel rebase-series {definition.name}")
     if (tree / ".git/rebase-apply").exists():
-        msg = f"{tree}: git am is not at its end"
+        msg = f"{tree}: git am is still in progress"
         raise UserError(msg, hint=f"resolve the conflict, git add, then git -C {tree} am --continue")
     if _git(tree, "status", "--porcelain", "--untracked-files=no").strip():
         msg = f"{tree}: there are changes that are not committed"

@@ -140,7 +140,7 @@ def _path(path: Path, argument: str) -> Request:
     bzimage = path / "arch/x86/boot/bzImage"
     if bzimage.is_file() and (path / ".config").is_file():
         if not image.is_bzimage(bzimage):
-            msg = f"--kernel {argument}: {bzimage} is no bzImage: was its build interrupted?"
+            msg = f"--kernel {argument}: {bzimage} is not a bzImage: was its build interrupted?"
             raise UserError(msg, hint=f"make -C {path} bzImage")
         return Prebuilt(_safe(path.name), bzimage, path)
     if is_source_tree(path):

@@ -170,7 +170,7 @@ class Machine:
             raise
         except (GuestError, BootError, InfraError) as error:
             machine.close()
-            msg = f"the clone did not come to life: {error.message}"
+            msg = f"the clone did not start: {error.message}"
             raise SnapshotFailure(msg, detail=error.detail) from None
         except BaseException:
             machine.close()

@@ -117,10 +117,10 @@ def load(path: Path) -> Config:
 
 def _checked(config: Config) -> Config:
     if not _NAME.fullmatch(config.name):
-        msg = f"name: {config.name!r} is no name of a job"
+        msg = f"name: {config.name!r} is not a name of a job"
         raise UserError(msg, hint="letters, digits, and any of . _ + -")
     if config.kcidb_origin and not kcidb.ORIGIN.fullmatch(config.kcidb_origin):
-        msg = f"kcidb_origin: {config.kcidb_origin!r} is no origin"
+        msg = f"kcidb_origin: {config.kcidb_origin!r} is not an origin"
         raise UserError(msg, hint="lower-case letters, digits and _")
     if not config.work:
         msg = "work: there is nothing to do"
