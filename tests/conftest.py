@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from bpfroots.progress import Progress
 # A shell starts background jobs with SIGINT ignored, and children inherit that: the tests that
 # interrupt one would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What is tested are the commands without the options that whoever runs the tests likes best.
+os.environ["BPFROOTS_CONFIG"] = os.devnull
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import click
 
 from bpfroots import __version__, exitcodes
+from bpfroots.cli import config
 from bpfroots.cli.options import echo
 from bpfroots.errors import BpfrootsError, UserError
 
@@ -66,7 +67,10 @@ class Commands(click.Group):
             hint = f"bpfroots {near[0]}" if near else "bpfroots --help"
             msg = f"no command {args[0]!r}"
             raise UserError(msg, hint=hint)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command and (table := config.read().get(name)):
+            ctx.default_map = {name: config.defaults(command, table, name, ctx)}
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, names in _SECTIONS.items():
