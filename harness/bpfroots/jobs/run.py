@@ -25,6 +25,7 @@ from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.machine.accel import qemu_version
 from bpfroots.programs import cases
 from bpfroots.progress import Progress, Task
+from bpfroots.report.text import plural
 from bpfroots.results.model import Cell, KernelInfo
 from bpfroots.results.request import Cases, Objects, Request
 from bpfroots.results.store import RunStore
@@ -75,7 +76,8 @@ class Run:
         """Every cell that is missing, and then costs, kernel after kernel."""
         for kernel in self.site.kit.kernels:
             specs = self.specs_on(kernel)
-            title = f"guests    {kernel.name} ({kernel.release}, {self.site.accel.name}): {len(specs)} cells"
+            count = plural(len(specs), "cell")
+            title = f"guests    {kernel.name} ({kernel.release}, {self.site.accel.name}): {count}"
             with self._progress.task(title, "cells") as task:
                 try:
                     for _ in self.stream(kernel, task):
