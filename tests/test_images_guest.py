@@ -214,7 +214,7 @@ def test_no_bad_load_ends_the_run(guest: Guest) -> None:
         Load("slow", "duplicate", "packet.bpf.o", ["pass"], forever, timeout_s=1),
         Load("roots", "multi_root", "counter.bpf.o", ["on_comm", "on_getpgid"]),
         Load("name", "fd_name", "counter.bpf.o", ["on_comm"]),
-        Load("good", "duplicate", "reject.bpf.o", ["good"], collect=()),
+        Load("good", "duplicate", "packet.bpf.o", ["pass"], collect=()),
     )
     loaded = {line.id: line for line in lines if isinstance(line, Loaded)}
     assert "not a proper ELF object" in loaded["empty"].error

@@ -56,7 +56,8 @@ def refuse_more(command: str, name: str, options: Iterable[str]) -> None:
     """With --resume NAME these have no meaning. Raises UserError for one that is given."""
     context = click.get_current_context()
     given = click.core.ParameterSource.COMMANDLINE
-    if more := [key for key in options if context.get_parameter_source(key) is given]:
+    names = {param.name: max(param.opts, key=len) for param in context.command.params}
+    if more := [names.get(key, key) for key in options if context.get_parameter_source(key) is given]:
         msg = f"--resume takes its options from the original run; drop {', '.join(more)}"
         raise UserError(msg, hint=f"bpfroots {command} --resume {name}")
 
