@@ -56,7 +56,7 @@ def test_cold_then_warm(fake: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "4 objects" in fake.said.getvalue()
     assert cold.config is not None
     assert "CONFIG_BPF_JIT=y" in cold.config.read_text()
-    assert (cold.bzimage.parent / "metadata.json").is_file()
+    assert (cold.bzimage.parent / "build.log").is_file()
     assert is_built(resolve("baseline"))
 
     monkeypatch.setattr(process, "spawn", lambda *_, **__: pytest.fail("a warm start needs no command"))
@@ -164,8 +164,7 @@ def test_series_adds_renames_and_deletes_files(fake: Project) -> None:
     assert not (kernel.source / "lib/sort.c").exists()
     assert "lib/order.o" in fake.compiled("patched")
     fake.series("change", ("1.patch", text), ("2.patch", rename), ("3.patch", makefile), ("4.patch", delete))
-    with pytest.raises(KernelError):  # tuxmake knows a kernel tree by its Kbuild
-        fake.ensure("patched")
+    fake.ensure("patched")
     assert not (kernel.source / "Kbuild").exists()
 
 

@@ -1,4 +1,4 @@
-"""From a plan to a kernel: prepared tree, checked configuration, tuxmake, artefacts.
+"""From a plan to a kernel: prepared tree, checked configuration, make, artefacts.
 
 The build directory of a definition is kept; what it yields is copied into the cache under
 a key that names every input. Interrupting or killing a build loses nothing but the
@@ -272,7 +272,7 @@ def _run_make(wanted: Plan, linux: Path, output: Path, artefacts: Path, progress
         # After an edit make knows better than a dry run of 7 s what is left to do.
         total = None if (output / "vmlinux").exists() else _count_objects(linux, output)
         log = artefacts / "output.log"
-        done = _watch(toolchain.tuxmake(linux, output, artefacts, "bzImage"), log, total, task)
+        done = _watch(toolchain.make(linux, output, "bzImage"), log, total, task)
         if done is None:
             failure = _failure(f"kernel {name} does not build", log.read_text(errors="replace"), log)
             raise failure
@@ -280,7 +280,7 @@ def _run_make(wanted: Plan, linux: Path, output: Path, artefacts: Path, progress
 
 
 def _watch(command: list[str | Path], log: Path, total: int | None, task: Task) -> int | None:
-    """Run tuxmake, all it says into ``log``; how many objects it made, None when it failed."""
+    """Run make, all it says into ``log``; how many objects it made, None when it failed."""
     done = 0
     if total is not None:
         task.update(0, total)
@@ -332,7 +332,6 @@ def _collect(wanted: Plan, output: Path, artefacts: Path, entry: Path) -> None:
         (output / "vmlinux", "vmlinux"),
         (output / "System.map", "System.map"),
         (config, "config"),
-        (artefacts / "metadata.json", "metadata.json"),
         (artefacts / "output.log", "build.log"),
     ):
         if not path.exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from bpfroots.errors import InfraError
@@ -21,9 +20,6 @@ _REPRODUCIBLE = {
     "KBUILD_BUILD_HOST": "bpfroots",
     "KBUILD_BUILD_VERSION": "1",
     "LOCALVERSION": "",
-    # tuxmake's own is a prefix map with an absolute path, which would be in every command line
-    # and so rebuild everything in the next directory; see _compiler for what takes its place.
-    "KCFLAGS": "",
     "LC_ALL": "C",
     "TZ": "UTC",
 }
@@ -88,25 +84,9 @@ def fingerprint() -> str:
 
 
 def make(source: Path, output: Path, *arguments: str) -> list[str | Path]:
-    """A make command on ``source`` with the same variables that tuxmake passes."""
+    """A make command on ``source`` with all cores. `environment` has its variables."""
     compiler = ["CC=ccache gcc", "HOSTCC=ccache gcc"] if _with_ccache() else []
     return ["make", "-C", source, f"O={output}", f"-j{jobs()}", *compiler, *arguments]
-
-
-def tuxmake(source: Path, output: Path, artefacts: Path, target: str) -> list[str | Path]:
-    """The tuxmake command that builds ``target``; metadata.json and build.log go to ``artefacts``.
-
-    It needs a complete ``.config`` in ``output``, which tuxmake then leaves as it is: where one
-    exists it would ignore its own configuration options without a word.
-    """
-    variables = [word for item in _REPRODUCIBLE.items() for word in ("-e", "=".join(item))]
-    command: list[str | Path] = [sys.executable, "-u", "-m", "tuxmake"]
-    command += ["-C", source, "-b", output, "-o", artefacts]
-    command += ["-w", "ccache" if _with_ccache() else "none", "-j", str(jobs())]
-    command += variables
-    # Short lines instead of silence, nothing after the first error, no colours in the log.
-    # `config` keeps tuxmake from adding all the targets it knows.
-    return [*command, "--verbose", "--fail-fast", "--color=never", "config", "--make-target", target]
 
 
 def _with_ccache() -> bool:
