@@ -27,6 +27,7 @@ from bpfroots.machine import choose_accel
 from bpfroots.programs import cases
 from bpfroots.programs.protocol import Hello, Loaded
 from bpfroots.progress import Progress
+from bpfroots.results.key import Key
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
 from tests.cluster import Process
@@ -57,7 +58,7 @@ class _Unjudged(Verdicts):
         raise AssertionError(spec.id) from error
 
 
-def _real(kit: Kit, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> bytes:
+def _real(kit: Kit, specs: Sequence[CellSpec], objects: dict[Key, Objects]) -> bytes:
     order = client._order(kit.image, kit.kernels[0], choose_accel("tcg"), specs, objects)
     start = time.monotonic()
     images = (kit.kernels[0].bzimage.read_bytes(), kit.image.path.read_bytes())
@@ -109,7 +110,7 @@ def _measure(
     address: str,
     kit: Kit,
     specs: Sequence[CellSpec],
-    objects: dict[str, Objects],
+    objects: dict[Key, Objects],
     kind: type[Verdicts],
     guests: int,
 ) -> None:

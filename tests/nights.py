@@ -7,7 +7,8 @@ import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bpfroots.history.database import FIGURES, History, Key, Recorded, State
+from bpfroots.history.database import FIGURES, History, Recorded, State
+from bpfroots.results.key import Key
 from bpfroots.results.model import SCHEMA, KernelInfo, Run
 
 MECHANISMS = ("tail_call", "duplicate", "multi_root", "fd_name")
@@ -39,7 +40,7 @@ def accepted(insns: float = 100.0, **changes: object) -> State:
 
 
 def key(case: str, mechanism: str = "duplicate") -> Key:
-    return Key(case, "patched", mechanism)
+    return Key(case, mechanism, "patched")
 
 
 def record(
@@ -56,7 +57,7 @@ def synthetic(path: Path, nights: int, cells: int) -> History:
     chance = random.Random(1)  # noqa: S311
     history = History(path)
     keys = [
-        Key(f"gen/arithmetic-kprobe+xdp-depth{n}", "patched", mechanism)
+        Key(f"gen/arithmetic-kprobe+xdp-depth{n}", mechanism, "patched")
         for n in range(cells // len(MECHANISMS))
         for mechanism in MECHANISMS
     ]

@@ -181,7 +181,7 @@ def test_changes_between_runs() -> None:
         ("b", "code r"),
     }
     assert next(change.ratio for change in found.changes if change.what == "jit_bytes") == 1.5
-    assert (found.only_a, found.only_b) == (["c-duplicate-k"], ["d-duplicate-k"])
+    assert (found.only_a, found.only_b) == (["c (duplicate, k)"], ["d (duplicate, k)"])
     assert changes(a, a).changes == []
 
 

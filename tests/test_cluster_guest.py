@@ -103,8 +103,8 @@ def test_one_killed_and_one_stopped(cluster: Cluster) -> None:
     alone = _end(_start()[0])
     assert found["counts"] == alone["counts"]
     cells, others = (RunStore.open(Path(run["path"])).cells() for run in (found, alone))
-    assert len(cells) == len({cell.id for cell in cells})
-    assert {cell.id: _telling(cell) for cell in cells} == {cell.id: _telling(cell) for cell in others}
+    assert len(cells) == len({cell.key for cell in cells})
+    assert {cell.key: _telling(cell) for cell in cells} == {cell.key: _telling(cell) for cell in others}
     for cell in cells:
         assert all((folder / path).is_file() for path in cell.artefacts.values())
 

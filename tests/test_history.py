@@ -15,9 +15,10 @@ import pytest
 
 from bpfroots.errors import UserError
 from bpfroots.history import page
-from bpfroots.history.database import History, Key, State
+from bpfroots.history.database import History, State
 from bpfroots.history.record import catch_up, of_case
 from bpfroots.history.trend import trend
+from bpfroots.results.key import Key
 from bpfroots.results.model import Cell, Cost, Expected, Root, RunResult
 from bpfroots.results.store import RunStore, Step
 from bpfroots.selftest import output as selftest
@@ -167,7 +168,7 @@ def test_folders_that_are_not_in_it_are_recorded(project: Path) -> None:
         "test_verifier/calls: basic [p] (selftest, patched)": "pass",
         "test_verifier/calls: basic [p] 2 (selftest, patched)": "fail",
     }
-    state = found[Key("example/a", "patched", "duplicate")]
+    state = found[Key("example/a", "duplicate", "patched")]
     assert state.figures["jit_bytes"] == 80
     assert state.result
 

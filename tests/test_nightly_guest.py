@@ -243,7 +243,7 @@ def test_a_night_that_was_broken_off_goes_on(project: _Project, how: signal.Sign
     ended, found = project.night("--resume")
     assert (ended, found["path"], found["failures"]) == (0, str(folder), [])
     cells = RunStore.open(folder).cells()
-    assert len(cells) == len({cell.id for cell in cells}) == sum(found["counts"].values()) > before
+    assert len(cells) == len({cell.key for cell in cells}) == sum(found["counts"].values()) > before
     assert [(run["run"]["name"], run["run"]["good"]) for run in project.history()["runs"]] == [
         (folder.name, True)
     ]

@@ -296,5 +296,5 @@ def test_protocol_lines_round_trip() -> None:
 
 def test_cells_of_a_case_are_distinct() -> None:
     cells = case_cells(cases.all_cases(), protocol.MECHANISMS)
-    for a, b in itertools.pairwise(sorted(cell.id for cell in cells)):
+    for a, b in itertools.pairwise(sorted(cell.key for cell in cells)):
         assert a != b

@@ -19,6 +19,7 @@ import pytest
 from bpfroots.jobs.spec import case_cells
 from bpfroots.programs import cases as definitions
 from bpfroots.programs.protocol import MECHANISMS
+from bpfroots.results.key import Key
 from bpfroots.results.store import RunStore
 from tests import ROOT
 
@@ -92,7 +93,7 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
 def _killed(root: Path, chance: random.Random, most: int, where: str) -> int:
     """How often a run was killed, and what resumed it, before it ended; ``most`` times at the most."""
     mark = uuid.uuid4().hex
-    finished: set[str] = set()
+    finished: set[Key] = set()
     kills = 0
     while kills < most:
         run = _only_run(root)
@@ -105,7 +106,7 @@ def _killed(root: Path, chance: random.Random, most: int, where: str) -> int:
             harness.kill()
         assert _all_gone(mark), where
         if run := _only_run(root):
-            now = {cell.id for cell in RunStore.open(run).cells()}
+            now = {cell.key for cell in RunStore.open(run).cells()}
             assert finished <= now, where
             finished = now
         if ended:
@@ -115,9 +116,9 @@ def _killed(root: Path, chance: random.Random, most: int, where: str) -> int:
     with _start(root, mark, *(["run", "--resume", run.name, "--json"] if run else _CASES)) as harness:
         out, err = harness.communicate(timeout=300)
     assert harness.returncode == 0, (where, err)
-    cells = [f"{cell['case']}#{cell['mechanism']}" for cell in json.loads(out)["cells"]]
+    cells = [Key(cell["case"], cell["mechanism"]) for cell in json.loads(out)["cells"]]
     assert len(cells) == len(set(cells)), where
-    assert set(cells) == {spec.id for spec in case_cells(definitions.select("data"), MECHANISMS)}, where
+    assert set(cells) == {spec.key for spec in case_cells(definitions.select("data"), MECHANISMS)}, where
     assert _all_gone(mark), where
     return kills
 
@@ -143,7 +144,7 @@ def test_a_full_disk_and_going_on_with_more_room(small_results: Path) -> None:
     assert _all_gone(mark)
     run = _only_run(small_results)
     assert run is not None
-    kept = {cell.id for cell in RunStore.open(run).cells()}
+    kept = {cell.key for cell in RunStore.open(run).cells()}
     room = ["mount", "-o", "remount,size=100m", str(small_results / "results")]
     subprocess.run(room, check=True)
     with _start(small_results, mark, "run", "--resume", run.name, "--json") as harness:

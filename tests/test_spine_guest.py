@@ -78,7 +78,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
         *object_cells(Objects(tuple(map(str, [bad])))),
     ]
     assert wrong != tail.program.source
-    return {f"{cell.case}#{cell.mechanism}": cell for cell in engine.submit(kit.kernels[0], specs)}
+    return {cell.key.anywhere.path: cell for cell in engine.submit(kit.kernels[0], specs)}
 
 
 def test_the_example_runs_under_todays_mechanisms(cells: dict[str, Cell]) -> None:
@@ -91,14 +91,14 @@ def test_the_example_runs_under_todays_mechanisms(cells: dict[str, Cell]) -> Non
 
 
 def test_todays_kernel_has_one_image_per_root(cells: dict[str, Cell]) -> None:
-    cell = cells["example/kprobe+tracepoint+cgroup_skb#duplicate"]
+    cell = cells["example/kprobe+tracepoint+cgroup_skb/duplicate"]
     addresses = [image.addr for root in cell.roots for image in root.jit.images]
     assert len(set(addresses)) == len(addresses) == 6
 
 
 def test_the_tail_call_is_an_indirect_branch_through_a_retpoline(cells: dict[str, Cell]) -> None:
-    tail = cells["example/kprobe+tracepoint+cgroup_skb#tail_call"]
-    duplicate = cells["example/kprobe+tracepoint+cgroup_skb#duplicate"]
+    tail = cells["example/kprobe+tracepoint+cgroup_skb/tail_call"]
+    duplicate = cells["example/kprobe+tracepoint+cgroup_skb/duplicate"]
     assert tail.cost.indirect_branches == tail.cost.retpoline_calls == 3
     assert duplicate.cost.indirect_branches == 0
 
@@ -110,7 +110,7 @@ def test_new_mechanisms_are_refused_cleanly(cells: dict[str, Cell], mechanism: s
 
 
 def test_test_runs_return_what_they_should(cells: dict[str, Cell]) -> None:
-    cell = cells["body/packet_parser-tc+xdp#duplicate"]
+    cell = cells["body/packet_parser-tc+xdp/duplicate"]
     assert cell.outcome == "pass", cell.reason
     tc, xdp = cell.roots
     assert [run.input for run in tc.runs] == ["udp4", "tcp4", "icmp4", "arp", "short"]
@@ -119,31 +119,31 @@ def test_test_runs_return_what_they_should(cells: dict[str, Cell]) -> None:
 
 
 def test_artefacts_are_on_disk(cells: dict[str, Cell], store: RunStore) -> None:
-    cell = cells["body/packet_parser-tc+xdp#duplicate"]
+    cell = cells["body/packet_parser-tc+xdp/duplicate"]
     wanted = {"source.bpf.c", "on_tc.verifier.log", "on_tc.xlated.txt", "on_tc.jited.bin", "on_tc.jited.asm"}
     assert wanted <= set(cell.artefacts)
     assert all((store.path / path).stat().st_size for path in cell.artefacts.values())
 
 
 def test_twin_a_mutated_body_is_caught_by_the_oracle(cells: dict[str, Cell]) -> None:
-    assert cells["twin/good#duplicate"].outcome == "pass"
-    cell = cells["twin/good#tail_call"]
+    assert cells["twin/good/duplicate"].outcome == "pass"
+    cell = cells["twin/good/tail_call"]
     assert cell.outcome == "fail"
     assert "results differ from duplicate" in cell.reason
 
 
 def test_twin_an_accepted_program_that_should_be_rejected_fails(cells: dict[str, Cell]) -> None:
-    cell = cells["twin/wrong_verdict#duplicate"]
+    cell = cells["twin/wrong_verdict/duplicate"]
     assert (cell.outcome, cell.reason) == ("fail", "expected reject, got accept")
 
 
 def test_twin_a_root_that_is_never_attached_fails(cells: dict[str, Cell]) -> None:
-    cell = cells["twin/never_runs#duplicate"]
+    cell = cells["twin/never_runs/duplicate"]
     assert cell.outcome == "fail"
 
 
 def test_each_root_has_its_own_verdict(cells: dict[str, Cell]) -> None:
-    cell = cells["load/half_bad.bpf.c#duplicate"]
+    cell = cells["load/half_bad.bpf.c/duplicate"]
     assert (cell.outcome, cell.verdict) == ("fail", "reject")
     verdicts = {root.name: root.verdict for root in cell.roots}
     assert verdicts == {"beyond": "reject", "fine": "accept"}
@@ -151,7 +151,7 @@ def test_each_root_has_its_own_verdict(cells: dict[str, Cell]) -> None:
 
 
 def test_every_cell_is_on_disk(cells: dict[str, Cell], store: RunStore) -> None:
-    assert {f"{cell.case}#{cell.mechanism}" for cell in store.cells()} >= set(cells)
+    assert {cell.key.anywhere.path for cell in store.cells()} >= set(cells)
 
 
 def _figures(cell: Cell) -> Any:
@@ -185,11 +185,9 @@ def test_a_killed_qemu_costs_no_cell_and_figures_repeat(
         if len(found) == 1:
             for pid in _qemu_children():
                 os.kill(pid, signal.SIGKILL)
-    assert [f"{cell.case}#{cell.mechanism}" for cell in found].count(
-        "data/map-kprobe+tracepoint#duplicate"
-    ) == 1
-    assert sorted(f"{cell.case}#{cell.mechanism}" for cell in found) == sorted(spec.id for spec in specs)
+    assert [cell.key.anywhere.path for cell in found].count("data/map-kprobe+tracepoint/duplicate") == 1
+    assert sorted(cell.key.anywhere.path for cell in found) == sorted(spec.id for spec in specs)
     assert {cell.outcome for cell in found} == {"pass"}
     again = next(cell for cell in found if cell.case == "body/packet_parser-tc+xdp")
-    assert _figures(again) == _figures(cells["body/packet_parser-tc+xdp#duplicate"])
+    assert _figures(again) == _figures(cells["body/packet_parser-tc+xdp/duplicate"])
     assert not _qemu_children()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bpfroots.history.database import History, Key, Recorded, State
+from bpfroots.history.database import History, Recorded, State
 from bpfroots.history.trend import Trend, trend
+from bpfroots.results.key import Key
 from tests.nights import accepted, key, names, night, record
 
 QUIET = key("calm/cell")

@@ -20,6 +20,7 @@ from bpfroots.escape import visible
 if TYPE_CHECKING:
     from bpfroots.jobs.run import Run
     from bpfroots.jobs.spec import CellSpec
+    from bpfroots.results.key import Key
     from bpfroots.results.model import Cell
 
 _HINT = "needs a kernel: pytest --kernel=baseline"
@@ -62,7 +63,7 @@ class _Feed:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._wanted: dict[str, list[CellSpec]] = {}
-        self._done: dict[tuple[str, str], Cell] = {}
+        self._done: dict[Key, Cell] = {}
         self._streams: dict[str, Iterator[Cell]] = {}
         self._broken: dict[str, BpfrootsError] = {}
         self._run: Run | None = None
@@ -74,22 +75,20 @@ class _Feed:
     def cell(self, kernel: str, spec: CellSpec) -> Cell:
         """The finished cell; runs what comes before it first. Raises BpfrootsError."""
         with self._uncaptured():
-            while (kernel, spec.id) not in self._done:
+            while (key := spec.key.on(kernel)) not in self._done:
                 if kernel in self._broken:
                     raise self._broken[kernel]
                 self._advance(kernel)
-        return self._done[kernel, spec.id]
+        return self._done[key]
 
     def _advance(self, kernel: str) -> None:
-        from bpfroots.jobs.spec import cell_id
-
         try:
             stream = self._streams.get(kernel) or self._start(kernel)
             cell = next(stream)
         except BpfrootsError as error:
             self._broken[kernel] = error
             raise
-        self._done[kernel, cell_id(cell.case, cell.mechanism)] = cell
+        self._done[cell.key] = cell
 
     def _start(self, kernel: str) -> Iterator[Cell]:
         run = self._run = self._run or self._opened()
@@ -105,7 +104,7 @@ class _Feed:
         from bpfroots.results.request import Cases, Request
 
         option = self._config.getoption
-        only = tuple((kernel, spec.id) for kernel, specs in self._wanted.items() for spec in specs)
+        only = tuple(spec.key.on(kernel) for kernel, specs in self._wanted.items() for spec in specs)
         request = Request(
             tuple(option("--kernel")),
             Cases(only=only),
@@ -179,12 +178,13 @@ class CaseFile(pytest.File):
             yield NoKernel.from_parent(self, name="no-kernel")
             return
         try:
-            specs = case_cells([case for case in cases.all_cases() if case.family == family], MECHANISMS)
+            chosen = [case for case in cases.all_cases() if case.family == family]
+            found = [(case, spec) for case in chosen for spec in case_cells([case], MECHANISMS)]
         except BpfrootsError as error:
             raise pytest.UsageError(error.render()) from None
         for kernel in kernels:
-            for spec in specs:
-                name = f"{spec.name.partition('/')[2]}-{spec.mechanism}-{kernel}"
+            for case, spec in found:
+                name = f"{case.short}-{spec.mechanism}-{kernel}"
                 yield CellItem.from_parent(self, name=name, kernel=kernel, spec=spec)
 
 
@@ -219,7 +219,7 @@ class CellItem(pytest.Item):
             pytest.fail(failure(cell, feed.path or Path()), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        return self.path, None, f"{self.spec.name} ({self.spec.mechanism}, {self.kernel})"
+        return self.path, None, str(self.spec.key.on(self.kernel))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

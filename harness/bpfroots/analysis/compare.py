@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -13,6 +13,7 @@ from bpfroots.analysis.kernels import OtherKernel
 from bpfroots.analysis.shared import Sharing, sharing
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.programs.protocol import MECHANISMS, Mechanism
+from bpfroots.results.key import Keyed
 from bpfroots.results.model import BAD, Cell, Root
 
 BASELINE: Mechanism = "tail_call"
@@ -36,7 +37,7 @@ _WORSE = 2.0
 _Groups: TypeAlias = "dict[tuple[str, Mechanism], list[Row]]"
 
 
-class Row(msgspec.Struct):
+class Row(Keyed, msgspec.Struct):
     """A cell in the comparison. A ratio is null where the baseline's figure is 0.
 
     ``ratios`` is empty where one of the two was not accepted: the cost of half a verification says nothing.
@@ -78,7 +79,7 @@ class Total(msgspec.Struct):
         return self.unsupported > 0 and not self.accepted + self.rejected
 
 
-class Note(msgspec.Struct):
+class Note(Keyed, msgspec.Struct):
     """A cell worth a line: why it is in its list, and how much where that is a figure."""
 
     case: str
@@ -326,7 +327,7 @@ def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) ->
 # -- two runs ----------------------------------------------------------------------------------------
 
 
-class Change(msgspec.Struct):
+class Change(Keyed, msgspec.Struct):
     """One thing that differs between the same cell of two runs.
 
     ``what`` is "outcome", "verdict", "program" (not the same object was loaded, by digests), "message NAME",
@@ -363,19 +364,15 @@ def changes(
     """The same cells in two runs. Two runs of one kernel each, not the same one, compare the kernels."""
     kernels = [{cell.kernel for cell in run} for run in (a, b)]
     across = len(kernels[0]) == len(kernels[1]) == 1 and kernels[0] != kernels[1]
-    key: Callable[[Cell], str] = (
-        (lambda cell: f"{cell.case}-{cell.mechanism}") if across else (lambda cell: cell.id)
-    )
-    left, right = {key(cell): cell for cell in a}, {key(cell): cell for cell in b}
-    both = [name for name in left if name in right]
-    found = {name: _cell_changes(left[name], right[name]) for name in both}
+    left, right = ({cell.key.anywhere if across else cell.key: cell for cell in run} for run in (a, b))
+    found = [_cell_changes(cell, right[key]) for key, cell in left.items() if key in right]
     return Changes(
         *names,
-        cells=len(both),
-        same=sum(not differences for differences in found.values()),
-        changes=[change for differences in found.values() for change in differences],
-        only_a=[name for name in left if name not in right],
-        only_b=[name for name in right if name not in left],
+        cells=len(found),
+        same=sum(not differences for differences in found),
+        changes=[change for differences in found for change in differences],
+        only_a=[str(key) for key in left if key not in right],
+        only_b=[str(key) for key in right if key not in left],
     )
 
 

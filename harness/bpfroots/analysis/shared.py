@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from bpfroots.programs.protocol import Mechanism
+from bpfroots.results.key import Keyed
 from bpfroots.results.model import Cell, JitImage, Root
 
 SHARING: tuple[Mechanism, ...] = ("multi_root", "fd_name")
@@ -22,7 +23,7 @@ SHARING: tuple[Mechanism, ...] = ("multi_root", "fd_name")
 Finding = Literal["equal", "kept", "helpers", "unexplained"]
 
 
-class Held(msgspec.Struct):
+class Held(Keyed, msgspec.Struct):
     """One root. ``same_code``: the normalised code of all its images is that of the copy.
 
     ``runs`` is per input [instructions per run, those of the copy], only where both were measured.

@@ -39,6 +39,7 @@ from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel
 from bpfroots.machine.accel import SLOWDOWN
 from bpfroots.progress import Progress
+from bpfroots.results.key import Key
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
 
@@ -205,7 +206,7 @@ def _needs(kernel: Kernel, accel: Accel) -> dict[str, float]:
 
 
 def _order(
-    image: images.Image, kernel: Kernel, accel: Accel, batch: Sequence[CellSpec], objects: dict[str, Objects]
+    image: images.Image, kernel: Kernel, accel: Accel, batch: Sequence[CellSpec], objects: dict[Key, Objects]
 ) -> Order:
     files: dict[str, bytes] = {}
 
@@ -219,7 +220,7 @@ def _order(
 
     cells = []
     for spec in batch:
-        part = objects[spec.id]
+        part = objects[spec.key]
         cells.append(order_of(spec, sent(part.program), sent(part.library), sent(part.target)))
     guest = Guest(
         name=kernel.name,

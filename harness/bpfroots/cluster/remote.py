@@ -46,7 +46,7 @@ def run_batch(order: bytes, bzimage: bytes, image: bytes) -> bytes:
         batch = _Batch(asked.guest, directory, _kept(bzimage), _kept(image))
         pool = stack.enter_context(contextlib.closing(Pool(batch.boot)))
         specs = [_spec(cell) for cell in asked.cells]
-        objects = {spec.id: _objects(cell, directory) for spec, cell in zip(specs, asked.cells, strict=True)}
+        objects = {spec.key: _objects(cell, directory) for spec, cell in zip(specs, asked.cells, strict=True)}
         collected = _Collected()
         worker = Worker(pool, collected, objects, choose_accel(asked.guest.accel).slowdown)
         stack.callback(worker.close)

@@ -12,12 +12,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from bpfroots import settings
 from bpfroots.errors import InfraError, UserError
+from bpfroots.results.key import Key
 from bpfroots.results.model import Run
 
 #: Figures of a state that are kept, in the order in which they are shown.
@@ -85,17 +86,6 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     result: str = ""
     code: str = ""
     figures: dict[str, float] = {}
-
-
-class Key(NamedTuple):
-    """What is the same cell from run to run."""
-
-    case: str
-    kernel: str
-    mechanism: str
-
-    def __str__(self) -> str:
-        return f"{self.case} ({self.mechanism}, {self.kernel})"
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -230,7 +220,7 @@ class History:
             )
             self._db.executemany(
                 "INSERT OR IGNORE INTO cells (case_name, kernel, mechanism) VALUES (?, ?, ?)",
-                [key for key, _, _ in rows],
+                [_named(key) for key, _, _ in rows],
             )
             self._db.executemany(
                 f"INSERT OR IGNORE INTO states (digest, {', '.join(_WORDS + FIGURES)})"  # noqa: S608
@@ -240,7 +230,7 @@ class History:
             self._db.executemany(
                 "INSERT OR REPLACE INTO results VALUES ((SELECT id FROM cells WHERE case_name = ?"
                 " AND kernel = ? AND mechanism = ?), ?, (SELECT id FROM states WHERE digest = ?))",
-                [(*key, id_, digest) for key, _, digest in rows],
+                [(*_named(key), id_, digest) for key, _, digest in rows],
             )
 
     def mark_good(self, name: str, good: bool = True) -> None:
@@ -330,7 +320,7 @@ class History:
             states = self._states({row[-1] for row in rows})
         found: dict[Key, Timeline] = {}
         for case, kernel, mechanism, run, state in rows:
-            found.setdefault(Key(case, kernel, mechanism), []).append((run, states[state]))
+            found.setdefault(Key(case, mechanism, kernel), []).append((run, states[state]))
         return found
 
     def _states(self, ids: Iterable[int]) -> dict[int, State]:
@@ -363,6 +353,11 @@ class History:
                 figures = {n: v for n, v in zip(TOTALLED, values, strict=True) if v is not None}
                 found.setdefault((kernel, mechanism), {})[run] = figures
         return found
+
+
+def _named(key: Key) -> tuple[str, str, str]:
+    """A row of ``cells``."""
+    return key.case, key.kernel, key.mechanism
 
 
 def _columns(state: State) -> tuple[object, ...]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bpfroots.history.database import TOTALLED, History, Key, Recorded
+from bpfroots.history.database import TOTALLED, History, Recorded
 from bpfroots.history.terminal import flaky_line, value
 from bpfroots.history.trend import Finding, Trend
 from bpfroots.report import html, text
 from bpfroots.report.plots import Lines, over_runs
 from bpfroots.results.model import BAD, Cell
+from bpfroots.results.store import CELLS
 
 #: In the folder report/ of a run.
 PAGE = "history.html"
@@ -76,7 +77,7 @@ def _link(name: str, run_dir: Path) -> str:
 
 
 def _row(finding: Finding, run_dir: Path, pages: Mapping[str, str]) -> _Row:
-    folder = Path("cells") / finding.case / finding.kernel / finding.mechanism
+    folder = Path(CELLS) / finding.key.path
     return _Row(
         finding,
         text.HEADS.get(finding.kind, finding.kind),
@@ -95,7 +96,7 @@ def _of_findings(history: History, found: Trend, runs: Sequence[Recorded]) -> li
     names = [run.name for run in runs]
     plots = []
     for finding in [one for one in found.regressions if one.ratio is not None][:_PLOTS]:
-        line = history.of_case(finding.case)[Key(finding.case, finding.kernel, finding.mechanism)]
+        line = history.of_case(finding.case)[finding.key]
         points = [
             (numbers[run], state.figures[finding.kind])
             for run, state in line

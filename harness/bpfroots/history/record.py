@@ -13,10 +13,11 @@ from bpfroots.analysis.cell import results_digest
 from bpfroots.analysis.compare import figures, refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.errors import UserError
-from bpfroots.history.database import FIGURES, History, Key, State
+from bpfroots.history.database import FIGURES, History, State
 from bpfroots.programs.protocol import Mechanism
+from bpfroots.results.key import Key, Keyed
 from bpfroots.results.model import Cell, Outcome
-from bpfroots.results.store import RunStore, run_folders
+from bpfroots.results.store import CELLS, RunStore, run_folders
 from bpfroots.selftest.output import Test
 
 #: In place of a mechanism: a test of the kernel's tree, and what is done for a kernel beside cells.
@@ -33,7 +34,7 @@ class Span(msgspec.Struct, frozen=True):
     state: State
 
 
-class CellHistory(msgspec.Struct, frozen=True):
+class CellHistory(Keyed, msgspec.Struct, frozen=True):
     """A cell over its runs, oldest first. ``artefacts`` is the newest folder of it that is still there."""
 
     case: str
@@ -73,7 +74,7 @@ def _observe_steps(store: RunStore) -> Iterator[tuple[Key, State]]:
     for step in store.steps():
         lost = step.outcome in ("guest_crash", "guest_hang")
         state = State(outcome=step.outcome, reason=normalise(step.reason), splat=step.reason if lost else "")
-        yield Key(f"kernel/{step.what}", step.kernel, STEP), state
+        yield Key(f"kernel/{step.what}", STEP, step.kernel), state
         if path := store.selftest_results(step):
             tests = [msgspec.json.decode(line, type=Test) for line in path.read_bytes().splitlines()]
             yield from observe_tests(step.what, step.kernel, tests)
@@ -106,18 +107,16 @@ def of_case(history: History, case: str, results: Path) -> list[CellHistory]:
                 spans[-1] = msgspec.structs.replace(spans[-1], last=name, runs=spans[-1].runs + 1)
             else:
                 spans.append(Span(name, name, 1, state))
-        folders = (
-            results / names[run] / "cells" / case / key.kernel / key.mechanism for run, _ in reversed(line)
-        )
+        folders = (results / names[run] / CELLS / key.path for run, _ in reversed(line))
         artefacts = next((str(folder) for folder in folders if folder.is_dir()), "")
-        found.append(CellHistory(*key, spans, artefacts))
+        found.append(CellHistory(**key._asdict(), spans=spans, artefacts=artefacts))
     return found
 
 
 def observe(cells: Iterable[Cell]) -> Iterator[tuple[Key, State]]:
     """What is kept of cells."""
     for cell in cells:
-        yield Key(cell.case, cell.kernel, cell.mechanism), _state(cell)
+        yield cell.key, _state(cell)
 
 
 def _state(cell: Cell) -> State:
@@ -152,6 +151,6 @@ def observe_tests(program: str, kernel: str, tests: Iterable[Test]) -> Iterator[
             name = f"{name} {seen[name]}"
         failed = test.status == "fail"
         yield (
-            Key(name, kernel, SELFTEST),
+            Key(name, SELFTEST, kernel),
             State(outcome=_OUTCOMES[test.status], reason=normalise(test.lines[-1].strip()) if failed else ""),
         )

@@ -72,7 +72,7 @@ def finding_line(finding: Finding) -> str:
     since = f"; since {finding.first_bad}" + (
         f", changed there: {finding.changed}" if finding.changed else ""
     )
-    return f"{finding.case} ({finding.mechanism}, {finding.kernel}): {change}{reason}{since}"
+    return f"{finding.key}: {change}{reason}{since}"
 
 
 def flaky_line(flaky: Flaky) -> str:
@@ -81,7 +81,7 @@ def flaky_line(flaky: Flaky) -> str:
     )
     kind = text.HEADS.get(flaky.kind, flaky.kind)
     now = "; worse this time" if flaky.bad else ""
-    return f"{flaky.case} ({flaky.mechanism}, {flaky.kernel}): {kind} {values}; {flaky.why}{now}"
+    return f"{flaky.key}: {kind} {values}; {flaky.why}{now}"
 
 
 def value(shown: str | float) -> str:
@@ -92,7 +92,7 @@ def value(shown: str | float) -> str:
 def print_case(cells: Sequence[CellHistory], out: Console) -> None:
     """Each cell of a case: what it was, from which run to which."""
     for cell in cells:
-        out.print(Text(f"{cell.case} ({cell.mechanism}, {cell.kernel})", "bold"))
+        out.print(Text(str(cell.key), "bold"))
         for span in cell.spans:
             out.print(Text(f"  {_span(span)}", "red" if standing(span.state) == "bad" else ""))
         if cell.artefacts:

@@ -16,7 +16,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from bpfroots.history.database import History, Key, Recorded, State, Timeline
+from bpfroots.history.database import History, Recorded, State, Timeline
+from bpfroots.results.key import Key, Keyed
 from bpfroots.results.model import BAD
 
 Figure = Literal["processed_insns", "total_states", "jit_bytes", "insns_per_run"]
@@ -40,7 +41,7 @@ _KINDS: dict[str, Kind] = {"guest_crash": "splat", "guest_hang": "hang", "timeou
 _GOOD = frozenset({"pass", "xfail"})
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(Keyed, msgspec.Struct, frozen=True):
     """One aspect of a cell that is worse (or better) than in the reference.
 
     ``last_good`` and ``first_bad`` are names of runs that follow each other where the cell took part in
@@ -60,7 +61,7 @@ class Finding(msgspec.Struct, frozen=True):
     ratio: float | None = None
 
 
-class Flaky(msgspec.Struct, frozen=True):
+class Flaky(Keyed, msgspec.Struct, frozen=True):
     """An aspect that is not the same twice: ``values`` with the number of runs that each was seen in.
 
     ``why`` that is not taken for a change. ``bad``: this time it was worse than in the reference.
@@ -249,7 +250,7 @@ class _Judge:
 
     def _unsteady(self, key: Key, aspect: Aspect, line: Timeline, why: str, bad: bool) -> Flaky:
         values = Counter(_shown(aspect.value(state)) for run, state in line if run in self._recent)
-        return Flaky(*key, aspect.kind, dict(values.most_common()), why, bad)
+        return Flaky(**key._asdict(), kind=aspect.kind, values=dict(values.most_common()), why=why, bad=bad)
 
     def _finding(self, key: Key, aspect: Aspect, line: Timeline, reference: State) -> Finding:
         """``line`` ends with what is not as in ``reference``; the first of these is looked for."""
@@ -265,7 +266,7 @@ class _Judge:
         kind = _KINDS.get(now.outcome, aspect.kind) if aspect.kind == "verdict" else aspect.kind
         figure = isinstance(before, float) and isinstance(after, float)
         return Finding(
-            *key,
+            **key._asdict(),
             kind=kind,
             before="" if before is None else before,
             after=now.splat or ("" if after is None else after),

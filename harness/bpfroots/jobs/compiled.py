@@ -11,15 +11,16 @@ from bpfroots.errors import UserError
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.spec import CellSpec, Objects, Program
 from bpfroots.programs import compile as compiling
+from bpfroots.results.key import Key
 from bpfroots.settings import jobs
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """``objects`` by cell id; ``unusable`` says why a user's own program has none."""
+    """``objects`` by `CellSpec.key`; ``unusable`` says why a user's own program has none."""
 
-    objects: dict[str, Objects]
-    unusable: dict[str, str]
+    objects: dict[Key, Objects]
+    unusable: dict[Key, str]
 
 
 def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
@@ -65,6 +66,6 @@ def _sort(spec: CellSpec, built: dict[Program, Path | UserError], compiled: Comp
     found = built.get(spec.program)
     program = file(spec.program)
     if spec.unusable or isinstance(found, UserError):
-        compiled.unusable[spec.id] = spec.unusable or str(found)
+        compiled.unusable[spec.key] = spec.unusable or str(found)
     elif program:
-        compiled.objects[spec.id] = Objects(program, file(spec.library), file(spec.target))
+        compiled.objects[spec.key] = Objects(program, file(spec.library), file(spec.target))

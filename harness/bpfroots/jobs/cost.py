@@ -20,12 +20,13 @@ from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.reuse import Reuse
 from bpfroots.jobs.runner import RunnerDied, stream
 from bpfroots.jobs.site import Site
-from bpfroots.jobs.spec import CellSpec, Objects, cell_id
+from bpfroots.jobs.spec import CellSpec, Objects
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine, Shape, choose_accel
 from bpfroots.programs import compile as compiling
 from bpfroots.programs import cost, protocol
 from bpfroots.progress import Task
+from bpfroots.results.key import Key
 from bpfroots.results.model import Cell, CostFigure, Measure
 
 
@@ -70,11 +71,11 @@ class _Pass:
 
 @dataclass(frozen=True)
 class Meter:
-    """Measures cells of a run; ``objects`` are theirs, by cell id. ``reuse``: figures of cells that were
-    measured before come from there."""
+    """Measures cells of a run; ``objects`` are theirs, by `CellSpec.key`. ``reuse``: figures of cells that
+    were measured before come from there."""
 
     site: Site
-    objects: dict[str, Objects]
+    objects: dict[Key, Objects]
     reuse: Reuse | None = None
 
     @property
@@ -87,20 +88,20 @@ class Meter:
     ) -> list[CostFigure]:
         """Measure the accepted cells of a kernel, in each of its `ways`. Figures are in the run
         folder before the next cell is measured; a cell whose guest dies has none."""
-        accepted = {cell.id for cell in cells if cell.verdict == "accept" and cell.kernel == kernel.name}
-        wanted = [s for s in specs if f"{s.name}-{s.mechanism}-{kernel.name}" in accepted and _measurable(s)]
+        accepted = {cell.key for cell in cells if cell.verdict == "accept"}
+        wanted = [s for s in specs if s.key.on(kernel.name) in accepted and _measurable(s)]
         known, wanted = self._known(kernel, wanted)
         if not wanted:
             return known
         measured = ways(kernel, self.accel)
-        new: dict[str, list[CostFigure]] = {}
+        new: dict[Key, list[CostFigure]] = {}
         for done, figure in enumerate(self._figures(kernel, wanted, measured), 1):
-            new.setdefault(cell_id(figure.case, figure.mechanism), []).append(figure)
+            new.setdefault(figure.key.anywhere, []).append(figure)
             task.update(done, None)
         for spec in wanted:
-            figures = new.get(spec.id, [])
+            figures = new.get(spec.key, [])
             if self.reuse and {figure.measure for figure in figures} == {way.measure for way in measured}:
-                self.reuse.keep_costs(kernel, spec, self.objects[spec.id], figures)
+                self.reuse.keep_costs(kernel, spec, self.objects[spec.key], figures)
         return known + [figure for figures in new.values() for figure in figures]
 
     def _figures(
@@ -120,10 +121,10 @@ class Meter:
         """Figures that an earlier run has, and the cells that are left to measure."""
         if not self.reuse:
             return [], specs
-        known = {s.id: self.reuse.costs(kernel, s, self.objects[s.id]) for s in specs}
+        known = {s.key: self.reuse.costs(kernel, s, self.objects[s.key]) for s in specs}
         found = [figure for figures in known.values() if figures is not None for figure in figures]
         self.site.store.add_costs(found)
-        return found, [s for s in specs if known[s.id] is None]
+        return found, [s for s in specs if known[s.key] is None]
 
 
 class Measuring:
@@ -198,7 +199,7 @@ def _lose(todo: _Pass, error: GuestError) -> None:
     todo.pending.pop(todo.current, None)
 
 
-def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[str, Objects]) -> _Pass:
+def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[Key, Objects]) -> _Pass:
     """Empty programs first, one object each: a kind missing in this kernel costs its own figures only."""
     todo = _Pass(way, {}, {})
     for kind in cost.measured_kinds():
@@ -211,7 +212,7 @@ def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[str, Obje
     for spec in specs:
         assert spec.case is not None  # noqa: S101
         order = spec.load(1.0)
-        todo.objects |= objects[spec.id].of(order)
+        todo.objects |= objects[spec.key].of(order)
         todo.pending[spec.id] = cost.load(order, cost.steps(spec.roots, spec.case.kinds, way.sampling))
     return todo
 

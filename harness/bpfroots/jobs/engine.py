@@ -23,6 +23,7 @@ from bpfroots.jobs.worker import Worker
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine
 from bpfroots.programs import protocol
+from bpfroots.results.key import Key
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
 
@@ -54,9 +55,9 @@ class Engine:
         for spec in specs:
             if spec.skip:
                 yield verdicts.keep(judge.blank(spec, kernel, "skip", spec.skip))
-            elif why := compiled.unusable.get(spec.id):
+            elif why := compiled.unusable.get(spec.key):
                 yield verdicts.keep(judge.blank(spec, kernel, "error", why))
-        pending = {spec.id: spec for spec in specs if spec.id in compiled.objects}
+        pending = {spec.id: spec for spec in specs if spec.key in compiled.objects}
         for cell in verdicts.reused(pending):
             yield verdicts.keep(cell)
         if pending:
@@ -93,7 +94,7 @@ class Verdicts:
     def __init__(
         self,
         kernel: Kernel,
-        objects: dict[str, Objects],
+        objects: dict[Key, Objects],
         store: RunStore,
         reuse: Reuse | None,
         references: dict[str, Cell],
@@ -113,11 +114,11 @@ class Verdicts:
             kernel = self._kernel
             code = analysis.Code(loaded)
             cell = judge.judge(spec, kernel, hello, code, self._reference(spec.name))
-            cell.program = self.objects[spec.id].digest
+            cell.program = self.objects[spec.key].digest
             self._save_artefacts(cell, code, spec)
             self.refer_to(cell)
             if self._reuse:
-                self._reuse.keep(kernel, spec, self.objects[spec.id], self._store, cell)
+                self._reuse.keep(kernel, spec, self.objects[spec.key], self._store, cell)
             return self.keep(cell)
 
     def lost(self, spec: CellSpec, error: GuestError, note: str) -> Cell:
@@ -135,7 +136,7 @@ class Verdicts:
         for spec in list(pending.values()):
             if spec.name in run:
                 continue
-            cell = self._reuse.find(self._kernel, spec, self.objects[spec.id], self._store)
+            cell = self._reuse.find(self._kernel, spec, self.objects[spec.key], self._store)
             if cell is None or judge.differs(spec, cell, self._reference(spec.name)):
                 run.add(spec.name)
                 continue

@@ -19,7 +19,7 @@ from bpfroots.jobs.kit import Kit, prepare, roomy
 from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.reuse import Reuse, inputs
 from bpfroots.jobs.site import Elsewhere, Site
-from bpfroots.jobs.spec import CellSpec, case_cells, cell_id
+from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.machine.accel import qemu_version
@@ -96,10 +96,10 @@ class Run:
         Closing the iterator ends all guests. Raises BootError for a kernel that does not boot.
         """
         specs = self.specs_on(kernel)
-        wanted = {spec.id for spec in specs}
-        known = [c for c in self.cells if c.kernel == kernel.name and cell_id(c.case, c.mechanism) in wanted]
-        finished = {cell_id(cell.case, cell.mechanism) for cell in known}
-        missing = [spec for spec in specs if spec.id not in finished]
+        wanted = {spec.key.on(kernel.name) for spec in specs}
+        known = [cell for cell in self.cells if cell.key in wanted]
+        finished = {cell.key.anywhere for cell in known}
+        missing = [spec for spec in specs if spec.key not in finished]
         done = len(known)
         for cell in self._engine.submit(kernel, missing, known):
             self.cells.append(cell)
@@ -111,8 +111,7 @@ class Run:
     def specs_on(self, kernel: Kernel) -> list[CellSpec]:
         """The cells that are wanted on a kernel."""
         only = self.request.what.only if isinstance(self.request.what, Cases) else ()
-        wanted = {cell for name, cell in only if name == kernel.name}
-        return [spec for spec in self._programs.specs if not only or spec.id in wanted]
+        return [spec for spec in self._programs.specs if not only or spec.key.on(kernel.name) in only]
 
     def measure(self, kernel: Kernel) -> None:
         """Instructions per run of what was accepted; what prevents that is in ``failed``."""
@@ -148,8 +147,8 @@ def specs_of(request: Request) -> list[CellSpec]:
             return object_cells(request.what)
         case Cases(expression, chosen, full, only):
             specs = case_cells(cases.select(expression or None, full=full), cases.mechanisms(chosen))
-            wanted = {cell for _, cell in only}
-            return [spec for spec in specs if not only or spec.id in wanted]
+            wanted = {key.anywhere for key in only}
+            return [spec for spec in specs if not only or spec.key in wanted]
 
 
 @dataclass(frozen=True)

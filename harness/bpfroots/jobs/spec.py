@@ -13,15 +13,11 @@ from bpfroots.programs import render
 from bpfroots.programs.cases import Case, Expectation
 from bpfroots.programs.packets import PACKETS
 from bpfroots.programs.protocol import Load, Mechanism, Step, TestRun
+from bpfroots.results.key import Key
 from bpfroots.results.request import TIMEOUT_S
 
 # A file name is 255 bytes at most (NAME_MAX), the suffix included.
 _LONGEST_NAME = 200
-
-
-def cell_id(case: str, mechanism: str) -> str:
-    """Unique within a kernel; names the load in the runner's protocol."""
-    return f"{case}#{mechanism}"
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,13 @@ class CellSpec:
     arguments: tuple[str, ...] = ()
 
     @property
+    def key(self) -> Key:
+        return Key(self.name, self.mechanism)
+
+    @property
     def id(self) -> str:
-        return cell_id(self.name, self.mechanism)
+        """Names the load in the runner's protocol."""
+        return self.key.path
 
     @property
     def inputs(self) -> dict[int, str]:

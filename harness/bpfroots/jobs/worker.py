@@ -18,6 +18,7 @@ from bpfroots.jobs.runner import stream
 from bpfroots.jobs.spec import CellSpec, Objects
 from bpfroots.machine import Machine
 from bpfroots.programs import protocol
+from bpfroots.results.key import Key
 
 # A guest that dies before it starts a load says nothing about any cell: try again, but not for ever.
 _EMPTY_ATTEMPTS = 2
@@ -60,11 +61,11 @@ class Worker(Generic[T_co]):
         self,
         pool: Pool,
         judge: Judge[T_co],
-        objects: dict[str, Objects],
+        objects: dict[Key, Objects],
         slowdown: float,
         keep: Callable[[Machine], None] | None = None,
     ) -> None:
-        """``objects``: cell id → file. ``slowdown`` scales deadlines. ``keep`` gets a last guest."""
+        """``objects``: by `CellSpec.key`. ``slowdown`` scales deadlines. ``keep`` gets a last guest."""
         self._pool = pool
         self._judge = judge
         self._objects = objects
@@ -133,11 +134,11 @@ class Worker(Generic[T_co]):
         has no complaint until then: of what comes later from a guest that is no longer good nothing counts.
         """
         guest.asked = time.monotonic()
-        loads = [spec.load(self._slowdown) for spec in pending.values()]
-        files = {name: path for load in loads for name, path in self._objects[load.id].of(load).items()}
+        loads = {spec.key: spec.load(self._slowdown) for spec in pending.values()}
+        files = {n: path for key, load in loads.items() for n, path in self._objects[key].of(load).items()}
         hello: protocol.Hello | None = None
         held: protocol.Loaded | None = None
-        for line in stream(guest.machine, loads, files):
+        for line in stream(guest.machine, list(loads.values()), files):
             if isinstance(line, protocol.Hello):
                 hello = line
             elif isinstance(line, protocol.Loaded):

@@ -81,6 +81,11 @@ class Case(msgspec.Struct, frozen=True):
         return f"{self.family}/{self.definition.name}"
 
     @property
+    def short(self) -> str:
+        """Its name within its family."""
+        return self.definition.name
+
+    @property
     def kinds(self) -> list[RootKind]:
         return [KINDS[root] for root in self.definition.roots]
 

@@ -14,7 +14,8 @@ from bpfroots.analysis import verifier_log
 from bpfroots.analysis.cell import image_key, readable_maps
 from bpfroots.analysis.compare import Row
 from bpfroots.analysis.diff import code_added
-from bpfroots.programs.protocol import MECHANISMS, Mechanism
+from bpfroots.programs.protocol import MECHANISMS
+from bpfroots.results.key import Key
 from bpfroots.results.model import BAD, Cell, JitImage, Measure, Root, RunResult
 
 # A page stays light: longer artefacts are shown in part and linked.
@@ -99,16 +100,13 @@ class _Column:
 def context(
     run_dir: Path,
     cells: Sequence[Cell],
-    rows: Mapping[tuple[str, str, Mechanism], Row],
+    rows: Mapping[Key, Row],
     *,
     up: str,
 ) -> dict[str, object]:
     """The template's variables. ``run_dir`` is resolved; ``up`` leads from the page to report/."""
     cells = sorted(cells, key=lambda cell: (cell.kernel, MECHANISMS.index(cell.mechanism)))
-    columns = [
-        _column(run_dir, cell, rows.get((cell.case, cell.kernel, cell.mechanism)), f"c{index}")
-        for index, cell in enumerate(cells)
-    ]
+    columns = [_column(run_dir, cell, rows.get(cell.key), f"c{index}") for index, cell in enumerate(cells)]
     _mark_differences(columns)
     images = [image for column in columns for program in column.programs.values() for image in program.images]
     digests = [image.digest for image in images]

@@ -17,7 +17,7 @@ def failure(cell: Cell, run_dir: Path) -> str:
     if cell.expected and cell.expected.message:
         expected += f": {cell.expected.message}"
     lines = [
-        f"{cell.case} ({cell.mechanism}, {cell.kernel}): {cell.outcome}",
+        f"{cell.key}: {cell.outcome}",
         _field("expected", expected),
         _field("got", cell.verdict or cell.outcome),
         _field("reason", cell.reason),

@@ -48,7 +48,7 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     index = report / "index.html"
     bench = (run_dir.resolve().parent / "bench" / "index.html").is_file()
     index.write_text(_index(run, cells, comparison, by_case, bench=bench), encoding="utf-8")
-    ratios = {(row.case, row.kernel, row.mechanism): row for row in comparison.rows}
+    ratios = {row.key: row for row in comparison.rows}
     groups: dict[str, list[Cell]] = {case: [] for case in by_case}
     for cell in cells:
         groups[cell.case].append(cell)
@@ -135,10 +135,9 @@ def _index(
     *,
     bench: bool,
 ) -> str:
-    by_key = {(cell.case, cell.kernel, cell.mechanism): cell for cell in cells}
+    by_key = {cell.key: cell for cell in cells}
     rows: list[tuple[Row, Cell]] = [
-        (row, by_key[row.case, row.kernel, row.mechanism])
-        for row in sorted(comparison.rows, key=lambda row: row.case)
+        (row, by_key[row.key]) for row in sorted(comparison.rows, key=lambda row: row.case)
     ]
     totals = comparison.summary.totals
     # Ratios to a mechanism that the run does not have would be a table of dashes.

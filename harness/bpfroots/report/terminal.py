@@ -94,7 +94,7 @@ def _list(label: str, listed: Sequence[Note], style: str = "", *, mechanisms: bo
     if not listed:
         return line.append("none")
     cases = list(dict.fromkeys(note.case for note in listed))
-    first = f"{cases[0]} ({listed[0].mechanism})" if mechanisms else cases[0]
+    first = str(listed[0].key.anywhere) if mechanisms else cases[0]
     line.append(f"{text.plural(len(cases), 'case')}, e.g. {first}")
     if listed[0].reason and len({note.reason for note in listed}) == 1:
         line.append(f" ({listed[0].reason})")
@@ -116,7 +116,7 @@ def notes(summary: Summary) -> list[Text]:
     worse = Text(f"worse than tail_call: {text.plural(len(summary.worse), 'cell')} (verified insns > 2x)")
     if summary.worse:
         first = summary.worse[0]
-        worse.append(f", first: {first.case} ({first.mechanism}) {text.ratio(first.ratio)}")
+        worse.append(f", first: {first.key.anywhere} {text.ratio(first.ratio)}")
     lines.append(worse)
     for total in summary.sharing:
         style = "bold red" if total.findings.get("unexplained") else ""
@@ -136,7 +136,7 @@ def notes(summary: Summary) -> list[Text]:
         return [*lines, Text("not as expected: none")]
     lines.append(Text(f"not as expected: {text.plural(len(summary.unexpected), 'cell')}", style="bold red"))
     for note in summary.unexpected[:_SHOWN]:
-        lines.append(Text(f"  {note.case} ({note.mechanism}, {note.kernel}): {note.reason}", style="red"))
+        lines.append(Text(f"  {note.key}: {note.reason}", style="red"))
     if len(summary.unexpected) > _SHOWN:
         lines.append(Text(f"  and {len(summary.unexpected) - _SHOWN} more", style="red"))
     return lines

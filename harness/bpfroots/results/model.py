@@ -7,9 +7,11 @@ from typing import Any, Literal
 import msgspec
 
 from bpfroots.programs.protocol import MapDump, Mechanism, Verdict, VerdictOrNone
+from bpfroots.results.key import Keyed
 from bpfroots.results.request import Request
 
-SCHEMA = 2
+#: Of a run folder. 3: a cell is named by its key; `old` reads 2.
+SCHEMA = 3
 
 Outcome = Literal[
     "pass",
@@ -140,7 +142,7 @@ class Expected(msgspec.Struct):
     message: str = ""
 
 
-class Cell(msgspec.Struct):
+class Cell(Keyed, msgspec.Struct):
     """One case under one mechanism on one kernel.
 
     ``reason`` says in one line why the outcome is what it is, where it is not a plain pass.
@@ -178,13 +180,8 @@ class Cell(msgspec.Struct):
         """The load that a program was part of; None where it was in none."""
         return next((load for load in self.verifications if program in load.programs), None)
 
-    @property
-    def id(self) -> str:
-        """``case-mechanism-kernel``, as pytest names it."""
-        return f"{self.case}-{self.mechanism}-{self.kernel}"
 
-
-class CostFigure(msgspec.Struct):
+class CostFigure(Keyed, msgspec.Struct):
     """A line of costs.jsonl: what a run of one root takes on one input. ``exact``: most runs took that."""
 
     case: str

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from bpfroots.programs.protocol import Mechanism
+from bpfroots.results.key import Key
 
 #: What a load may take where KVM runs the guest, in seconds.
 TIMEOUT_S = 30.0
@@ -15,14 +16,13 @@ TIMEOUT_S = 30.0
 class Cases(msgspec.Struct, frozen=True, tag="cases", omit_defaults=True):
     """Cases of testcases/: those that match ``expression``, under ``mechanisms`` (all where it is empty).
 
-    ``full``: every generated combination. ``only``: cells by kernel's name and `cell_id`, where single ones
-    were chosen.
+    ``full``: every generated combination. ``only``: single cells, where these were chosen.
     """
 
     expression: str = ""
     mechanisms: tuple[Mechanism, ...] = ()
     full: bool = False
-    only: tuple[tuple[str, str], ...] = ()
+    only: tuple[Key, ...] = ()
 
 
 class Objects(msgspec.Struct, frozen=True, tag="objects", omit_defaults=True):

@@ -8,14 +8,18 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from bpfroots import settings
 from bpfroots.errors import InfraError, UserError
+from bpfroots.results import old
+from bpfroots.results.key import Key
 from bpfroots.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
 
+#: The folder of artefacts, with one for each cell.
+CELLS = "cells"
 _SELFTESTS = "selftests"
 # Labels of bpfroots.bisect.
 _BISECTION = re.compile(r"Z-bisect(-step)?(-\d+)?$")
@@ -67,9 +71,15 @@ class RunStore:
 
     @classmethod
     def open(cls, path: Path) -> RunStore:
-        """An existing folder. Raises UserError where it is none."""
+        """An existing folder, of an earlier version too. Raises UserError where it is none, or of a later
+        version."""
         try:
-            run = msgspec.json.decode((path / "run.json").read_bytes(), type=Run)
+            found = msgspec.json.decode((path / "run.json").read_bytes(), type=dict[str, Any])
+            if found.get("schema", 0) > SCHEMA:
+                msg = f"{path}: written by a later version of bpfroots"
+                raise UserError(msg, hint="use that version")
+            old.run(found)
+            run = msgspec.convert(found, Run)
         except FileNotFoundError:
             msg = f"{path}: not a run folder (no run.json)"
             raise UserError(msg, hint="ls results/") from None
@@ -110,11 +120,11 @@ class RunStore:
     def cells(self) -> list[Cell]:
         """All finished cells. A torn last line (killed while writing) is not a finished cell."""
         cells = self._read("cells.jsonl", Cell)
-        costs: dict[tuple[str, str, str], list[CostFigure]] = {}
+        costs: dict[Key, list[CostFigure]] = {}
         for figure in self._read("costs.jsonl", CostFigure):
-            costs.setdefault((figure.case, figure.kernel, figure.mechanism), []).append(figure)
+            costs.setdefault(figure.key, []).append(figure)
         for cell in cells:
-            add_costs(cell, costs.get((cell.case, cell.kernel, cell.mechanism), []))
+            add_costs(cell, costs.get(cell.key, []))
         return cells
 
     def _read(self, name: str, type_: type[_Line]) -> list[_Line]:
@@ -173,8 +183,8 @@ class RunStore:
         return path if path.is_file() else None
 
     def artefact(self, cell: Cell, name: str, data: bytes) -> None:
-        """Keep a file of a cell: cells/CASE/KERNEL/MECHANISM/NAME."""
-        relative = Path("cells") / cell.case / cell.kernel / cell.mechanism / name
+        """Keep a file of a cell, in its own folder (`Key.path`)."""
+        relative = Path(CELLS) / cell.key.path / name
         path = self.path / relative
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

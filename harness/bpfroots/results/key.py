@@ -1,0 +1,53 @@
+"""What tells one result from another, within a run and from run to run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class Key(NamedTuple):
+    """A case under a mechanism on a kernel, by names.
+
+    ``kernel`` is empty of a cell that is asked for, on whichever kernel.
+    """
+
+    case: str
+    mechanism: str
+    kernel: str = ""
+
+    def on(self, kernel: str) -> Key:
+        """The same on that kernel."""
+        return self._replace(kernel=kernel)
+
+    @property
+    def anywhere(self) -> Key:
+        """The same, whatever the kernel."""
+        return self.on("")
+
+    @property
+    def path(self) -> str:
+        """For files, and wherever one word is wanted: ``CASE/KERNEL/MECHANISM``."""
+        return "/".join(filter(None, (self.case, self.kernel, self.mechanism)))
+
+    def __str__(self) -> str:
+        """For people: ``CASE (MECHANISM, KERNEL)``."""
+        return f"{self.case} ({', '.join(filter(None, self[1:]))})"
+
+
+class _Parts(Protocol):
+    @property
+    def case(self) -> str: ...
+    @property
+    def mechanism(self) -> str: ...
+    @property
+    def kernel(self) -> str: ...
+
+
+class Keyed:
+    """What has the parts of a key as fields, as documents have them."""
+
+    __slots__ = ()
+
+    @property
+    def key(self: _Parts) -> Key:
+        return Key(self.case, self.mechanism, self.kernel)
