@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpfroots import process
+from bpfroots import arch, process
 from bpfroots.errors import InfraError, UserError
 from bpfroots.kernels import spec
 from bpfroots.progress import Progress
@@ -28,9 +28,9 @@ class Need:
         return shutil.which(self.shows) is not None
 
 
-_LIB = "/usr/lib/x86_64-linux-gnu"
+_LIB = f"/usr/lib/{arch.GUEST.multiarch}"
 NEEDS = (
-    Need("qemu-system-x86", "qemu-system-x86_64"),
+    Need(arch.GUEST.qemu_package, arch.GUEST.qemu),
     Need("clang-19", "clang-19"),
     Need("llvm-19", "llvm-strip-19"),
     Need("gcc", "gcc"),

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 
 import capstone
 
+from bpfroots import arch
 from bpfroots.programs.protocol import JitedFunction
 from bpfroots.results.model import JitImage
 
@@ -113,7 +114,7 @@ class Disassembly:
 @functools.cache
 def _decoder(detail: bool = False) -> capstone.Cs:
     # Creating one costs more than disassembling a typical image.
-    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    decoder = capstone.Cs(*(getattr(capstone, name) for name in arch.X86_64.capstone))
     decoder.skipdata = True
     decoder.detail = detail
     return decoder

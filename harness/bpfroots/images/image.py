@@ -16,7 +16,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
-from bpfroots import process
+from bpfroots import arch, process
 from bpfroots.errors import InfraError
 from bpfroots.images import initramfs
 from bpfroots.images.initramfs import Entry, directory, file, symlink
@@ -37,8 +37,8 @@ _FORMAT = 1
 # In this order the guest's ld.so looks as well. Not ldd: it would pick the glibc-hwcaps variant
 # that suits the host's CPU, which an emulated one need not be able to run.
 _LIBRARY_DIRS = (
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
+    f"/lib/{arch.GUEST.multiarch}",
+    f"/usr/lib/{arch.GUEST.multiarch}",
     "/lib64",
     "/usr/lib64",
     "/lib",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from bpfroots import process, settings, system
+from bpfroots import arch, process, settings, system
 from bpfroots.errors import BpfrootsError
 from bpfroots.machine import Accel, choose_accel
 from bpfroots.machine.accel import probe_kvm
@@ -55,7 +55,7 @@ def examine() -> Examination:
         os.environ["XDG_CACHE_HOME"] = str(process.temporary_directory())
     checks = [_packages(), _clang(), *places]
     kvm, chosen = Kvm(False, "not probed: no QEMU"), "none"
-    if shutil.which("qemu-system-x86_64"):
+    if shutil.which(arch.GUEST.qemu):
         probe = probe_kvm()
         kvm = Kvm(probe.usable, probe.reason)
         try:

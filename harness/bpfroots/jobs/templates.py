@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bpfroots import arch
 from bpfroots.cache import Cache
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Shape, Snapshot, devices
-from bpfroots.machine.accel import QEMU
 from bpfroots.settings import cache_root
 
 # Raised where the same inputs are to give another template.
@@ -58,14 +58,16 @@ def shape_of(kernel: Kernel) -> Shape:
 def key(kernel: Kernel, image: str, shape: Shape, accel: Accel, append: tuple[str, ...]) -> str:
     """The name of the template that these make; ``image`` is the image's digest."""
     boot = devices.Boot(Path("kernel"), Path("initrd"), append)
-    machine = devices.command_line(QEMU, "template", devices.machine_parts(shape, accel, boot, qmp_fd=0))
+    machine = devices.command_line(
+        arch.GUEST.qemu, "template", devices.machine_parts(shape, accel, boot, qmp_fd=0)
+    )
     parts = [str(_FORMAT), kernel.key, image, *machine, *_qemu(), *(_host() if accel.name == "kvm" else ())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _qemu() -> tuple[str, ...]:
     """The emulator, by its file: another build of the same version may save another state."""
-    path = Path(shutil.which(QEMU) or QEMU).resolve()
+    path = Path(shutil.which(arch.GUEST.qemu) or arch.GUEST.qemu).resolve()
     status = path.stat()
     return str(path), str(status.st_size), str(status.st_mtime_ns)
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bpfroots import cache
+from bpfroots import arch, cache
 from bpfroots.errors import InfraError, KernelError
 from bpfroots.kernels import kconfig, series, source, spec, toolchain, tree
 from bpfroots.kernels.spec import Checkout, Definition, Directory, GitRevision
@@ -272,7 +272,7 @@ def _run_make(wanted: Plan, linux: Path, output: Path, artefacts: Path, progress
         # After an edit make knows better than a dry run of 7 s what is left to do.
         total = None if (output / "vmlinux").exists() else _count_objects(linux, output)
         log = artefacts / "output.log"
-        done = _watch(toolchain.make(linux, output, "bzImage"), log, total, task)
+        done = _watch(toolchain.make(linux, output, arch.GUEST.image_target), log, total, task)
         if done is None:
             failure = _failure(f"kernel {name} does not build", log.read_text(errors="replace"), log)
             raise failure
@@ -328,7 +328,7 @@ def _first_error(log: str) -> str:
 def _collect(wanted: Plan, output: Path, artefacts: Path, entry: Path) -> None:
     config = output / ".config"
     for path, name in (
-        (output / "arch/x86/boot/bzImage", "bzImage"),
+        (output / arch.GUEST.image, "bzImage"),
         (output / "vmlinux", "vmlinux"),
         (output / "System.map", "System.map"),
         (config, "config"),

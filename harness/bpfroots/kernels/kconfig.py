@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from bpfroots import arch
 from bpfroots.errors import KernelError, UserError
 from bpfroots.kernels.tree import OUTPUT
 
@@ -164,5 +165,5 @@ def _kconfig_files(source: Path) -> Iterable[Path]:
         if Path(directory) == source:
             subdirectories[:] = [d for d in subdirectories if d not in (".git", "Documentation", OUTPUT)]
         elif Path(directory) == source / "arch":
-            subdirectories[:] = ["x86"]
+            subdirectories[:] = [arch.GUEST.kbuild]
         yield from (Path(directory, name) for name in files if name.startswith("Kconfig"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from bpfroots import arch
 from bpfroots.errors import UserError
 from bpfroots.kernels import image, spec
 from bpfroots.kernels.source import is_source_tree
@@ -135,9 +136,9 @@ def _path(path: Path, argument: str) -> Request:
         if image.is_bzimage(path):
             return Prebuilt(_safe(path.name), path, None)
         msg = f"--kernel {argument}: not a bzImage (no HdrS at 0x202)"
-        hint = "give arch/x86/boot/bzImage, which the boot protocol can load; vmlinux cannot be booted by it"
+        hint = f"give {arch.GUEST.image}, which the boot protocol can load; vmlinux cannot be booted by it"
         raise UserError(msg, hint=hint)
-    bzimage = path / "arch/x86/boot/bzImage"
+    bzimage = path / arch.GUEST.image
     if bzimage.is_file() and (path / ".config").is_file():
         if not image.is_bzimage(bzimage):
             msg = f"--kernel {argument}: {bzimage} is not a bzImage: was its build interrupted?"
@@ -146,7 +147,7 @@ def _path(path: Path, argument: str) -> Request:
     if is_source_tree(path):
         return _adhoc(path.name, spec.Directory(str(path)))
     if (path / ".config").is_file():
-        msg = f"--kernel {argument}: a build directory without arch/x86/boot/bzImage"
+        msg = f"--kernel {argument}: a build directory without {arch.GUEST.image}"
         raise UserError(msg, hint=f"make -C {path} bzImage")
     msg = f"--kernel {argument}: neither a source tree nor a build directory"
     raise UserError(

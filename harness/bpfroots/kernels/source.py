@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import PIPE
 
-from bpfroots import cache
+from bpfroots import arch, cache
 from bpfroots.errors import InfraError, KernelError, UserError
 from bpfroots.kernels.facts import remember
 from bpfroots.kernels.git import environment, git
@@ -146,7 +146,7 @@ def _directory(path: Path) -> Located:
     if set(" :") & set(str(path)):
         msg = f"{path}: kbuild takes no source directory with spaces or colons in its path"
         raise KernelError(msg, hint="move the tree, or make a bind mount")
-    for left in (".config", "include/config", "arch/x86/include/generated"):
+    for left in (".config", "include/config", f"arch/{arch.GUEST.kbuild}/include/generated"):
         if (path / left).exists():
             msg = f"{path}: has been built in place ({left}), so kbuild refuses to build it elsewhere"
             raise KernelError(msg, hint=f"make -C {path} mrproper")

@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bpfroots import arch
 from bpfroots.errors import InfraError, UserError
 from bpfroots.kernels.facts import remember
 from bpfroots.process import run, spawn, temporary_directory
 from bpfroots.settings import cache_root
 
 AccelName = Literal["kvm", "tcg"]
-QEMU = "qemu-system-x86_64"
+# The probe is code of this one.
+_QEMU = arch.X86_64.qemu
 KVM_DEVICE = Path("/dev/kvm")
 #: Seconds the probe may take; it needs 0.1.
 PROBE_DEADLINE = 8.0
@@ -110,7 +112,17 @@ def run_guest_code(accel: AccelName, cpu: str, deadline: float = PROBE_DEADLINE)
     bios = directory / "probe.rom"
     bios.write_bytes(_rom())
     command: list[str | Path] = [
-        *(QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "16"),
+        *(
+            _QEMU,
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-machine",
+            "q35",
+            "-m",
+            "16",
+        ),
         *("-accel", accel, "-cpu", cpu, "-bios", bios, "-no-reboot"),
         *("-debugcon", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=1"),
     ]
@@ -131,7 +143,7 @@ def run_guest_code(accel: AccelName, cpu: str, deadline: float = PROBE_DEADLINE)
 
 def _explain(status: int | None, stderr: str, deadline: float) -> str:
     """Why no mark came: ``status`` is QEMU's exit status, None where it had to be killed."""
-    lines = [line.removeprefix(f"{QEMU}: ").strip() for line in stderr.splitlines() if line.strip()]
+    lines = [line.removeprefix(f"{_QEMU}: ").strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if "internal error" in line] or [
         line.removeprefix("error: ") for line in lines if "error:" in line
     ]
@@ -193,13 +205,13 @@ def _remember(store: Path, key: list[object], result: KvmProbe) -> None:
 
 
 def qemu_version() -> str:
-    """First line of ``qemu-system-x86_64 --version``. Raises InfraError where it is missing."""
+    """First line of what QEMU's ``--version`` prints. Raises InfraError where it is missing."""
 
     def ask() -> str:
-        done = run([QEMU, "--version"], timeout=10)
+        done = run([arch.GUEST.qemu, "--version"], timeout=10)
         return done.stdout.decode(errors="replace").partition("\n")[0]
 
-    found = shutil.which(QEMU)
+    found = shutil.which(arch.GUEST.qemu)
     return remember("version", Path(found), ask) if found else ask()
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bpfroots import arch
 from bpfroots.machine.accel import Accel
 
 
@@ -50,16 +51,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Board(_Part):
-    """q35 and nothing on it that is not asked for."""
+    """The architecture's, and nothing on it that is not asked for."""
 
     def args(self) -> Sequence[str]:
-        # Each of these costs the kernel a probe and the harness has no use for it.
-        return (
-            "-machine",
-            "q35,hpet=off,i8042=off,sata=off,smbus=off,usb=off,vmport=off",
-            "-display",
-            "none",
-        )
+        return ("-machine", arch.GUEST.machine, "-display", "none")
 
 
 @dataclass(frozen=True)
@@ -83,9 +78,7 @@ class Processor(_Part):
         common = (f"watchdog_thresh={watchdog}", f"rcupdate.rcu_cpu_stall_timeout={stall}")
         if self.accel.name == "kvm":
             return common
-        # arch/x86/kernel/apic/io_apic.c, check_timer() counts ticks against a delay loop and panics
-        # ("IO-APIC + timer doesn't work") on an overloaded host. KVM guests skip it by themselves.
-        return (*common, "no_timer_check")
+        return (*common, *arch.GUEST.cmdline_tcg)
 
 
 @dataclass(frozen=True)
@@ -133,7 +126,7 @@ class Console(_Part):
         return ("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console")
 
     def kernel_args(self) -> Sequence[str]:
-        return ("console=ttyS0", "printk.time=1")
+        return (f"console={arch.GUEST.console}", "printk.time=1")
 
 
 @dataclass(frozen=True)
@@ -197,8 +190,7 @@ class Generation(_Part):
 class Boot(_Part):
     """Kernel and initramfs, and what makes two boots comparable.
 
-    spectre_v2: indirect calls go through the same thunks on every CPU model. nokaslr: equal
-    addresses in equal kernels. no5lvl: user addresses as most machines have them.
+    nokaslr: equal addresses in equal kernels.
     """
 
     kernel: Path
@@ -210,7 +202,7 @@ class Boot(_Part):
         return ("-kernel", str(self.kernel), *(("-initrd", str(self.initrd)) if self.initrd else ()))
 
     def kernel_args(self) -> Sequence[str]:
-        return ("spectre_v2=retpoline", "nokaslr", "no5lvl", "net.ifnames=0", *self.append)
+        return (*arch.GUEST.cmdline, "net.ifnames=0", *self.append)
 
 
 def machine_parts(

@@ -17,9 +17,10 @@ from typing import Self
 
 import paramiko
 
+from bpfroots import arch
 from bpfroots.errors import BootError, GuestError, GuestLost, InfraError
 from bpfroots.machine import devices, snapshot, ssh
-from bpfroots.machine.accel import QEMU, Accel
+from bpfroots.machine.accel import Accel
 from bpfroots.machine.command import Command, Completed
 from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.deadlines import Deadlines
@@ -95,7 +96,7 @@ class Machine:
         deadlines: Deadlines | None = None,
         append: Sequence[str] = (),
         name: str = "guest",
-        qemu: str = QEMU,
+        qemu: str = arch.GUEST.qemu,
         memory: Path | None = None,
     ) -> Self:
         """Boot ``kernel`` with ``initrd`` and log in.
@@ -141,7 +142,7 @@ class Machine:
         deadlines: Deadlines | None = None,
         append: Sequence[str] = (),
         name: str = "guest",
-        qemu: str = QEMU,
+        qemu: str = arch.GUEST.qemu,
     ) -> Self:
         """A guest that continues where ``template`` was saved, with its own clock, random pool and memory.
 

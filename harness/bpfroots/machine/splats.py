@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from bpfroots import arch
 from bpfroots.errors import UserError
 
 SplatKind = Literal["crash", "hang"]
@@ -229,7 +230,7 @@ def classify(lines: Iterable[str], rules: Rules | None = None) -> list[Splat]:
     return scanner.splats()
 
 
-# What a first line is called. {f}: the function of the report's first RIP line.
+# What a first line is called. {f}: the function the CPU was in.
 _TITLES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
@@ -249,7 +250,7 @@ _TITLES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"((?:[a-z0-9]+ )*[a-z0-9]+)[^:]*: [0-9a-f]+ \[#\d+\].*", r"Oops: \1{f}"),
     )
 )
-_RIP = re.compile(r"RIP: 0010:([\w.]+)\+")
+_COUNTER = re.compile(arch.GUEST.program_counter)
 _ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{12,16}\b")
 _MAX_TITLE = 160
 
@@ -259,7 +260,7 @@ def title(report: Sequence[str]) -> str:
     first = report[0].strip()
     for pattern, name in _TITLES:
         if match := pattern.match(first):
-            rip = next((m.group(1) for line in report[1:] if (m := _RIP.search(line))), "")
-            first = match.expand(name).replace("{f}", f" in {rip}" if rip else "")
+            at = next((m.group(1) for line in report[1:] if (m := _COUNTER.search(line))), "")
+            first = match.expand(name).replace("{f}", f" in {at}" if at else "")
             break
     return _ADDRESS.sub("ADDR", first)[:_MAX_TITLE].strip()

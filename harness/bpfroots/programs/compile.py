@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpfroots import process
+from bpfroots import arch, process
 from bpfroots.cache import Cache
 from bpfroots.errors import InfraError, UserError
 from bpfroots.programs import clang
 from bpfroots.programs.clang import Clang
 
-_FLAGS = ("-target", "bpf", "-D__TARGET_ARCH_x86", "-mcpu=v3", "-g", "-O2", "-Wall")
+_FLAGS = ("-target", "bpf", f"-D__TARGET_ARCH_{arch.GUEST.clang}", "-mcpu=v3", "-g", "-O2", "-Wall")
 _ERROR = re.compile(r"^(?P<file>.+?):(?P<place>\d+:\d+): (?:fatal )?error: (?P<what>.*)$")
 # A name in a rule of make, as clang -M writes it: "\\ " is a space of it.
 _PREREQUISITE = re.compile(r"(?:\\[ #]|[^\s\\]|\\(?!\n))+")

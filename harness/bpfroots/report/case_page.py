@@ -10,6 +10,7 @@ from pathlib import Path
 
 from markupsafe import escape
 
+from bpfroots import arch
 from bpfroots.analysis import verifier_log
 from bpfroots.analysis.cell import image_key, readable_maps
 from bpfroots.analysis.compare import Row
@@ -27,8 +28,7 @@ _HEADER = re.compile(r"^; (?P<symbol>\S+) addr=\S* bytes=(?P<bytes>\d+).*\n", re
 _INSN = re.compile(r"^ *([0-9a-f]+):  (.*)$", re.M)
 # Of escaped lines: calls and jumps to a symbol, a register or memory, but not the return.
 _LEAVES = re.compile(r"^(<i>\w+ </i>(?:call|jmp) )(?!0x|\d|\S*return_thunk)(.+)$", re.M)
-# A retpoline or ITS thunk, memory, a register.
-_INDIRECT = re.compile(r"__x86_indirect|.*\[|r(\d+|[abcd]x|[sd]i|[bs]p)$")
+_INDIRECT = re.compile(arch.GUEST.indirect)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from bpfroots import arch
 from bpfroots.analysis.compare import figures, unexpected_reason
 from bpfroots.results.model import Cell, KernelInfo, Run
 from bpfroots.results.store import Step
@@ -81,7 +82,7 @@ def _build(origin: str, run: Run, kernel: KernelInfo, failed: str | None) -> dic
         "id": _id(origin, run, kernel.name),
         "checkout_id": _id(origin, run, kernel.name),
         "origin": origin,
-        "architecture": "x86_64",
+        "architecture": arch.GUEST.name,
         "config_name": kernel.name,
         "status": "PASS" if failed is None else "FAIL",
         "misc": {"release": kernel.release, "config_hash": kernel.config_hash},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from bpfroots import arch
 from bpfroots.errors import KernelError
 from bpfroots.images import tree_tools
 from bpfroots.images.tools import first_error, make, strip, tail
@@ -23,7 +24,7 @@ TESTMOD = "bpf_testmod.ko"
 
 _SELFTESTS = Path("tools/testing/selftests/bpf")
 _SOURCES = ("test_verifier.c", "testing_helpers.c", "cap_helpers.c", "unpriv_helpers.c", "disasm.c")
-_INCLUDES = ("tools/lib", "tools/include", "tools/arch/x86/include", "tools/include/uapi")
+_INCLUDES = ("tools/lib", "tools/include", f"tools/arch/{arch.GUEST.kbuild}/include", "tools/include/uapi")
 # Without module BTF its functions cannot be called from BPF, which is what the tests do.
 _TESTMOD_CONFIG = ("MODULES", "MODULE_UNLOAD", "DEBUG_INFO_BTF_MODULES")
 
