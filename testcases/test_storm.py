@@ -18,7 +18,7 @@ from bpfroots.errors import BpfrootsError
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import prepare
 from bpfroots.kernels import Definition, resolve, tools_source
-from bpfroots.machine import Machine, Shape, choose_accel
+from bpfroots.machine import Machine, choose_accel
 from bpfroots.progress import Progress
 from testcases.insn_suite import multi_root_kernel
 
@@ -82,7 +82,7 @@ def runs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
             program = _build(Progress())
             kit = prepare([argument], Progress())
         kernel = kit.kernels[0]
-        shape = Shape(cpus=max(kernel.cpus, _CPUS), memory_mib=max(kernel.memory_mib, 2048))
+        shape = kernel.shape.at_least(cpus=_CPUS, memory_mib=2048)
         guests = Guests(kit, choose_accel(pytestconfig.getoption("--accel")))
         console = tmp_path_factory.mktemp("storm") / "console.log"
         with guests.boot(kernel, console, shape=shape) as machine:

@@ -61,7 +61,7 @@ class _Unjudged(Verdicts):
 def _real(kit: Kit, specs: Sequence[CellSpec], objects: dict[Key, Objects]) -> bytes:
     order = client._order(kit.image, kit.kernels[0], choose_accel("tcg"), specs, objects)
     start = time.monotonic()
-    images = (kit.kernels[0].bzimage.read_bytes(), kit.image.path.read_bytes())
+    images = (kit.kernels[0].image.path.read_bytes(), kit.image.path.read_bytes())
     parcel = remote.run_batch(encode(order), *images)
     took = time.monotonic() - start
     _say(f"a batch of {len(specs)}: {took:.1f} s in a guest")

@@ -43,4 +43,4 @@ def guest_kit(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> GuestKit:
     keys = images.make_keys()
     initrd = tmp_path_factory.mktemp("initrd") / "initrd"
     images.write_initrd(kit.image.path, images.overlay(keys), initrd)
-    return GuestKit(kit.kernels[0].bzimage, initrd, SshIdentity(keys.client_private, keys.host_public))
+    return GuestKit(kit.kernels[0].image.path, initrd, SshIdentity(keys.client_private, keys.host_public))

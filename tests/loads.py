@@ -10,32 +10,13 @@ from typing import Any
 
 import msgspec
 
-from bpfroots.kernels import Kernel
+from bpfroots.kernels import BootImage, Kernel
 from bpfroots.programs.protocol import Loaded, ProgLoad, Program
 
 
 def kernel(name: str = "baseline", **changes: Any) -> Kernel:
     """A kernel of which nothing but its name matters."""
-    made = Kernel(
-        name=name,
-        argument=name,
-        bzimage=Path("bzImage"),
-        vmlinux=None,
-        config=None,
-        source=None,
-        release="",
-        source_id="",
-        series_id="",
-        config_hash="",
-        compiler="",
-        key=name,
-        provides=frozenset(),
-        cpus=1,
-        memory_mib=256,
-        icount=True,
-        append=(),
-        missing=(),
-    )
+    made = Kernel(name, argument=name, key=name, release="", image=BootImage(Path("bzImage"), missing=()))
     return dataclasses.replace(made, **changes)
 
 

@@ -48,9 +48,9 @@ class Reader:
         if not self._left:
             raise KeyboardInterrupt
         self._left -= 1
-        assert kernel.vmlinux is not None
+        assert kernel.image.vmlinux is not None
         self.asked.append(kernel.name)
-        bad = b"loosened" in kernel.vmlinux.read_bytes()
+        bad = b"loosened" in kernel.image.vmlinux.read_bytes()
         verdict = "accept" if bad else "reject"
         return Cell("c", kernel.name, "duplicate", "pass", verdict)  # type: ignore[arg-type]
 

@@ -123,9 +123,9 @@ def test_a_kernel_without_btf_ends_3(kit: Kit, tmp_path: Path) -> None:
     kernel = kit.kernels[0]
     boot = tmp_path / "arch/x86/boot"
     boot.mkdir(parents=True)
-    (boot / "bzImage").symlink_to(kernel.bzimage)
-    assert kernel.config is not None
-    lines = kernel.config.read_text().splitlines()
+    (boot / "bzImage").symlink_to(kernel.image.path)
+    assert kernel.image.config is not None
+    lines = kernel.image.config.read_text().splitlines()
     (tmp_path / ".config").write_text("\n".join(line for line in lines if "DEBUG_INFO_BTF" not in line))
     code, found, stderr = _json("run", "--kernel", tmp_path, "-k", "example")
     assert (code, found) == (3, None)

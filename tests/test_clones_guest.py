@@ -17,7 +17,8 @@ from bpfroots.errors import GuestCrash
 from bpfroots.jobs import templates
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
-from bpfroots.machine import Machine, Snapshot, choose_accel
+from bpfroots.machine import BootSpec, Machine, Snapshot, choose_accel
+from bpfroots.shape import Shape
 from tests.processes import gone
 
 pytestmark = pytest.mark.guest
@@ -58,8 +59,8 @@ def pair(kit: Kit, guests: Guests, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def _template(kit: Kit, root: Path) -> Snapshot:
     kernel, accel = kit.kernels[0], choose_accel("auto")
-    shape = templates.shape_of(kernel)
-    name = templates.key(kernel, kit.image.digest, shape, accel, kernel.append)
+    spec = BootSpec(kernel.image.path, accel, kernel.shape, kernel.append)
+    name = templates.key(kernel.key, kit.image.digest, spec)
     return Snapshot(root / "templates" / name)
 
 
@@ -168,16 +169,21 @@ def test_a_truncated_memory_is_made_again(
 
 def test_a_thing_that_is_no_part_of_it_makes_another_template(kit: Kit) -> None:
     kernel, accel = kit.kernels[0], choose_accel("tcg")
-    shape = templates.shape_of(kernel)
+    spec = BootSpec(kernel.image.path, accel, kernel.shape)
+    other = [
+        dataclasses.replace(spec, append=("quiet",)),
+        dataclasses.replace(spec, shape=Shape(icount=True)),
+        dataclasses.replace(spec, shape=Shape(memory_mib=512)),
+    ]
     keys = {
-        templates.key(kernel, kit.image.digest, shape, accel, ()),
-        templates.key(kernel, kit.image.digest, shape, accel, ("quiet",)),
-        templates.key(kernel, kit.image.digest, dataclasses.replace(shape, icount=True), accel, ()),
-        templates.key(kernel, kit.image.digest, dataclasses.replace(shape, memory_mib=512), accel, ()),
-        templates.key(kernel, "another image", shape, accel, ()),
-        templates.key(dataclasses.replace(kernel, key="another"), kit.image.digest, shape, accel, ()),
+        *(templates.key(kernel.key, kit.image.digest, one) for one in (spec, *other)),
+        templates.key(kernel.key, "another image", spec),
+        templates.key("another", kit.image.digest, spec),
     }
     assert len(keys) == 6
+    # The name is for people, and a kernel is known by its key wherever it lies.
+    same = dataclasses.replace(spec, name="other", kernel=Path("elsewhere"))
+    assert templates.key(kernel.key, kit.image.digest, same) in keys
 
 
 def test_no_room_for_a_template(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

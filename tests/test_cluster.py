@@ -70,7 +70,7 @@ def test_a_kernel_is_built_by_a_worker_and_comes_here(
     connected.close()
     assert kernels.is_built(request)
     assert not (project.cache / "bpfroots/build").exists()  # nothing was compiled here
-    assert project.ensure("baseline").bzimage.is_file()
+    assert project.ensure("baseline").image.path.is_file()
     key = kernels.key_of(request, Progress(quiet=True))
     assert (tmp_path / "elsewhere/bpfroots/kernel" / key / "bzImage").is_file()
 

@@ -25,7 +25,7 @@ from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.runner import stream
 from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, case_cells
-from bpfroots.machine import Machine, Shape, choose_accel
+from bpfroots.machine import Machine, choose_accel
 from bpfroots.programs import compile as compiling
 from bpfroots.programs import cost, protocol
 from bpfroots.programs.cases import Case, select
@@ -34,6 +34,7 @@ from bpfroots.progress import Progress
 from bpfroots.results.model import SCHEMA, CostFigure, Run
 from bpfroots.results.request import Cases, Request
 from bpfroots.results.store import RunStore
+from bpfroots.shape import Shape
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
 
@@ -200,7 +201,7 @@ def test_time_is_measured_where_a_machine_runs_at_the_speed_of_its_host(kit: Kit
 
 
 def test_instructions_are_not_counted_where_the_definition_says_so(kit: Kit, tmp_path: Path) -> None:
-    kernel, accel = dataclasses.replace(kit.kernels[0], icount=False), choose_accel("tcg")
+    kernel, accel = dataclasses.replace(kit.kernels[0], countable=False), choose_accel("tcg")
     assert costs.ways(kernel, accel) == ()
     assert costs.ways(kernel, dataclasses.replace(accel, name="kvm")) == (costs.WALL,)
     store = RunStore(tmp_path, Run(schema=SCHEMA, run="r", command=[], started=""))

@@ -12,7 +12,7 @@ import pytest
 from bpfroots import images
 from bpfroots.errors import BootError
 from bpfroots.jobs.kit import Kit
-from bpfroots.machine import Machine, choose_accel
+from bpfroots.machine import BootSpec, Machine, choose_accel
 from bpfroots.programs import bundle, protocol
 from bpfroots.programs import compile as compiling
 from bpfroots.programs.protocol import (
@@ -74,9 +74,8 @@ def guest(
     guest_kit: GuestKit, objects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guest]:
     with Machine.boot(
-        guest_kit.kernel,
+        BootSpec(guest_kit.kernel, choose_accel("auto")),
         guest_kit.initrd,
-        accel=choose_accel("auto"),
         console_log=tmp_path_factory.mktemp("image") / "console.log",
         ready_mark=images.READY_MARK,
         identity=guest_kit.identity,
@@ -330,9 +329,8 @@ def test_an_init_that_cannot_start_ssh_says_why_and_stays(
     """An image without its keys."""
     with pytest.raises(BootError, match=r"init failed: dropbear ended: .*") as caught:
         Machine.boot(
-            guest_kit.kernel,
+            BootSpec(guest_kit.kernel, choose_accel("auto")),
             kit.image.path,
-            accel=choose_accel("auto"),
             console_log=tmp_path / "console.log",
             ready_mark=images.READY_MARK,
             identity=guest_kit.identity,

@@ -12,9 +12,10 @@ from bpfroots.errors import BootError
 from bpfroots.jobs import schedule
 from bpfroots.jobs.pool import Pool
 from bpfroots.jobs.spec import CellSpec
-from bpfroots.machine import Machine, Shape
+from bpfroots.machine import Machine
 from bpfroots.programs.protocol import MECHANISMS
 from bpfroots.settings import jobs
+from bpfroots.shape import Shape
 
 GIB = 1024
 

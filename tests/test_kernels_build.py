@@ -18,6 +18,7 @@ from bpfroots import process
 from bpfroots.errors import InfraError, KernelError, UserError
 from bpfroots.kernels import is_built, kconfig, require_options, resolve
 from bpfroots.kernels.tree import drop_unfinished
+from bpfroots.shape import Shape
 from tests.kernel_project import (
     BASELINE,
     FAKE,
@@ -46,7 +47,7 @@ def test_cold_then_warm(fake: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_built(resolve("baseline"))
     cold = fake.ensure("baseline")
     assert cold.release == "6.12.0-fake"
-    assert (cold.cpus, cold.memory_mib, cold.has_btf) == (2, 256, True)
+    assert (cold.shape, cold.image.has_btf) == (Shape(cpus=2), True)
     assert sorted(fake.compiled("baseline")) == [
         "init/main.o",
         "kernel/core.o",
@@ -54,9 +55,9 @@ def test_cold_then_warm(fake: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         "lib/sort.o",
     ]
     assert "4 objects" in fake.said.getvalue()
-    assert cold.config is not None
-    assert "CONFIG_BPF_JIT=y" in cold.config.read_text()
-    assert (cold.bzimage.parent / "build.log").is_file()
+    assert cold.image.config is not None
+    assert "CONFIG_BPF_JIT=y" in cold.image.config.read_text()
+    assert (cold.image.path.parent / "build.log").is_file()
     assert is_built(resolve("baseline"))
 
     monkeypatch.setattr(process, "spawn", lambda *_, **__: pytest.fail("a warm start needs no command"))
@@ -76,26 +77,26 @@ def test_another_place_gives_the_same_bytes(
     elsewhere.mkdir(parents=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
     second = fake.ensure("deeper-name")
-    assert first.vmlinux is not None
-    assert second.vmlinux is not None
-    assert first.vmlinux.read_bytes() == second.vmlinux.read_bytes()
-    assert first.bzimage.read_bytes() == second.bzimage.read_bytes()
+    assert first.image.vmlinux is not None
+    assert second.image.vmlinux is not None
+    assert first.image.vmlinux.read_bytes() == second.image.vmlinux.read_bytes()
+    assert first.image.path.read_bytes() == second.image.path.read_bytes()
     assert first.key == second.key
 
 
 def test_force_builds_again(fake: Project) -> None:
     kernel = fake.ensure("baseline")
-    before = kernel.bzimage.stat().st_mtime_ns
-    assert fake.ensure("baseline", force=True).bzimage.stat().st_mtime_ns != before
+    before = kernel.image.path.stat().st_mtime_ns
+    assert fake.ensure("baseline", force=True).image.path.stat().st_mtime_ns != before
     assert len(fake.compiled("baseline")) == 4
 
 
 def test_corrupt_entry_is_made_again_without_compiling(fake: Project) -> None:
     kernel = fake.ensure("baseline")
-    os.truncate(kernel.bzimage, 100)
+    os.truncate(kernel.image.path, 100)
     again = fake.ensure("baseline")
     assert "bzImage has 100 bytes" in fake.said.getvalue()
-    assert again.bzimage.stat().st_size > 100
+    assert again.image.path.stat().st_size > 100
     assert fake.compiled("baseline") == []
 
 
@@ -108,7 +109,7 @@ def test_patched_compiles_what_the_series_changes(fake: Project) -> None:
     assert kernel.provides == {"multi_root"}
     assert kernel.append == ("quiet",)
     assert kernel.key != base.key
-    assert kernel.bzimage.read_bytes() != base.bzimage.read_bytes()
+    assert kernel.image.path.read_bytes() != base.image.path.read_bytes()
     assert kernel.source is not None
     assert "-1022" in (kernel.source / "kernel/verifier.c").read_text()
     assert base.source is not None
@@ -146,7 +147,7 @@ def test_incremental_and_cold_give_the_same_bytes(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cold = fake.ensure("patched")
     assert cold.key == incremental.key
-    assert cold.bzimage.read_bytes() == incremental.bzimage.read_bytes()
+    assert cold.image.path.read_bytes() == incremental.image.path.read_bytes()
 
 
 def test_series_adds_renames_and_deletes_files(fake: Project) -> None:
@@ -179,7 +180,7 @@ def test_a_series_as_a_mail_program_saved_it(fake: Project) -> None:
     assert plain.source is not None
     assert "-1022" in (plain.source / "kernel/verifier.c").read_text()
     assert "\r" not in (plain.source / "kernel/verifier.c").read_text()
-    assert crlf.bzimage.read_bytes() == plain.bzimage.read_bytes()
+    assert crlf.image.path.read_bytes() == plain.image.path.read_bytes()
     assert fake.compiled("patched") == []
 
 
@@ -352,14 +353,14 @@ def test_build_directory_and_bzimage(fake: Project, tmp_path: Path) -> None:
     directory = tmp_path / "my-build"
     shutil.copytree(built.source / "build", directory)
     kernel = fake.ensure(str(directory))
-    assert kernel.bzimage == directory / "arch/x86/boot/bzImage"
-    assert kernel.vmlinux == directory / "vmlinux"
+    assert kernel.image.path == directory / "arch/x86/boot/bzImage"
+    assert kernel.image.vmlinux == directory / "vmlinux"
     assert kernel.release == "6.12.0-fake"
-    assert kernel.has_btf is True
+    assert kernel.image.has_btf is True
     require_options(kernel)
-    bare = fake.ensure(str(built.bzimage))
-    assert bare.vmlinux is None
-    assert bare.has_btf is None
+    bare = fake.ensure(str(built.image.path))
+    assert bare.image.vmlinux is None
+    assert bare.image.has_btf is None
     require_options(bare)  # unknown: the guest will tell
 
 
@@ -372,7 +373,7 @@ def test_a_build_directory_that_no_guest_can_run(fake: Project, tmp_path: Path) 
     modular = config.read_text().replace("CONFIG_VIRTIO_NET=y", "CONFIG_VIRTIO_NET=m")
     config.write_text(modular.replace("CONFIG_DEBUG_INFO_BTF=y", "# CONFIG_DEBUG_INFO_BTF is not set"))
     kernel = fake.ensure(str(directory))
-    assert kernel.has_btf is False
+    assert kernel.image.has_btf is False
     with pytest.raises(KernelError) as caught:
         require_options(kernel)
     assert caught.value.message == (

@@ -39,13 +39,13 @@ def test_a_commit_rebuilds_what_it_changes(fake: Project, tmp_path: Path) -> Non
     second = _build(fake, tree)
     assert second.name == changed[:12]
     assert _compiled(fake) == ["kernel/verifier.o"]
-    assert first.bzimage.read_bytes() != second.bzimage.read_bytes()
+    assert first.image.path.read_bytes() != second.image.path.read_bytes()
     (tree.path / "README").write_text("nothing is built of this")
     tree.commit("README")
     third = _build(fake, tree)
     assert _compiled(fake) == []
     assert third.key != second.key
-    assert third.bzimage.read_bytes() == second.bzimage.read_bytes()
+    assert third.image.path.read_bytes() == second.image.path.read_bytes()
     tree.git("checkout", "-q", "HEAD^^")
     assert _build(fake, tree) == first
     assert tree.git("status", "--porcelain") == ""
@@ -62,9 +62,9 @@ def test_a_whole_configuration_is_carried_along(fake: Project, tmp_path: Path) -
     mine = tmp_path / "mine.config"
     mine.write_text("CONFIG_BPF=y\n# CONFIG_BPF_JIT is not set\n")
     built = _build(fake, Tree(tmp_path / "tree"), building.Recipe(str(mine)))
-    assert built.config is not None
-    assert "CONFIG_BPF=y" in built.config.read_text()
-    assert "CONFIG_BPF_JIT=y" not in built.config.read_text()
+    assert built.image.config is not None
+    assert "CONFIG_BPF=y" in built.image.config.read_text()
+    assert "CONFIG_BPF_JIT=y" not in built.image.config.read_text()
     with pytest.raises(UserError, match="no such file"):
         building.fragments(building.Recipe("/nowhere"), selftest=False)
     with pytest.raises(UserError, match="only-needed"):

@@ -62,7 +62,7 @@ def test_two_kernels_of_one_file_name_both_run(root: Path, tmp_path: Path) -> No
     for name in ("baseline", "patched"):
         kernel = kernels.ensure(kernels.resolve(name))
         (tmp_path / name).mkdir()
-        shutil.copyfile(kernel.bzimage, tmp_path / name / "bzImage")
+        shutil.copyfile(kernel.image.path, tmp_path / name / "bzImage")
         arguments += ["--kernel", tmp_path / name / "bzImage"]
     arguments += ["--mechanism", "multi_root", "-k", "example/kprobe+cgroup_skb"]
     code, found, stderr = _bpfroots(root, "run", *arguments)

@@ -23,6 +23,7 @@ from bpfroots.kernels import (
     resolve,
     spec,
 )
+from bpfroots.shape import Shape
 from tests import ROOT
 from tests.kernel_project import BASELINE, INSTALLED, Project, copy_tree, project
 
@@ -36,7 +37,11 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
 def test_the_definitions_of_this_project_load() -> None:
     baseline = definitions()["baseline"]
     assert isinstance(baseline, Definition)
-    assert [path.name for path in baseline.config] == ["base.config", "bpf.config", "test_verifier.config"]
+    assert [path.name for path in baseline.config] == [
+        "base.config",
+        "bpf.config",
+        "test_verifier.config",
+    ]
     assert baseline.source == spec.DebianSource("linux-source-6.12", "6.12.117-1~deb12u1")
     assert all(path.is_relative_to(ROOT) for path in baseline.config)
 
@@ -54,7 +59,7 @@ def test_derived_definition_adds_to_its_base(fake: Project) -> None:
     assert [path.stem for path in debug.config] == ["base", "kasan"]
     assert debug.series == (fake.root / "kernels/patches/change",)
     assert debug.provides == ("multi_root", "fd_name")
-    assert (debug.machine.cpus, debug.machine.memory_mib, debug.machine.icount) == (4, 2048, False)
+    assert (debug.shape, debug.countable) == (Shape(4, 2048), False)
     assert list(definitions()) == ["baseline", "debug", "patched"]
 
 
@@ -163,7 +168,7 @@ def test_bzimage_tells_release_and_configuration(fake: Project, tmp_path: Path) 
     assert request == Prebuilt("bzImage-own", path, None)
     kernel = ensure(request)
     assert kernel.release == "6.12.0-own"
-    assert kernel.has_btf is False
+    assert kernel.image.has_btf is False
     with pytest.raises(
         KernelError, match="bzImage-own cannot run in a guest: CONFIG_DEBUG_INFO_BTF is not"
     ) as caught:
@@ -172,7 +177,7 @@ def test_bzimage_tells_release_and_configuration(fake: Project, tmp_path: Path) 
     assert caught.value.detail.splitlines()[-1] == f"the configuration is inside {path}"
     bzimage(path, _ikconfig(_GUEST))
     with_btf: Kernel = ensure(resolve(str(path)))
-    assert with_btf.has_btf is True
+    assert with_btf.image.has_btf is True
     require_options(with_btf)
     assert with_btf.key != kernel.key
 

@@ -7,15 +7,16 @@ from hypothesis import strategies as st
 
 from bpfroots.machine.accel import Accel
 from bpfroots.machine.deadlines import Deadlines
-from bpfroots.machine.devices import Boot, Shape, command_line, machine_parts
+from bpfroots.machine.devices import BootSpec, command_line, machine_parts
+from bpfroots.shape import Shape
 
 TCG = Accel("tcg", "", 4.0)
 KVM = Accel("kvm", "", 1.0)
-BOOT = Boot(Path("/k/bzImage"), Path("/i/initrd"), ("extra=1",))
 
 
 def _command(shape: Shape, accel: Accel) -> list[str]:
-    return command_line("qemu-system-x86_64", "guest", machine_parts(shape, accel, BOOT, qmp_fd=7))
+    spec = BootSpec(Path("/k/bzImage"), accel, shape, ("extra=1",))
+    return command_line(spec, machine_parts(spec, Path("/i/initrd"), qmp_fd=7))
 
 
 def _value(command: list[str], option: str) -> str:

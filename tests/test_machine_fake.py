@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from bpfroots.errors import BootError, InfraError
-from bpfroots.machine import Accel, Deadlines, Machine, SshIdentity, machine
+from bpfroots.machine import Accel, BootSpec, Deadlines, Machine, SshIdentity, machine
 
 FAKE = Path(__file__).with_name("fake_qemu.py")
 READY = "bpfroots: ready"
@@ -34,15 +34,12 @@ def pid_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _boot(tmp_path: Path, mode: str, limits: Deadlines = LIMITS, qemu: str = str(FAKE)) -> Machine:
     return Machine.boot(
-        tmp_path / "bzImage",
+        BootSpec(tmp_path / "bzImage", Accel("kvm", "", 1.0), append=(f"fake={mode}",), qemu=qemu),
         tmp_path / "initrd",
         identity=_identity(),
-        accel=Accel("kvm", "", 1.0),
         console_log=tmp_path / "console.log",
         ready_mark=READY,
         deadlines=limits,
-        append=[f"fake={mode}"],
-        qemu=qemu,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bpfroots.errors import BootError, GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
-from bpfroots.machine import Deadlines, Machine, choose_accel
+from bpfroots.machine import BootSpec, Deadlines, Machine, choose_accel
 from tests.conftest import GuestKit
 from tests.processes import gone
 
@@ -25,15 +25,12 @@ READY = "bpfroots: ready"
 
 
 def _boot(kit: GuestKit, folder: Path, *append: str, limits: Deadlines | None = None) -> Machine:
-    accel = choose_accel("auto")
     return Machine.boot(
-        kit.kernel,
+        BootSpec(kit.kernel, choose_accel("auto"), append=append),
         kit.initrd,
         identity=kit.identity,
-        accel=accel,
         console_log=folder / "console.log",
         ready_mark=READY,
-        append=append,
         deadlines=limits,
     )
 
@@ -249,13 +246,14 @@ def test_guest_that_does_not_know_us(guest_kit: GuestKit, tmp_path: Path) -> Non
 _CHILD = """
 import sys
 from pathlib import Path
-from bpfroots.machine import Machine, SshIdentity, choose_accel
+from bpfroots.machine import BootSpec, Machine, SshIdentity, choose_accel
 
 kernel, initrd, key, log, host_key = sys.argv[1:]
 try:
     with Machine.boot(
-        Path(kernel), Path(initrd), identity=SshIdentity(Path(key).read_text(), host_key),
-        accel=choose_accel("auto"), console_log=Path(log), ready_mark="bpfroots: ready",
+        BootSpec(Path(kernel), choose_accel("auto")), Path(initrd),
+        identity=SshIdentity(Path(key).read_text(), host_key), console_log=Path(log),
+        ready_mark="bpfroots: ready",
     ) as machine:
         words = machine.shell_command()
         print(machine.pid, Path(words[words.index("-i") + 1]).parent, flush=True)

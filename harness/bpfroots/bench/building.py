@@ -28,7 +28,7 @@ _DEADLINE = 4 * 3600.0
 def measure(bench: Bench, runs: int) -> Measurement:
     """build. Raises InfraError where either fails."""
     kernel = kernels.ensure(kernels.resolve(bench.argument), bench.progress)
-    if kernel.source is None or kernel.config is None:
+    if kernel.source is None or kernel.image.config is None:
         msg = f"{kernel.name} was not built by bpfroots: there is nothing to build"
         raise InfraError(msg)
     context = bench.context(kernel)
@@ -63,9 +63,9 @@ def _ours(argument: str) -> float:
 
 
 def _plain(kernel: Kernel) -> float:
-    assert kernel.source is not None and kernel.config is not None  # noqa: S101, PT018
+    assert kernel.source is not None and kernel.image.config is not None  # noqa: S101, PT018
     with _scratch() as scratch:
-        shutil.copyfile(kernel.config, scratch / ".config")
+        shutil.copyfile(kernel.image.config, scratch / ".config")
         argv = ["make", "-C", str(kernel.source), f"O={scratch}", f"-j{jobs()}", "olddefconfig", "bzImage"]
         kept = ("PATH", "HOME", "TMPDIR", "USER", "LOGNAME")
         return _timed("make", argv, {name: os.environ[name] for name in kept if name in os.environ})

@@ -87,7 +87,7 @@ def _veristat(kernel: Kernel, progress: Progress) -> tuple[str, Path | None]:
     if kernel.source is None:
         return f"the source of {kernel.name} is not known, and veristat is part of it", None
     source = kernel.source
-    key = veristat.cache_key(f"{kernel.source_id}\0{kernel.series_id}")
+    key = veristat.cache_key(f"{kernel.made.source_id}\0{kernel.made.series_id}")
     cache = Cache(cache_root(), "selftests", progress.say)
     entry = cache.get(key, lambda out: veristat.build_veristat(source, out, progress))
     return "", entry / veristat.VERISTAT

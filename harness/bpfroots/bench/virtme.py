@@ -60,8 +60,8 @@ def find(kernel: Kernel, accel: Accel) -> Virtme:
     if found is None:
         msg = f"{name} has no command vng"
         raise NoPeer(msg)
-    shape = ("--memory", f"{kernel.memory_mib}M", "--cpus", str(kernel.cpus))
-    base = [found, "--run", str(kernel.bzimage), *shape]
+    shape = ("--memory", f"{kernel.shape.memory_mib}M", "--cpus", str(kernel.shape.cpus))
+    base = [found, "--run", str(kernel.image.path), *shape]
     if accel.name != "kvm":
         base.append("--disable-kvm")
     tried = [Virtme(name, (*base, *way)) for way in _WAYS]

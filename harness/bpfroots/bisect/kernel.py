@@ -63,7 +63,7 @@ def definition(tree: Path, config: tuple[Path, ...]) -> Definition:
         config=config,
         base=_MODEL,
         cmdline=model.cmdline,
-        machine=model.machine,
+        shape=model.shape,
     )
 
 

@@ -74,7 +74,7 @@ class Kernels:
         kernel = building.build(wanted, self._progress)
         kernels.require_options(kernel)
         self.built[commit] = kernel
-        image = remember("sha256", kernel.bzimage, lambda: cache.sha256(kernel.bzimage))
+        image = remember("sha256", kernel.image.path, lambda: cache.sha256(kernel.image.path))
         store = self._asker.store
         if describe(kernel) not in store.run.kernels:
             store.run.kernels.append(describe(kernel))
@@ -201,8 +201,8 @@ def _outcome(
         merges=history.merges(*ends),
         seconds=round(sum(judgement.seconds for judgement in found.judgements), 1),
     )
-    if any_kernel and any_kernel.config:
-        (store.path / _CONFIG).write_bytes(any_kernel.config.read_bytes())
+    if any_kernel and any_kernel.image.config:
+        (store.path / _CONFIG).write_bytes(any_kernel.image.config.read_bytes())
     bisection.config = _CONFIG if (store.path / _CONFIG).exists() else ""
     if len(found.suspects) == 1:
         first = found.suspects[0]

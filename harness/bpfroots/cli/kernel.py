@@ -105,9 +105,9 @@ def kernel_build(kernel_name: str, force: bool, as_json: bool) -> None:
         progress.say("kept      what is compiled; the same command continues from there")
         raise
     if as_json:
-        print_json({**builtin(describe(built)), "bzimage": str(built.bzimage)})
+        print_json({**builtin(describe(built)), "bzimage": str(built.image.path)})
     else:
-        echo(f"{built.name}  {built.release}  {built.bzimage}")
+        echo(f"{built.name}  {built.release}  {built.image.path}")
 
 
 @kernel.command("check-series")

@@ -46,7 +46,7 @@ def shell(kernel_name: str, gdb: bool, command: tuple[str, ...], accel: str) -> 
     with Guests(kit, choose_accel(accel)).boot(kernel, console) as machine:
         echo(f"guest     {kernel.name} ({kernel.release}); its console: {console}", err=True)
         if gdb:
-            symbols = kernel.vmlinux or "VMLINUX"
+            symbols = kernel.image.vmlinux or "VMLINUX"
             echo(f"gdb       gdb {symbols} -ex 'target remote {machine.gdb_server()}'", err=True)
         sys.exit(_run(machine, command))
 

@@ -116,7 +116,7 @@ class Cluster:
         """
         needs = _needs(kernel, accel)
         batches = schedule.batches(specs, self.guests(needs))
-        blobs = [self._blob(path) for path in (kernel.bzimage, image.path)]
+        blobs = [self._blob(path) for path in (kernel.image.path, image.path)]
         # Another run's order of the same name would be taken for this one.
         name = f"bpfroots-{uuid.uuid4().hex[:12]}"
         pending: dict[Future, list[CellSpec]] = {}
@@ -200,8 +200,8 @@ def _needs(kernel: Kernel, accel: Accel) -> dict[str, float]:
         same_code(): 1,
         accel.name: 1,
         GUESTS: 1,
-        CORES: kernel.cpus,
-        MEMORY_MIB: schedule.memory_of(kernel.memory_mib),
+        CORES: kernel.shape.cpus,
+        MEMORY_MIB: schedule.memory_of(kernel.shape.memory_mib),
     }
 
 
@@ -226,10 +226,9 @@ def _order(
         name=kernel.name,
         release=kernel.release,
         key=kernel.key,
-        cpus=kernel.cpus,
-        memory_mib=kernel.memory_mib,
+        shape=kernel.shape,
         append=kernel.append,
-        check_btf=kernel.has_btf is None,
+        check_btf=kernel.image.has_btf is None,
         image_digest=image.digest,
         accel=accel.name,
     )

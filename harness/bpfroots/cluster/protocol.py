@@ -17,6 +17,7 @@ from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestT
 from bpfroots.jobs.spec import CellSpec
 from bpfroots.programs.protocol import Hello, Loaded, Mechanism, Step
 from bpfroots.results.request import TIMEOUT_S
+from bpfroots.shape import Shape
 
 _T = TypeVar("_T")
 
@@ -38,8 +39,7 @@ class Guest(msgspec.Struct, frozen=True):
     name: str
     release: str
     key: str
-    cpus: int
-    memory_mib: int
+    shape: Shape
     append: tuple[str, ...]
     check_btf: bool
     image_digest: str

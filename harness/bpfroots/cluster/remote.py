@@ -28,7 +28,7 @@ from bpfroots.jobs.guests import Guests, require_btf
 from bpfroots.jobs.pool import Pool
 from bpfroots.jobs.spec import CellSpec, Objects, Program
 from bpfroots.jobs.worker import Worker
-from bpfroots.kernels import Kernel
+from bpfroots.kernels import BootImage, Kernel
 from bpfroots.machine import Machine, choose_accel
 from bpfroots.programs import protocol
 from bpfroots.progress import Progress
@@ -121,22 +121,11 @@ class _Batch:
         kernel = Kernel(
             name=guest.name,
             argument="",
-            bzimage=self.bzimage,
-            vmlinux=None,
-            config=None,
-            source=None,
-            release=guest.release,
-            source_id="",
-            series_id="",
-            config_hash="",
-            compiler="",
             key=guest.key,
-            provides=frozenset(),
-            cpus=guest.cpus,
-            memory_mib=guest.memory_mib,
-            icount=False,
+            release=guest.release,
+            image=BootImage(self.bzimage, missing=None if guest.check_btf else ()),
             append=guest.append,
-            missing=None if guest.check_btf else (),
+            shape=guest.shape,
         )
         self.booted += 1
         kit = _Image(images.Image(self.image, guest.image_digest))

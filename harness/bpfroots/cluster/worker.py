@@ -14,9 +14,10 @@ from bpfroots.cache import Cache
 from bpfroots.cluster.protocol import CORES, GUESTS, MEMORY_MIB, same_code
 from bpfroots.errors import InfraError
 from bpfroots.jobs import schedule
-from bpfroots.machine import Shape, choose_accel
+from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
 from bpfroots.settings import cache_root, jobs
+from bpfroots.shape import Shape
 
 # A scheduler that is started again is back by then.
 _SCHEDULER = 120

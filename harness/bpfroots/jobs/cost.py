@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bpfroots.analysis import cost as analysis
 from bpfroots.errors import GuestError, InfraError
-from bpfroots.jobs import crew, schedule, templates
+from bpfroots.jobs import crew, schedule
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.reuse import Reuse
@@ -22,12 +22,13 @@ from bpfroots.jobs.runner import RunnerDied, stream
 from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, Objects
 from bpfroots.kernels import Kernel
-from bpfroots.machine import Accel, Machine, Shape, choose_accel
+from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.programs import compile as compiling
 from bpfroots.programs import cost, protocol
 from bpfroots.progress import Task
 from bpfroots.results.key import Key
 from bpfroots.results.model import Cell, CostFigure, Measure
+from bpfroots.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ WALL = Way("ns_per_run", icount=False)
 def ways(kernel: Kernel, accel: Accel) -> tuple[Way, ...]:
     """What can be measured of a kernel on this host: instructions where its definition does not rule that
     out (``icount``), time where it is not the emulator's."""
-    return (*(_INSNS if kernel.icount else ()), *((WALL,) if accel.name == "kvm" else ()))
+    return (*(_INSNS if kernel.countable else ()), *((WALL,) if accel.name == "kvm" else ()))
 
 
 @dataclass
@@ -110,7 +111,7 @@ class Meter:
         """Instructions of all ways at once: they are the same whatever else runs. Time by itself, after."""
         counted = [way for way in measured if way.icount]
         guests = Guests(self.site.kit, choose_accel("tcg"))
-        count = min(len(counted), schedule.guests_at_once(templates.shape_of(kernel), self.site.guests))
+        count = min(len(counted), schedule.guests_at_once(kernel.shape, self.site.guests))
         counters = [Measuring(self, guests, kernel, specs) for _ in range(count)]
         yield from crew.spread(counters, counted)
         timed = [way for way in measured if not way.icount]
@@ -148,7 +149,7 @@ class Measuring:
         site, kernel = self._meter.site, self._kernel
         todo = _plan(site.kit, way, self._specs, self._meter.objects)
         by_id = {spec.id: spec for spec in self._specs}
-        shape = Shape(memory_mib=kernel.memory_mib, icount=way.icount)
+        shape = Shape(memory_mib=kernel.shape.memory_mib, icount=way.icount)
         while todo.pending and not self._stopped:
             console = site.store.console(kernel.name)
             with self._guests.boot(kernel, console, shape=shape, append=way.append) as machine:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bpfroots.analysis import cell as analysis
 from bpfroots.errors import GuestError
-from bpfroots.jobs import crew, judge, schedule, templates
+from bpfroots.jobs import crew, judge, schedule
 from bpfroots.jobs.compiled import Compiled, compile_cells
 from bpfroots.jobs.guests import Guests, require_btf
 from bpfroots.jobs.pool import Pool
@@ -68,7 +68,7 @@ class Engine:
         if site.elsewhere:
             yield from site.elsewhere.run(site.kit.image, kernel, site.accel, specs, verdicts, site.store)
             return
-        count = schedule.guests_at_once(templates.shape_of(kernel), site.guests)
+        count = schedule.guests_at_once(kernel.shape, site.guests)
         batches = schedule.batches(specs, count)
         with contextlib.closing(Pool(lambda: self._boot(kernel))) as pool:
             workers = [
@@ -79,7 +79,7 @@ class Engine:
 
     def _boot(self, kernel: Kernel) -> Machine:
         machine = self._guests.boot(kernel, self._site.store.console(kernel.name))
-        if kernel.has_btf is None:
+        if kernel.image.has_btf is None:
             try:
                 require_btf(machine, kernel)
             except BaseException:

@@ -12,8 +12,9 @@ from bpfroots import images, process
 from bpfroots.errors import InfraError, KernelError
 from bpfroots.jobs import templates
 from bpfroots.kernels import Kernel
-from bpfroots.machine import Accel, Machine, Shape, Snapshot, SnapshotFailure, SshIdentity
+from bpfroots.machine import Accel, BootSpec, Machine, Snapshot, SnapshotFailure, SshIdentity
 from bpfroots.progress import Progress
+from bpfroots.shape import Shape
 
 # What every runner would do first, done once: images/runner/main.c.
 _WARM_UP = "bpfroots-runner warm-up"
@@ -52,39 +53,34 @@ class Guests:
 
         Raises BootError for a kernel that does not boot, InfraError.
         """
-        shape = shape or templates.shape_of(kernel)
+        spec = self._spec(kernel, shape, append)
         if not self.no_clones:
             try:
-                return self._clone(kernel, console_log, shape, append)
+                return self._clone(kernel.key, spec, console_log)
             except SnapshotFailure as failure:
                 self.no_clones = failure.message
                 self._say(f"guests    {failure.message}; each guest is booted")
-        return self.cold(kernel, console_log, shape=shape, append=append)
+        return self._cold(spec, console_log)
 
-    def cold(
-        self,
-        kernel: Kernel,
-        console_log: Path,
-        *,
-        shape: Shape | None = None,
-        append: tuple[str, ...] = (),
-        memory: Path | None = None,
-    ) -> Machine:
-        """As `boot`, but booted for this call. ``memory``: see `Machine.boot`."""
+    def cold(self, kernel: Kernel, console_log: Path) -> Machine:
+        """As `boot`, but booted for this call."""
+        return self._cold(self._spec(kernel, None, ()), console_log)
+
+    def _spec(self, kernel: Kernel, shape: Shape | None, append: tuple[str, ...]) -> BootSpec:
+        words = (*kernel.append, *append)
+        return BootSpec(kernel.image.path, self._accel, shape or kernel.shape, words, kernel.name)
+
+    def _cold(self, spec: BootSpec, console_log: Path, memory: Path | None = None) -> Machine:
         keys = images.make_keys()
         directory = process.temporary_directory()
         initrd = directory / "initrd"
         images.write_initrd(self._kit.image.path, images.overlay(keys), initrd)
         try:
             return Machine.boot(
-                kernel.bzimage,
+                spec,
                 initrd,
-                shape=shape or templates.shape_of(kernel),
-                accel=self._accel,
                 console_log=console_log,
-                append=(*kernel.append, *append),
                 ready_mark=images.READY_MARK,
-                name=kernel.name,
                 identity=SshIdentity(keys.client_private, keys.host_public),
                 memory=memory,
             )
@@ -92,13 +88,13 @@ class Guests:
             initrd.unlink()
             directory.rmdir()
 
-    def _clone(self, kernel: Kernel, console_log: Path, shape: Shape, append: tuple[str, ...]) -> Machine:
-        words = (*kernel.append, *append)
-        key = templates.key(kernel, self._kit.image.digest, shape, self._accel, words)
+    def _clone(self, kernel: str, spec: BootSpec, console_log: Path) -> Machine:
+        """``kernel`` is its key."""
+        key = templates.key(kernel, self._kit.image.digest, spec)
 
         def make(template: Snapshot) -> None:
             try:
-                machine = self.cold(kernel, console_log, shape=shape, append=append, memory=template.memory)
+                machine = self._cold(spec, console_log, template.memory)
             except InfraError as error:  # a full disk ends QEMU with SIGBUS, in the middle of the boot
                 msg = f"no template: {error.message}"
                 raise SnapshotFailure(msg, detail=error.detail) from None
@@ -111,15 +107,7 @@ class Guests:
             with contextlib.ExitStack() as held:
                 with self._making:
                     template = held.enter_context(self._templates.using(key, make))
-                return Machine.clone(
-                    template,
-                    kernel.bzimage,
-                    shape=shape,
-                    accel=self._accel,
-                    console_log=console_log,
-                    append=words,
-                    name=kernel.name,
-                )
+                return Machine.clone(template, spec, console_log=console_log)
         except SnapshotFailure:
             self._templates.discard(key)
             raise

@@ -74,7 +74,7 @@ def _remark_equal(built: Sequence[Kernel], progress: Progress) -> None:
 
 def roomy(kit: Kit) -> Kit:
     """``kit`` with guests that have memory for any program: its log, and the states of its verification."""
-    larger = [replace(kernel, memory_mib=max(_ROOMY_MIB, kernel.memory_mib)) for kernel in kit.kernels]
+    larger = [replace(kernel, shape=kernel.shape.at_least(memory_mib=_ROOMY_MIB)) for kernel in kit.kernels]
     return replace(kit, kernels=larger)
 
 
@@ -106,7 +106,7 @@ def _image(tools: images.Tools, progress: Progress) -> images.Image:
 
 
 def _toolchain(baseline: Kernel, tools: images.Tools, progress: Progress) -> compiling.Toolchain:
-    vmlinux = baseline.vmlinux
+    vmlinux = baseline.image.vmlinux
     assert vmlinux is not None  # noqa: S101
     cache = Cache(cache_root(), "vmlinux_h", progress.say)
 

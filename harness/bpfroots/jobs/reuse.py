@@ -98,7 +98,7 @@ class Reuse:
             # The name is in the cell, and two names may be one kernel.
             kernel.name,
             kernel.key,
-            f"{kernel.cpus} {kernel.memory_mib} {kernel.icount}",
+            f"{kernel.shape.cpus} {kernel.shape.memory_mib} {kernel.countable}",
             f"{' '.join(kernel.append)} {sorted(kernel.provides)}",
             _digest(objects.program),
             _digest(objects.library) if objects.library else "",

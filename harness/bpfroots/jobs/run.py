@@ -208,10 +208,10 @@ def describe(kernel: Kernel) -> KernelInfo:
         name=kernel.name,
         argument=kernel.argument,
         release=kernel.release,
-        source_id=kernel.source_id,
-        series_id=kernel.series_id,
-        config_hash=kernel.config_hash,
-        compiler=kernel.compiler,
+        source_id=kernel.made.source_id,
+        series_id=kernel.made.series_id,
+        config_hash=kernel.made.config_hash,
+        compiler=kernel.made.compiler,
         key=kernel.key,
     )
 

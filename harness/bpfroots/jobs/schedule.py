@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bpfroots.jobs.spec import CellSpec
-from bpfroots.machine import Shape
 from bpfroots.settings import jobs
+from bpfroots.shape import Shape
 
 # A guest's memory is taken only where it writes; QEMU itself and its translated code come on top.
 _QEMU_MIB = 200

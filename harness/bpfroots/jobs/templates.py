@@ -7,12 +7,12 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bpfroots import arch
 from bpfroots.cache import Cache
-from bpfroots.kernels import Kernel
-from bpfroots.machine import Accel, Shape, Snapshot, devices
+from bpfroots.machine import BootSpec, Snapshot, devices
 from bpfroots.settings import cache_root
 
 # Raised where the same inputs are to give another template.
@@ -50,18 +50,13 @@ class Templates:
         self._cache.discard(key)
 
 
-def shape_of(kernel: Kernel) -> Shape:
-    """The machine that its definition asks for."""
-    return Shape(cpus=kernel.cpus, memory_mib=kernel.memory_mib)
-
-
-def key(kernel: Kernel, image: str, shape: Shape, accel: Accel, append: tuple[str, ...]) -> str:
-    """The name of the template that these make; ``image`` is the image's digest."""
-    boot = devices.Boot(Path("kernel"), Path("initrd"), append)
-    machine = devices.command_line(
-        arch.GUEST.qemu, "template", devices.machine_parts(shape, accel, boot, qmp_fd=0)
-    )
-    parts = [str(_FORMAT), kernel.key, image, *machine, *_qemu(), *(_host() if accel.name == "kvm" else ())]
+def key(kernel: str, image: str, spec: BootSpec) -> str:
+    """The name of the template that these make: the key of its kernel and the digest of its image, whose
+    paths do not matter, and the machine."""
+    somewhere = replace(spec, kernel=Path("kernel"), name="template")
+    machine = devices.command_line(somewhere, devices.machine_parts(somewhere, Path("initrd"), qmp_fd=0))
+    host = _host() if spec.accel.name == "kvm" else ()
+    parts = [str(_FORMAT), kernel, image, *machine, *_qemu(), *host]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

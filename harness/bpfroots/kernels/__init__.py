@@ -18,15 +18,17 @@ from bpfroots.errors import UserError
 from bpfroots.kernels import build, image, kconfig
 from bpfroots.kernels.facts import remember
 from bpfroots.kernels.resolve import Prebuilt, Request, resolve, resolve_all
-from bpfroots.kernels.spec import Definition, Machine, load, names
+from bpfroots.kernels.spec import Definition, load, names
 from bpfroots.kernels.travel import key_of, pack, unpack
 from bpfroots.progress import Progress
+from bpfroots.shape import STANDARD, Shape
 
 __all__ = [
+    "BootImage",
     "Definition",
     "Kernel",
-    "Machine",
     "Prebuilt",
+    "Provenance",
     "Request",
     "definitions",
     "ensure",
@@ -43,39 +45,52 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A kernel that can be booted, and what is known of it.
+class BootImage:
+    """What is booted, and the files that tell about it. ``missing`` are options that a guest needs and it is
+    built without; None where its configuration is unknown."""
 
-    ``name`` is for people, and one of its run; ``key`` changes whenever the kernel does. ``argument`` is
-    what ``--kernel`` takes for it. ``source`` is the tree it was built from, patches applied, for tools and
-    libbpf that belong to it. Unknown values of a prebuilt kernel are empty. ``append`` are words for the
-    kernel's command line. ``missing`` are options that a guest needs and it is built without; None where its
-    configuration is unknown.
-    """
-
-    name: str
-    argument: str
-    bzimage: Path
-    vmlinux: Path | None
-    config: Path | None
-    source: Path | None
-    release: str
-    source_id: str
-    series_id: str
-    config_hash: str
-    compiler: str
-    key: str
-    provides: frozenset[str]
-    cpus: int
-    memory_mib: int
-    icount: bool
-    append: tuple[str, ...]
-    missing: tuple[kconfig.Missing, ...] | None
+    path: Path
+    vmlinux: Path | None = None
+    config: Path | None = None
+    missing: tuple[kconfig.Missing, ...] | None = None
 
     @property
     def has_btf(self) -> bool | None:
         """None where that is unknown."""
         return None if self.missing is None else all(one.symbol != "DEBUG_INFO_BTF" for one in self.missing)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a kernel was made; what is not known of one that we did not build is empty."""
+
+    source_id: str = ""
+    series_id: str = ""
+    config_hash: str = ""
+    compiler: str = ""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that can be booted, and what is known of it.
+
+    ``name`` is for people, and one of its run; ``key`` changes whenever the kernel does. ``argument`` is
+    what ``--kernel`` takes for it. ``source`` is the tree it was built from, patches applied, for tools and
+    libbpf that belong to it. ``append`` are words for the kernel's command line. ``shape`` and ``countable``:
+    see `Definition`.
+    """
+
+    name: str
+    argument: str
+    key: str
+    release: str
+    image: BootImage
+    made: Provenance = Provenance()
+    source: Path | None = None
+    provides: frozenset[str] = frozenset()
+    append: tuple[str, ...] = ()
+    shape: Shape = STANDARD
+    countable: bool = True
 
 
 def definitions() -> dict[str, Definition | UserError]:
@@ -98,22 +113,20 @@ def ensure(request: Request, progress: Progress | None = None, force: bool = Fal
     return Kernel(
         name=request.name,
         argument=request.argument,
-        bzimage=entry / "bzImage",
-        vmlinux=entry / "vmlinux",
-        config=entry / "config",
-        source=build.source_tree(wanted, progress),
-        release=record.release,
-        source_id=record.source_id,
-        series_id=record.series_id,
-        config_hash=record.config_hash,
-        compiler=record.compiler,
         key=wanted.key,
+        release=record.release,
+        image=BootImage(
+            path=entry / "bzImage",
+            vmlinux=entry / "vmlinux",
+            config=entry / "config",
+            missing=kconfig.missing((entry / "config").read_text()),
+        ),
+        made=Provenance(record.source_id, record.series_id, record.config_hash, record.compiler),
+        source=build.source_tree(wanted, progress),
         provides=frozenset(request.provides),
-        cpus=request.machine.cpus,
-        memory_mib=request.machine.memory_mib,
-        icount=request.machine.icount,
         append=request.cmdline,
-        missing=kconfig.missing((entry / "config").read_text()),
+        shape=request.shape,
+        countable=request.countable,
     )
 
 
@@ -142,9 +155,9 @@ def is_built(request: Request, progress: Progress | None = None) -> bool:
 def require_options(kernel: Kernel) -> None:
     """Raises KernelError for a kernel known to be built without what a guest needs. Of one whose
     configuration is unknown the boot says it."""
-    if kernel.missing:
-        where = str(kernel.config or f"inside {kernel.bzimage}")
-        unfit = kconfig.no_guest(kernel.name, kernel.missing, where)
+    if missing := kernel.image.missing:
+        where = str(kernel.image.config or f"inside {kernel.image.path}")
+        unfit = kconfig.no_guest(kernel.name, missing, where)
         raise unfit
 
 
@@ -157,7 +170,6 @@ def _definition(name: str) -> Definition | UserError:
 
 def _prebuilt(request: Prebuilt) -> Kernel:
     """What can be known of a kernel that we did not build."""
-    shape = Machine()
     directory = request.directory
     config = directory / ".config" if directory else None
     text = config.read_text(errors="replace") if config else image.config(request.bzimage)
@@ -170,20 +182,14 @@ def _prebuilt(request: Prebuilt) -> Kernel:
     return Kernel(
         name=request.name,
         argument=request.argument,
-        bzimage=request.bzimage,
-        vmlinux=vmlinux,
-        config=config,
-        source=link.resolve() if link and link.is_dir() else None,
-        release=image.release(request.bzimage),
-        source_id=f"bzImage sha256:{digest}",
-        series_id="",
-        config_hash=hashlib.sha256(text.encode()).hexdigest() if text else "",
-        compiler="",
         key=digest[:32],
-        provides=frozenset(),
-        cpus=shape.cpus,
-        memory_mib=shape.memory_mib,
-        icount=shape.icount,
-        append=(),
-        missing=None if text is None else kconfig.missing(text),
+        release=image.release(request.bzimage),
+        image=BootImage(
+            request.bzimage, vmlinux, config, missing=None if text is None else kconfig.missing(text)
+        ),
+        made=Provenance(
+            source_id=f"bzImage sha256:{digest}",
+            config_hash=hashlib.sha256(text.encode()).hexdigest() if text else "",
+        ),
+        source=link.resolve() if link and link.is_dir() else None,
     )

@@ -160,7 +160,7 @@ def _path(path: Path, argument: str) -> Request:
 def _adhoc(name: str, source: spec.Source) -> spec.Definition:
     model = spec.load(_MODEL)
     return spec.Definition(
-        name=_safe(name), source=source, config=model.config, cmdline=model.cmdline, machine=model.machine
+        name=_safe(name), source=source, config=model.config, cmdline=model.cmdline, shape=model.shape
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from bpfroots.errors import UserError
 from bpfroots.settings import anchored, resource, resources, shown
+from bpfroots.shape import STANDARD, Shape
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -59,9 +60,8 @@ class GitRevision(_Source, frozen=True, tag="git"):
 Source = DebianSource | Tarball | Directory | Checkout | GitRevision
 
 
-class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The shape of the guests of a kernel. ``icount``: the cost pass may count instructions of it, on one CPU
-    under TCG; false for a kernel that is too slow for that."""
+class _Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[machine]``: see `Definition.shape` and `Definition.countable`."""
 
     cpus: int = 1
     memory_mib: int = 256
@@ -75,14 +75,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
-    machine: Machine | None = None
+    machine: _Machine | None = None
 
 
 class Definition(msgspec.Struct, frozen=True):
     """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
     series add to the base's; ``series`` are paths that `series.read` takes, in the order in which they
     apply. The last ``own`` of them are not of the base; of these only the first ``patches`` patches, where
-    that is given."""
+    that is given. ``shape`` is that of its guests. ``countable``: the cost pass may count instructions of it,
+    on one CPU under TCG; false for a kernel that is too slow for that."""
 
     name: str
     source: Source
@@ -92,7 +93,8 @@ class Definition(msgspec.Struct, frozen=True):
     own: int = 0
     provides: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
-    machine: Machine = Machine()
+    shape: Shape = STANDARD
+    countable: bool = True
     origin: Path | None = None
     patches: int | None = None
 
@@ -129,6 +131,8 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
     config = tuple(_fragment(where, fragment) for fragment in given.config)
     listed = (given.series,) if isinstance(given.series, str) else given.series
     series = tuple(_series(where, name) for name in listed)
+    machine = given.machine or _Machine()
+    shape, countable = Shape(machine.cpus, machine.memory_mib), machine.icount
     if given.base is None:
         assert given.source is not None  # noqa: S101
         return Definition(
@@ -139,7 +143,8 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
             own=len(series),
             provides=given.provides,
             cmdline=given.cmdline,
-            machine=given.machine or Machine(),
+            shape=shape,
+            countable=countable,
             origin=path,
         )
     base = load(given.base, (*_seen, name))
@@ -152,7 +157,8 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
         own=len(series),
         provides=tuple(dict.fromkeys(base.provides + given.provides)),
         cmdline=base.cmdline + given.cmdline,
-        machine=given.machine or base.machine,
+        shape=shape if given.machine else base.shape,
+        countable=countable if given.machine else base.countable,
         origin=path,
     )
 

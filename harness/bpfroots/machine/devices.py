@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bpfroots import arch
 from bpfroots.machine.accel import Accel
+from bpfroots.shape import STANDARD, Shape
 
 
 class Device(Protocol):
@@ -37,16 +38,18 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a caller may choose about a machine. ``cpu`` empty: the accelerator's own (`Accel.cpu`).
+class BootSpec:
+    """What is booted, and on what: all that two guests have in common when one may be a clone of the other.
 
-    ``icount``: guest time counts instructions (QEMU -icount shift=0,sleep=off), TCG only.
+    ``append`` are further words for the kernel; ``name`` and ``qemu`` are the process's.
     """
 
-    cpus: int = 1
-    memory_mib: int = 256
-    cpu: str = ""
-    icount: bool = False
+    kernel: Path
+    accel: Accel
+    shape: Shape = STANDARD
+    append: tuple[str, ...] = ()
+    name: str = "guest"
+    qemu: str = arch.GUEST.qemu
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,6 @@ class Boot(_Part):
     """
 
     kernel: Path
-    #: None for a clone, whose memory has it.
     initrd: Path | None
     append: tuple[str, ...] = ()
 
@@ -206,27 +208,27 @@ class Boot(_Part):
 
 
 def machine_parts(
-    shape: Shape, accel: Accel, boot: Boot, *, qmp_fd: int, backing: Backing | None = None
+    spec: BootSpec, initrd: Path | None, *, qmp_fd: int, backing: Backing | None = None
 ) -> list[Device]:
-    """Everything a guest of this project has."""
+    """Everything a guest of this project has. ``initrd`` is None for a clone, whose memory has it."""
     return [
         Board(),
-        Processor(accel, shape),
-        Memory(shape.memory_mib, backing),
+        Processor(spec.accel, spec.shape),
+        Memory(spec.shape.memory_mib, backing),
         Console(),
         Monitor(qmp_fd),
         Random(),
         Network(),
         PanicEvent(),
         Generation(),
-        boot,
+        Boot(spec.kernel, initrd, spec.append),
     ]
 
 
-def command_line(qemu: str, name: str, parts: Iterable[Device]) -> list[str]:
-    """The QEMU command for these parts."""
+def command_line(spec: BootSpec, parts: Iterable[Device]) -> list[str]:
+    """The QEMU command for these parts of a machine."""
     devices = list(parts)
     words = " ".join(word for part in devices for word in part.kernel_args())
     arguments = [argument for part in devices for argument in part.args()]
     # -nodefaults, -no-user-config: the same machine on every host.
-    return [qemu, "-nodefaults", "-no-user-config", "-name", name, *arguments, "-append", words]
+    return [spec.qemu, "-nodefaults", "-no-user-config", "-name", spec.name, *arguments, "-append", words]

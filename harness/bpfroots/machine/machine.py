@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,13 @@ from typing import Self
 
 import paramiko
 
-from bpfroots import arch
 from bpfroots.errors import BootError, GuestError, GuestLost, InfraError
 from bpfroots.machine import devices, snapshot, ssh
 from bpfroots.machine.accel import Accel
 from bpfroots.machine.command import Command, Completed
 from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.deadlines import Deadlines
-from bpfroots.machine.devices import Shape
+from bpfroots.machine.devices import BootSpec
 from bpfroots.machine.events import EventQueue, Marked
 from bpfroots.machine.qemu import QemuProcess
 from bpfroots.machine.qmp import QmpFailure
@@ -85,36 +84,29 @@ class Machine:
     @classmethod
     def boot(
         cls,
-        kernel: Path,
+        spec: BootSpec,
         initrd: Path,
         *,
         identity: SshIdentity,
-        accel: Accel,
         console_log: Path,
         ready_mark: str,
-        shape: Shape = Shape(),  # noqa: B008  (frozen)
         deadlines: Deadlines | None = None,
-        append: Sequence[str] = (),
-        name: str = "guest",
-        qemu: str = arch.GUEST.qemu,
         memory: Path | None = None,
     ) -> Self:
-        """Boot ``kernel`` with ``initrd`` and log in.
+        """Boot ``spec`` with ``initrd`` and log in.
 
-        ``append`` are further words for the kernel. ``deadlines`` are taken as they are; by default
-        they are scaled by the accelerator. ``memory`` is a file to be the guest's, for `save`.
-        Raises BootError (the kernel or its image), InfraError (QEMU).
+        ``deadlines`` are taken as they are; by default they are scaled by the accelerator. ``memory`` is a
+        file to be the guest's, for `save`. Raises BootError (the kernel or its image), InfraError (QEMU).
         """
-        limits = deadlines or Deadlines().scaled(accel.slowdown)
-        boot = devices.Boot(kernel, initrd, tuple(append))
+        limits = deadlines or Deadlines().scaled(spec.accel.slowdown)
         backing = devices.Backing(memory, clone=False) if memory else None
-        parts = partial(devices.machine_parts, shape, accel, boot, backing=backing)
+        parts = partial(devices.machine_parts, spec, initrd, backing=backing)
         queue = EventQueue()
-        with _boot_slot(accel):
+        with _boot_slot(spec.accel):
             start = time.monotonic()
             console = ConsoleLog(console_log, (ready_mark, INIT_FAILED, snapshot.AWAKE_MARK))
             process = QemuProcess(
-                lambda **fds: devices.command_line(qemu, name, parts(**fds)), console, name, queue.put
+                lambda **fds: devices.command_line(spec, parts(**fds)), console, spec.name, queue.put
             )
             machine = cls(process, console, queue, limits)
             try:
@@ -132,33 +124,22 @@ class Machine:
 
     @classmethod
     def clone(
-        cls,
-        template: Snapshot,
-        kernel: Path,
-        *,
-        accel: Accel,
-        console_log: Path,
-        shape: Shape = Shape(),  # noqa: B008  (frozen)
-        deadlines: Deadlines | None = None,
-        append: Sequence[str] = (),
-        name: str = "guest",
-        qemu: str = arch.GUEST.qemu,
+        cls, template: Snapshot, spec: BootSpec, *, console_log: Path, deadlines: Deadlines | None = None
     ) -> Self:
         """A guest that continues where ``template`` was saved, with its own clock, random pool and memory.
 
-        All arguments are those the template was booted with. Its console begins with the template's.
-        Raises SnapshotFailure where no clone comes of it.
+        ``spec`` is that of the template. Its console begins with the template's. Raises SnapshotFailure
+        where no clone comes of it.
         """
-        limits = deadlines or Deadlines().scaled(accel.slowdown)
-        boot = devices.Boot(kernel, None, tuple(append))
+        limits = deadlines or Deadlines().scaled(spec.accel.slowdown)
         backing = devices.Backing(template.memory, clone=True)
-        parts = partial(devices.machine_parts, shape, accel, boot, backing=backing)
+        parts = partial(devices.machine_parts, spec, None, backing=backing)
         queue = EventQueue()
         start = time.monotonic()
         console = ConsoleLog(console_log, (snapshot.AWAKE_MARK,))
         console.feed(template.console.read_bytes())
         process = QemuProcess(
-            lambda **fds: devices.command_line(qemu, name, parts(**fds)), console, name, queue.put
+            lambda **fds: devices.command_line(spec, parts(**fds)), console, spec.name, queue.put
         )
         machine = cls(process, console, queue, limits)
         try:

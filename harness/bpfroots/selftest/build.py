@@ -57,9 +57,9 @@ def build_test_verifier(source: Path, out: Path, progress: Progress) -> None:
 
 def testmod_missing(kernel: Kernel) -> str:
     """Why no bpf_testmod can be built for ``kernel``; empty where nothing is known to be missing."""
-    if kernel.source is None or kernel.config is None or kernel.vmlinux is None:
+    if kernel.source is None or kernel.image.config is None or kernel.image.vmlinux is None:
         return "its source, configuration or vmlinux is not known"
-    config = kconfig.parse(kernel.config.read_text(errors="replace"))
+    config = kconfig.parse(kernel.image.config.read_text(errors="replace"))
     for symbol in _TESTMOD_CONFIG:
         if config.get(symbol) != "y":
             return f"CONFIG_{symbol} is not set"
@@ -75,7 +75,7 @@ def build_testmod(kernel: Kernel, out: Path, progress: Progress) -> None:
     the kernel was built in: that may belong to another revision by now, or to another user.
     Raises KernelError where the module does not compile.
     """
-    source, config, vmlinux = kernel.source, kernel.config, kernel.vmlinux
+    source, config, vmlinux = kernel.source, kernel.image.config, kernel.image.vmlinux
     assert source is not None and config is not None and vmlinux is not None  # noqa: S101, PT018
     output, module = out / "build", out / "module"
     output.mkdir()

@@ -22,7 +22,7 @@ from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit, prepare
 from bpfroots.jobs.run import open_store
 from bpfroots.kernels import Kernel, spec
-from bpfroots.machine import Accel, Command, Machine, Shape, choose_accel
+from bpfroots.machine import Accel, Command, Machine, choose_accel
 from bpfroots.progress import Progress, Task
 from bpfroots.results.store import RunStore, Step
 from bpfroots.selftest import build as selftests
@@ -231,7 +231,7 @@ def _payload(binary: Path, module: Path | None) -> bytes:
 
 def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: Result, task: Task) -> None:
     """Boot, run, parse; what goes wrong is in ``result``, and so is what was printed until then."""
-    shape = Shape(cpus=kernel.cpus, memory_mib=max(_MEMORY_MIB, kernel.memory_mib))
+    shape = kernel.shape.at_least(memory_mib=_MEMORY_MIB)
     console = result.store.console(kernel.name)
     log = result.store.selftest(kernel.name, "test_verifier.log")
     total = len(result.ran[0].output.tests) if result.ran else None
