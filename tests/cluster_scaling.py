@@ -122,7 +122,7 @@ def _measure(
     schedule.batches = lambda *_: batches
     with closing(client.Cluster(address)) as cluster:
         start, used = time.monotonic(), time.process_time()
-        cells = sum(1 for _ in cluster.run(kit.image, kernel, accel, specs, verdicts, store))
+        cells = sum(1 for _ in cluster.run(kit.image, accel, specs, verdicts))
         took, used = time.monotonic() - start, time.process_time() - used
     assert cells == len(batches) * len(specs)
     what = "judged" if kind is Verdicts else "unpacked"

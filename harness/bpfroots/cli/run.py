@@ -112,8 +112,8 @@ def run(
         store, request = _recorded(resume, chosen)
     else:
         request = _request(chosen, guests)
-    with cluster.connect(scheduler) as elsewhere:
-        options = job.Options(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None, elsewhere)
+    with cluster.connect(scheduler) as executor:
+        options = job.Options(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None, executor)
         with job.opened(request, Progress(), options, store) as opened:
             opened.run()
     _finish(opened, as_json)

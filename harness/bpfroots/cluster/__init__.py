@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 
 from bpfroots.errors import UserError
-from bpfroots.jobs.site import Elsewhere
+from bpfroots.jobs.site import Executor
 
 
 @contextlib.contextmanager
-def connect(address: str | None) -> Iterator[Elsewhere | None]:
+def connect(address: str | None) -> Iterator[Executor | None]:
     """The workers of the scheduler at ``address``; None where there is no address.
 
     Raises UserError without the extra, InfraError where no scheduler answers.

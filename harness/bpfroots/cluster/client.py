@@ -41,7 +41,6 @@ from bpfroots.machine.accel import SLOWDOWN
 from bpfroots.progress import Progress
 from bpfroots.results.key import Key
 from bpfroots.results.model import Cell
-from bpfroots.results.store import RunStore
 
 _CONNECT = 20.0
 # Without any worker for so long a run gives up; one that is restarted is back by then.
@@ -87,7 +86,7 @@ class Cluster:
         return total
 
     def accel(self, requested: str) -> Accel:
-        """See `Elsewhere`. ``auto`` is KVM only where every worker of this code has it: cells of one run are
+        """See `Executor`. ``auto`` is KVM only where every worker of this code has it: cells of one run are
         compared with each other."""
         found: list[set[str]] = [
             {name for name in ("kvm", "tcg") if name in worker["resources"]}
@@ -102,18 +101,13 @@ class Cluster:
         return Accel("kvm", f"KVM of the workers of {self._address}", SLOWDOWN["kvm"])
 
     def run(
-        self,
-        image: images.Image,
-        kernel: Kernel,
-        accel: Accel,
-        specs: Sequence[CellSpec],
-        verdicts: Verdicts,
-        store: RunStore,
+        self, image: images.Image, accel: Accel, specs: Sequence[CellSpec], verdicts: Verdicts
     ) -> Iterator[Cell]:
         """The cells, judged, batch after batch. Raises KernelError, InfraError.
 
         Closing it takes orders back. The cells of a batch that a worker has begun are not returned.
         """
+        kernel = verdicts.kernel
         needs = _needs(kernel, accel)
         batches = schedule.batches(specs, self.guests(needs))
         blobs = [self._blob(path) for path in (kernel.image.path, image.path)]
@@ -131,13 +125,13 @@ class Cluster:
             while pending:
                 for future in self._finished(list(pending)):
                     batch = pending.pop(future)
-                    yield from _judged(future, batch, kernel, verdicts, store)
+                    yield from _judged(future, batch, verdicts)
                     future.release()
         finally:
             self._client.cancel(list(pending))
 
     def build(self, names: Sequence[str], progress: Progress) -> None:
-        """See `Elsewhere`. A worker that has a kernel already is asked first; one that would build
+        """See `Executor`. A worker that has a kernel already is asked first; one that would build
         another is no help, and the kernel is left to this machine. Raises InfraError where no worker is of
         this code."""
         wanted = {}
@@ -253,9 +247,7 @@ def _kernels(worker: dict[str, Any]) -> list[str]:
     return found
 
 
-def _judged(
-    future: Future, batch: Sequence[CellSpec], kernel: Kernel, verdicts: Verdicts, store: RunStore
-) -> Iterator[Cell]:
+def _judged(future: Future, batch: Sequence[CellSpec], verdicts: Verdicts) -> Iterator[Cell]:
     try:
         parcel = decode(_result(future), Parcel)
     except KilledWorker as error:
@@ -264,7 +256,7 @@ def _judged(
         return
     here = {}
     for path, content in parcel.consoles.items():
-        here[path] = store.console(kernel.name)
+        here[path] = verdicts.store.console(verdicts.kernel.name)
         here[path].write_bytes(content)
 
     def local(text: str) -> str:

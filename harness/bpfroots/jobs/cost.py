@@ -82,7 +82,7 @@ class Meter:
     @property
     def accel(self) -> Accel:
         """Costs are counted here, wherever cells ran: they are the same on every machine, and few."""
-        return choose_accel() if self.site.elsewhere else self.site.accel
+        return choose_accel() if self.site.executor else self.site.accel
 
     def measure(
         self, kernel: Kernel, specs: Sequence[CellSpec], cells: Iterable[Cell], task: Task

@@ -65,8 +65,8 @@ class Engine:
 
     def _run(self, kernel: Kernel, specs: list[CellSpec], verdicts: Verdicts) -> Iterator[Cell]:
         site = self._site
-        if site.elsewhere:
-            yield from site.elsewhere.run(site.kit.image, kernel, site.accel, specs, verdicts, site.store)
+        if site.executor:
+            yield from site.executor.run(site.kit.image, site.accel, specs, verdicts)
             return
         count = schedule.guests_at_once(kernel.shape, site.guests)
         batches = schedule.batches(specs, count)
@@ -100,8 +100,8 @@ class Verdicts:
         references: dict[str, Cell],
     ) -> None:
         self.objects = objects
-        self._kernel = kernel
-        self._store = store
+        self.kernel = kernel
+        self.store = store
         self._reuse = reuse
         self._first: dict[str, Cell] = {}
         self._references = references
@@ -111,19 +111,19 @@ class Verdicts:
     def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> Cell:
         """The cell of a load that came to its end, and its artefacts."""
         with self._lock:
-            kernel = self._kernel
+            kernel = self.kernel
             code = analysis.Code(loaded)
             cell = judge.judge(spec, kernel, hello, code, self._reference(spec.name))
             cell.program = self.objects[spec.key].digest
             self._save_artefacts(cell, code, spec)
             self.refer_to(cell)
             if self._reuse:
-                self._reuse.keep(kernel, spec, self.objects[spec.key], self._store, cell)
+                self._reuse.keep(kernel, spec, self.objects[spec.key], self.store, cell)
             return self.keep(cell)
 
     def lost(self, spec: CellSpec, error: GuestError, note: str) -> Cell:
         """The cell a guest was lost in; ``note`` says what else is known."""
-        cell = judge.lost(spec, self._kernel, error)
+        cell = judge.lost(spec, self.kernel, error)
         if note:
             cell.reason = f"{cell.reason}; {note}"
         return self.keep(cell)
@@ -136,7 +136,7 @@ class Verdicts:
         for spec in list(pending.values()):
             if spec.name in run:
                 continue
-            cell = self._reuse.find(self._kernel, spec, self.objects[spec.key], self._store)
+            cell = self._reuse.find(self.kernel, spec, self.objects[spec.key], self.store)
             if cell is None or judge.differs(spec, cell, self._reference(spec.name)):
                 run.add(spec.name)
                 continue
@@ -145,7 +145,7 @@ class Verdicts:
             yield cell
 
     def keep(self, cell: Cell) -> Cell:
-        self._store.add(cell)
+        self.store.add(cell)
         return cell
 
     def refer_to(self, cell: Cell) -> None:
@@ -161,7 +161,7 @@ class Verdicts:
         parts = {"source": spec.program, "library": spec.library, "target": spec.target}
         for name, part in parts.items():
             if part and part.is_source:
-                self._store.artefact(cell, f"{name}.bpf.c", part.source)
+                self.store.artefact(cell, f"{name}.bpf.c", part.source)
         for program in code.loaded.programs:
             for name, data in analysis.artefacts(program, code).items():
-                self._store.artefact(cell, name, data)
+                self.store.artefact(cell, name, data)

@@ -18,7 +18,7 @@ from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit, prepare, roomy
 from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.reuse import Reuse, inputs
-from bpfroots.jobs.site import Elsewhere, Site
+from bpfroots.jobs.site import Executor, Site
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine, choose_accel
@@ -157,7 +157,7 @@ class Options:
 
     command: list[str] = field(default_factory=list)
     keep: Callable[[Machine], None] | None = None
-    elsewhere: Elsewhere | None = None
+    executor: Executor | None = None
 
 
 @contextlib.contextmanager
@@ -169,11 +169,11 @@ def opened(
     What was finished is on disk whatever happens, KeyboardInterrupt included. Raises UserError, KernelError
     or InfraError where nothing could be started.
     """
-    elsewhere = options.elsewhere
-    accel = elsewhere.accel(request.accel) if elsewhere else choose_accel(request.accel)
+    executor = options.executor
+    accel = executor.accel(request.accel) if executor else choose_accel(request.accel)
     specs = specs_of(request)  # before a kernel is built for what there is not
-    if elsewhere:
-        elsewhere.build(["baseline", *request.kernels], progress)
+    if executor:
+        executor.build(["baseline", *request.kernels], progress)
     kit = prepare(request.kernels, progress)
     if isinstance(request.what, Objects):
         kit = roomy(kit)
@@ -185,7 +185,7 @@ def opened(
     store = resume or open_store(kit, accel, request.kind, options.command, request)
     progress.say(f"results   {store.path}")
     guests = 1 if options.keep else request.guests
-    run = Run(request, Site(kit, store, accel, guests, options.keep, elsewhere), programs, progress)
+    run = Run(request, Site(kit, store, accel, guests, options.keep, executor), programs, progress)
     try:
         yield run
     except BaseException:

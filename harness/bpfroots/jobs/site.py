@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from bpfroots.images import Image
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.spec import CellSpec
-from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine
 from bpfroots.progress import Progress
 from bpfroots.results.model import Cell
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from bpfroots.jobs.engine import Verdicts
 
 
-class Elsewhere(Protocol):
+class Executor(Protocol):
     """Guests of other machines: `bpfroots.cluster`."""
 
     def accel(self, requested: str) -> Accel:
@@ -31,15 +30,9 @@ class Elsewhere(Protocol):
         ...
 
     def run(
-        self,
-        image: Image,
-        kernel: Kernel,
-        accel: Accel,
-        specs: Sequence[CellSpec],
-        verdicts: Verdicts,
-        store: RunStore,
+        self, image: Image, accel: Accel, specs: Sequence[CellSpec], verdicts: Verdicts
     ) -> Iterator[Cell]:
-        """Every cell, judged by ``verdicts``, once. Raises KernelError, InfraError."""
+        """Every cell once, on the kernel of ``verdicts``, which judges it. Raises KernelError, InfraError."""
         ...
 
 
@@ -48,7 +41,7 @@ class Site:
     """Kernels, image and compiler, the run folder, and the guests.
 
     ``guests`` at once, by default what the host carries. ``keep`` gets the guest before its end, which waits
-    for it. ``elsewhere``: cells run there, and not in guests of this process; ``accel`` is then theirs.
+    for it. ``executor`` runs the cells, instead of guests of this process; ``accel`` is that of its guests.
     """
 
     kit: Kit
@@ -56,4 +49,4 @@ class Site:
     accel: Accel
     guests: int | None = None
     keep: Callable[[Machine], None] | None = None
-    elsewhere: Elsewhere | None = None
+    executor: Executor | None = None

@@ -19,7 +19,7 @@ from bpfroots.history.record import beside_cells, catch_up, observe_run
 from bpfroots.history.trend import Trend, trend
 from bpfroots.jobs.kit import prepare_for
 from bpfroots.jobs.run import describe_run, reopen
-from bpfroots.jobs.site import Elsewhere
+from bpfroots.jobs.site import Executor
 from bpfroots.kernels import Request
 from bpfroots.kernels.update import fetch
 from bpfroots.machine import choose_accel
@@ -52,10 +52,10 @@ def run(
 
     Raises InfraError where another night is running, UserError where there is none to resume.
     """
-    with _alone(), cluster.connect(config.scheduler or None) as elsewhere:
+    with _alone(), cluster.connect(config.scheduler or None) as executor:
         store, state = _resumed(config) if resume else _new(config, path, command)
         progress.say(f"results   {store.path}")
-        going = _Night(config, store, state, progress, elsewhere)
+        going = _Night(config, store, state, progress, executor)
         try:
             if not resume:
                 going.update()
@@ -120,13 +120,13 @@ class _Night:
         store: RunStore,
         state: Night,
         progress: Progress,
-        elsewhere: Elsewhere | None,
+        executor: Executor | None,
     ) -> None:
         self._config = config
         self._store = store
         self._state = state
         self._progress = progress
-        self._elsewhere = elsewhere
+        self._executor = executor
 
     def update(self) -> None:
         """Bring sources up to date. Where that fails the night is one of what is there."""
@@ -144,9 +144,9 @@ class _Night:
 
     def work(self, resume: bool) -> None:
         """Build every kernel, then do all parts on those that there are."""
-        if self._elsewhere:
+        if self._executor:
             with self._written_down("builds by workers", of_night=False):
-                self._elsewhere.build(self._config.kernels, self._progress)
+                self._executor.build(self._config.kernels, self._progress)
         requests = kernels.resolve_all(self._config.kernels)
         built = [request for request in dict.fromkeys(requests.values()) if self._build(request)]
         names = {argument: request.name for argument, request in requests.items() if request in built}
@@ -157,7 +157,7 @@ class _Night:
             if resume and self._store.run.kernels:
                 reopen(self._store, kit)
             describe_run(self._store, kit, accel)
-            site = works.Site(self._config, kit, names, accel, self._store, self._progress, self._elsewhere)
+            site = works.Site(self._config, kit, names, accel, self._store, self._progress, self._executor)
         for number, work in enumerate(self._config.work):
             if site and number not in self._state.done and any(name in names for name in work.kernels):
                 self._do(number, work, site)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from bpfroots.errors import BpfrootsError
 from bpfroots.jobs import run as cells_job
 from bpfroots.jobs.kit import Kit
-from bpfroots.jobs.site import Elsewhere
+from bpfroots.jobs.site import Executor
 from bpfroots.jobs.site import Site as CellsSite
 from bpfroots.machine import Accel
 from bpfroots.nightly.config import Cells, Config, TestVerifier, Work
@@ -25,7 +25,7 @@ from bpfroots.selftest import run as selftest
 class Site:
     """Where a night's work is done: ``names`` are those of the kernels of ``kit``, by what was asked for.
 
-    ``accel`` is this machine's; cells run ``elsewhere`` where that is given.
+    ``accel`` is this machine's; cells run ``executor`` where that is given.
     """
 
     config: Config
@@ -34,7 +34,7 @@ class Site:
     accel: Accel
     store: RunStore
     progress: Progress
-    elsewhere: Elsewhere | None = None
+    executor: Executor | None = None
 
     def on(self, wanted: Sequence[str]) -> Kit:
         """The kit with those of ``wanted`` kernels that there are."""
@@ -59,8 +59,8 @@ def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
     site_kit = site.on(work.kernels)
     what = CasesWanted(work.cases or "", tuple(cases.mechanisms(work.mechanisms)), work.full)
     request = Request(tuple(work.kernels), what, "nightly", site.config.accel, site.config.guests, work.cost)
-    accel = site.elsewhere.accel(site.config.accel) if site.elsewhere else site.accel
-    where = CellsSite(site_kit, site.store, accel, site.config.guests, elsewhere=site.elsewhere)
+    accel = site.executor.accel(site.config.accel) if site.executor else site.accel
+    where = CellsSite(site_kit, site.store, accel, site.config.guests, executor=site.executor)
     programs = cells_job.Programs.of(cells_job.specs_of(request), site_kit)
     run = cells_job.Run(request, where, programs, site.progress)
     run.run()
