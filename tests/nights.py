@@ -7,10 +7,12 @@ import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bpfroots.history.database import FIGURES, History, Recorded, State
+from bpfroots.history.database import History, Recorded, State
+from bpfroots.results.figures import FIGURES
 from bpfroots.results.key import Key
 from bpfroots.results.model import SCHEMA, KernelInfo, Run
 
+_NAMES = [figure.name for figure in FIGURES if figure.recorded]
 MECHANISMS = ("tail_call", "duplicate", "multi_root", "fd_name")
 _FIRST = datetime.datetime(2026, 1, 1, 3, tzinfo=datetime.UTC)
 
@@ -33,8 +35,8 @@ def night(number: int, *, job: str = "nightly", inputs: str = "same", key: str =
 
 def accepted(insns: float = 100.0, **changes: object) -> State:
     """A cell as expected; ``insns_per_run`` is ``insns``, other figures are round numbers."""
-    figures = dict.fromkeys(FIGURES, 1000.0) | {"insns_per_run": insns}
-    figures |= {name: float(str(changes.pop(name))) for name in FIGURES if name in changes}
+    figures = dict.fromkeys(_NAMES, 1000.0) | {"insns_per_run": insns}
+    figures |= {name: float(str(changes.pop(name))) for name in _NAMES if name in changes}
     words = {"outcome": "pass", "verdict": "accept", "result": "aa", **changes}
     return State(**words, figures=figures)  # type: ignore[arg-type]
 

@@ -68,7 +68,7 @@ def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pyt
         (_WORK.replace("example", "nonsense"), "matches no case"),
         (_WORK + 'mechanisms = ["telepathy"]', "unknown mechanism 'telepathy'"),
         (_WORK.replace('"baseline"', ""), "cells: on no kernel"),
-        (_WORK + "[thresholds]\nduration = 0.1", "Invalid enum value 'duration'"),
+        (_WORK + "[thresholds]\nduration = 0.1", "thresholds.duration: no such figure"),
         (_WORK + "[thresholds]\njit_bytes = -1", "thresholds.jit_bytes: below 0"),
         ('name = "../x"\n' + _WORK, "'../x' is not a name of a job"),
         (_WORK + "[", "not TOML"),

@@ -13,25 +13,12 @@ from bpfroots.analysis.kernels import OtherKernel
 from bpfroots.analysis.shared import Sharing, sharing
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.programs.protocol import MECHANISMS, Mechanism
+from bpfroots.results.figures import FIGURES, INSNS_PER_RUN
 from bpfroots.results.key import Keyed
 from bpfroots.results.model import BAD, Cell, Root
 
 BASELINE: Mechanism = "tail_call"
 
-#: Figures of a row, in the order in which they are shown. Counts and bytes; ``insns_per_run`` (a mean over
-#: roots and inputs) is there only where a machine with -icount measured it.
-FIGURES = (
-    "roots",
-    "jit_images",
-    "jit_bytes",
-    "direct_calls",
-    "indirect_branches",
-    "retpoline_calls",
-    "xlated_bytes",
-    "processed_insns",
-    "total_states",
-    "insns_per_run",
-)
 _WORSE = 2.0
 
 _Groups: TypeAlias = "dict[tuple[str, Mechanism], list[Row]]"
@@ -145,15 +132,15 @@ def compare(cells: Iterable[Cell], baseline: Mechanism = BASELINE) -> Comparison
 
 
 def figures(cell: Cell) -> dict[str, float]:
-    """The figures of a cell, in the order of FIGURES. Empty where nothing was loaded."""
+    """The figures of a cell (`results.figures`), in their order. Empty where nothing was loaded."""
     if not cell.verdict:
         return {}
-    found = {name: getattr(cell.cost, name) for name in FIGURES if hasattr(cell.cost, name)}
+    found = {one.name: getattr(cell.cost, one.name) for one in FIGURES if one.name != INSNS_PER_RUN}
     measured = [
         run.insns_per_run for root in cell.roots for run in root.runs if run.insns_per_run is not None
     ]
     if measured:
-        found["insns_per_run"] = sum(measured) / len(measured)
+        found[INSNS_PER_RUN] = sum(measured) / len(measured)
     return found
 
 
@@ -194,8 +181,8 @@ def _total(kernel: str, mechanism: Mechanism, rows: Sequence[Row], bases: Sequen
     cases = {row.case for row in compared}
     sums, base_sums = _sum(compared), _sum(base for base in bases if base.case in cases)
     positive = {
-        name: [ratio for row in compared if (ratio := row.ratios.get(name)) is not None and ratio > 0]
-        for name in FIGURES
+        one.name: [ratio for row in compared if (ratio := row.ratios.get(one.name)) is not None and ratio > 0]
+        for one in FIGURES
     }
     return Total(
         kernel,

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from bpfroots.analysis.cell import readable_maps
-from bpfroots.analysis.compare import FIGURES, figures, refusal
+from bpfroots.analysis.compare import figures, refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.errors import UserError
+from bpfroots.results.figures import INSNS_PER_RUN, NAMED
 from bpfroots.results.model import Cell
 
 #: Stands for what the good end gave.
@@ -34,9 +35,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 _FORM = re.compile(r"([a-z_]+)\s*(!~|~|<=|>=|==|!=|<|>)\s*(.+)", re.DOTALL)
 _WORDS = {"accept": ("verdict", "==", "accept"), "reject": ("verdict", "==", "reject")}
 _CRASHED = ("guest_crash", "guest_hang")
-_ALIASES = {"cost": "insns_per_run"}
-# Figures that mean something although the program was not accepted.
-_OF_THE_VERIFIER = ("processed_insns", "total_states")
+_ALIASES = {"cost": INSNS_PER_RUN}
 # Before anything is known: how likely it is that a bad kernel fails every time. What the verifier and the JIT
 # do does not depend on time; what programs then do, or a kernel that splats, does.
 _STEADY, _UNSTEADY = 0.99, 0.5
@@ -102,7 +101,7 @@ class Expectation:
                 return re.search(self.right, value) is not None
             case "!~":
                 return re.search(self.right, value) is None
-        if self.left in FIGURES:
+        if self.left in NAMED:
             return _COMPARE[self.operator](float(value), float(self.right))
         return (value == self.right) == (self.operator == "==")
 
@@ -124,7 +123,7 @@ def parse(text: str) -> Expectation:
         except re.error as error:
             msg = f"--expect {text}: not a regular expression: {error}"
             raise UserError(msg) from None
-    elif left in FIGURES and sign in _COMPARE:
+    elif left in NAMED and sign in _COMPARE:
         if right != GOOD and not re.fullmatch(r"-?\d+(\.\d+)?", right):
             msg = f"--expect {text}: {right} is not a number"
             raise UserError(msg, hint=f"a number, or {GOOD}: what the good end has")
@@ -137,7 +136,7 @@ def _unknown(text: str) -> UserError:
     return UserError(
         f"--expect {text}: not understood",
         detail="pass, accept, reject, clean (no splat), verdict!=accept, message~REGEX, message!~REGEX,\n"
-        f"jit==HASH, results==HASH, FIGURE<=N with one of <= >= < > == !=\nfigures: {', '.join(FIGURES)}",
+        f"jit==HASH, results==HASH, FIGURE<=N with one of <= >= < > == !=\nfigures: {', '.join(NAMED)}",
         hint=f"'processed_insns<=1000'; in bisect run also 'processed_insns<={GOOD}'",
     )
 
@@ -175,7 +174,7 @@ def _judge(expectations: Sequence[Expectation], cell: Cell) -> Judged:
 
 def values(cell: Cell) -> dict[str, str]:
     """Everything of ``cell`` that can be compared, as `parse` has it."""
-    names = ("verdict", "message", *FIGURES, "jit", "results")
+    names = ("verdict", "message", *NAMED, "jit", "results")
     return {name: value for name in names if (value := _value(name, cell)) is not None}
 
 
@@ -187,7 +186,7 @@ def _value(name: str, cell: Cell) -> str | None:
         return cell.verdict or (cell.outcome if cell.outcome == "unsupported" else None)
     if name == "message":
         return refusal(cell) if cell.verdict == "reject" else ""
-    if cell.verdict != "accept" and name not in _OF_THE_VERIFIER:
+    if cell.verdict != "accept" and not (name in NAMED and NAMED[name].of_verifier):
         return None
     if name == "jit":
         images = (image for root in (*cell.roots, *cell.targets) for image in root.jit.images)

@@ -23,12 +23,11 @@ from bpfroots.kernels import Kernel, require_options
 from bpfroots.machine import Accel
 from bpfroots.programs import cases
 from bpfroots.progress import Progress
+from bpfroots.results.figures import INSNS_PER_RUN
 from bpfroots.results.model import Cell, Outcome
 from bpfroots.results.request import Objects
 from bpfroots.results.store import RunStore, add_costs
 from bpfroots.selftest import run as selftest
-
-_COST = "insns_per_run"
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,8 +84,8 @@ def understand(asked: Asked) -> Question:
     elif any(e.left not in ("pass", "clean") for e in expectations):
         msg = "a selftest only tells whether it passes and whether its kernel stays clean"
         raise UserError(msg, hint="--expect pass, --expect clean, or --object with the test's program")
-    if any(e.left == _COST for e in expectations) and (spec is None or spec.case is None):
-        msg = f"{_COST} is measured for cases only"
+    if any(e.left == INSNS_PER_RUN for e in expectations) and (spec is None or spec.case is None):
+        msg = f"{INSNS_PER_RUN} is measured for cases only"
         raise UserError(msg, hint="bpfroots cases; docs/cases.md says how to write one")
     return Question(name, spec, expectations)
 
@@ -121,7 +120,7 @@ class Asker:
         self._kit = kit
         self._accel = accel
         self._progress = progress
-        self._wants_cost = any(e.left == _COST for e in question.expectations)
+        self._wants_cost = any(e.left == INSNS_PER_RUN for e in question.expectations)
         self._guests = Guests(kit, accel)
         self._objects = compile_cells(kit, [self._spec]).objects if self._spec else {}
         self._numbers: list[int] = []

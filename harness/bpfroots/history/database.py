@@ -18,23 +18,13 @@ import msgspec
 
 from bpfroots import settings
 from bpfroots.errors import InfraError, UserError
+from bpfroots.results.figures import FIGURES
 from bpfroots.results.key import Key
 from bpfroots.results.model import Run
 
-#: Figures of a state that are kept, in the order in which they are shown.
-FIGURES = (
-    "processed_insns",
-    "total_states",
-    "jit_images",
-    "jit_bytes",
-    "direct_calls",
-    "indirect_branches",
-    "retpoline_calls",
-    "xlated_bytes",
-    "insns_per_run",
-)
-#: Figures that are worth a sum over cells.
-TOTALLED = ("processed_insns", "jit_bytes", "insns_per_run")
+# The columns of figures, in the order of the table.
+_FIGURES = tuple(figure.name for figure in FIGURES if figure.recorded)
+_TOTALLED = tuple(figure.name for figure in FIGURES if figure.totalled)
 _WORDS = ("outcome", "verdict", "reason", "message", "splat", "result", "code")
 
 # Each is applied once, in order, and never changed after it has been in a release.
@@ -75,7 +65,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a cell was in a run.
 
     ``splat`` is the title of what the kernel complained of. ``result`` and ``code`` are digests: of what the
-    runs returned and left in maps, of the normalised JIT code. ``figures`` are some of FIGURES.
+    runs returned and left in maps, of the normalised JIT code. ``figures`` are some of those
+    that are recorded (`results.figures`).
     """
 
     outcome: str
@@ -223,8 +214,8 @@ class History:
                 [_named(key) for key, _, _ in rows],
             )
             self._db.executemany(
-                f"INSERT OR IGNORE INTO states (digest, {', '.join(_WORDS + FIGURES)})"  # noqa: S608
-                f" VALUES ({', '.join('?' * (1 + len(_WORDS) + len(FIGURES)))})",
+                f"INSERT OR IGNORE INTO states (digest, {', '.join(_WORDS + _FIGURES)})"  # noqa: S608
+                f" VALUES ({', '.join('?' * (1 + len(_WORDS) + len(_FIGURES)))})",
                 {digest: (digest, *_columns(state)) for _, state, digest in rows}.values(),
             )
             self._db.executemany(
@@ -325,22 +316,22 @@ class History:
 
     def _states(self, ids: Iterable[int]) -> dict[int, State]:
         found = self._db.execute(
-            f"SELECT id, {', '.join(_WORDS + FIGURES)} FROM states"  # noqa: S608
+            f"SELECT id, {', '.join(_WORDS + _FIGURES)} FROM states"  # noqa: S608
             " WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(ids)),),
         )
         return {id_: _state(values) for id_, *values in found}
 
     def totals(self, runs: Sequence[int]) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
-        """(kernel, mechanism) → run id → sums of TOTALLED over the cells that were accepted in all runs, and
-        had that figure in all."""
+        """(kernel, mechanism) → run id → sums of the figures that are totalled, over the cells that were
+        accepted in all runs, and had that figure in all."""
         chosen = json.dumps(list(runs))
-        sums = [f"SUM(CASE WHEN has_{name} THEN {name} END)" for name in TOTALLED]
-        counts = [f"COUNT({name}) = :n AS has_{name}" for name in TOTALLED]
+        sums = [f"SUM(CASE WHEN has_{name} THEN {name} END)" for name in _TOTALLED]
+        counts = [f"COUNT({name}) = :n AS has_{name}" for name in _TOTALLED]
         found: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
         with self._errors():
             rows = self._db.execute(
-                f"WITH known AS MATERIALIZED (SELECT cell, run, {', '.join(TOTALLED)} FROM results"  # noqa: S608
+                f"WITH known AS MATERIALIZED (SELECT cell, run, {', '.join(_TOTALLED)} FROM results"  # noqa: S608
                 " JOIN states ON states.id = state AND verdict = 'accept'"
                 " WHERE run IN (SELECT value FROM json_each(:runs))),"
                 f" steady AS MATERIALIZED (SELECT cell, {', '.join(counts)} FROM known"
@@ -350,7 +341,7 @@ class History:
                 {"runs": chosen, "n": len(runs)},
             )
             for kernel, mechanism, run, *values in rows:
-                figures = {n: v for n, v in zip(TOTALLED, values, strict=True) if v is not None}
+                figures = {n: v for n, v in zip(_TOTALLED, values, strict=True) if v is not None}
                 found.setdefault((kernel, mechanism), {})[run] = figures
         return found
 
@@ -362,12 +353,12 @@ def _named(key: Key) -> tuple[str, str, str]:
 
 def _columns(state: State) -> tuple[object, ...]:
     words = tuple(getattr(state, name) for name in _WORDS)
-    return words + tuple(state.figures.get(name) for name in FIGURES)
+    return words + tuple(state.figures.get(name) for name in _FIGURES)
 
 
 def _state(columns: Sequence[Any]) -> State:
     words = dict(zip(_WORDS, columns, strict=False))
-    figures = zip(FIGURES, columns[len(_WORDS) :], strict=True)
+    figures = zip(_FIGURES, columns[len(_WORDS) :], strict=True)
     return State(**words, figures={name: value for name, value in figures if value is not None})
 
 

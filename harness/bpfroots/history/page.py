@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bpfroots.history.database import TOTALLED, History, Recorded
+from bpfroots.history.database import History, Recorded
 from bpfroots.history.terminal import flaky_line, value
 from bpfroots.history.trend import Finding, Trend
-from bpfroots.report import html, text
+from bpfroots.report import html
 from bpfroots.report.plots import Lines, over_runs
+from bpfroots.results.figures import FIGURES, head
 from bpfroots.results.model import BAD, Cell
 from bpfroots.results.store import CELLS
 
@@ -80,7 +81,7 @@ def _row(finding: Finding, run_dir: Path, pages: Mapping[str, str]) -> _Row:
     folder = Path(CELLS) / finding.key.path
     return _Row(
         finding,
-        text.HEADS.get(finding.kind, finding.kind),
+        head(finding.kind),
         value(finding.before),
         value(finding.after),
         pages.get(finding.case, ""),
@@ -103,7 +104,7 @@ def _of_findings(history: History, found: Trend, runs: Sequence[Recorded]) -> li
             if run in numbers and state.verdict == "accept" and finding.kind in state.figures
         ]
         marks = [number for number, name in enumerate(names) if name == finding.first_bad]
-        title = f"{finding.case}: {text.HEADS[finding.kind]}"
+        title = f"{finding.case}: {head(finding.kind)}"
         note = f"{finding.mechanism}, {finding.kernel}"
         plots.append(over_runs(title, note, names, {finding.mechanism: points}, marks))
     return plots
@@ -119,13 +120,13 @@ def _totals(history: History, found: Trend, runs: Sequence[Recorded]) -> list[Li
     marks = [number for number, name in enumerate(names) if name in firsts]
     plots = []
     for kernel in sorted({kernel for kernel, _ in sums}):
-        for figure in TOTALLED:
+        for figure in [figure for figure in FIGURES if figure.totalled]:
             over: dict[str, list[tuple[int, float]]] = {}
             for mechanism in [mechanism for of, mechanism in sums if of == kernel]:
-                values = [sums[kernel, mechanism].get(run.id, {}).get(figure) for run in runs]
+                values = [sums[kernel, mechanism].get(run.id, {}).get(figure.name) for run in runs]
                 if values[0]:
                     over[mechanism] = [(n, v / values[0]) for n, v in enumerate(values) if v is not None]
             if over:
                 note = f"{kernel}; sum over the cells accepted in all {len(runs)} runs, the first is 1"
-                plots.append(over_runs(text.HEADS[figure], note, names, over, marks))
+                plots.append(over_runs(figure.head, note, names, over, marks))
     return plots

@@ -13,8 +13,9 @@ from bpfroots.analysis.cell import results_digest
 from bpfroots.analysis.compare import figures, refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.errors import UserError
-from bpfroots.history.database import FIGURES, History, State
+from bpfroots.history.database import History, State
 from bpfroots.programs.protocol import Mechanism
+from bpfroots.results.figures import NAMED
 from bpfroots.results.key import Key, Keyed
 from bpfroots.results.model import Cell, Outcome
 from bpfroots.results.store import CELLS, RunStore, run_folders
@@ -132,7 +133,7 @@ def _state(cell: Cell) -> State:
         splat=happened if cell.outcome in ("guest_crash", "guest_hang") else "",
         result=results_digest(cell),
         code=" ".join(image.sha256[:8] for root in programs for image in root.jit.images),
-        figures={name: value for name, value in figures(cell).items() if name in FIGURES},
+        figures={name: value for name, value in figures(cell).items() if NAMED[name].recorded},
     )
 
 

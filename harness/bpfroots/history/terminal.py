@@ -12,18 +12,17 @@ from bpfroots.history.database import Recorded
 from bpfroots.history.record import CellHistory, Span
 from bpfroots.history.trend import Finding, Flaky, Trend, standing
 from bpfroots.report import text
+from bpfroots.results.figures import FIGURES, head
 from bpfroots.results.model import BAD
 
 _SHOWN = 20
-#: What is said of the figures of a state, in a line.
-_FIGURES = ("processed_insns", "total_states", "jit_bytes", "insns_per_run")
 
 
 def print_runs(runs: Sequence[Recorded], outcomes: Mapping[int, Mapping[str, int]], out: Console) -> None:
     """A line per run, the newest last."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for head in ("run", "job", "cells", "not as expected", "compared with"):
-        table.add_column(head, justify="right" if head in ("cells", "not as expected") else "left")
+    for name in ("run", "job", "cells", "not as expected", "compared with"):
+        table.add_column(name, justify="right" if name in ("cells", "not as expected") else "left")
     for run in runs:
         counts = outcomes.get(run.id, {})
         bad = sum(count for outcome, count in counts.items() if outcome in BAD)
@@ -65,7 +64,7 @@ def _listed(head: str, lines: Sequence[str]) -> list[str]:
 
 def finding_line(finding: Finding) -> str:
     """One finding in one line: what, how much, since when, and what had changed there."""
-    kind = text.HEADS.get(finding.kind, finding.kind)
+    kind = head(finding.kind)
     ratio = f" (x {finding.ratio:.3f})" if finding.ratio is not None else ""
     change = f"{kind} {value(finding.before)} → {value(finding.after)}{ratio}"
     reason = f": {finding.reason}" if finding.reason and finding.ratio is None else ""
@@ -79,7 +78,7 @@ def flaky_line(flaky: Flaky) -> str:
     values = ", ".join(
         f"{value or 'none'} in {text.plural(runs, 'run')}" for value, runs in flaky.values.items()
     )
-    kind = text.HEADS.get(flaky.kind, flaky.kind)
+    kind = head(flaky.kind)
     now = "; worse this time" if flaky.bad else ""
     return f"{flaky.key}: {kind} {values}; {flaky.why}{now}"
 
@@ -104,7 +103,9 @@ def _span(span: Span) -> str:
     runs = f"since {span.first}, {text.plural(span.runs, 'run')}"
     words = state.outcome if not state.verdict else f"{state.outcome} ({state.verdict})"
     figures = [
-        f"{text.HEADS[name]} {text.number(state.figures[name])}" for name in _FIGURES if name in state.figures
+        f"{figure.head} {text.number(state.figures[figure.name])}"
+        for figure in FIGURES
+        if figure.threshold is not None and figure.name in state.figures
     ]
     said = state.reason or state.message
     return " · ".join([runs, words, *figures, *([said] if said else [])])

@@ -17,33 +17,28 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from bpfroots.history.database import History, Recorded, State, Timeline
+from bpfroots.results.figures import FIGURES
 from bpfroots.results.key import Key, Keyed
 from bpfroots.results.model import BAD
 
-Figure = Literal["processed_insns", "total_states", "jit_bytes", "insns_per_run"]
-Kind = Literal["verdict", "result", "splat", "hang", "timeout"] | Figure
 Value: TypeAlias = "str | float"
 
-#: By how much a figure may grow, as a share of what it was. All are exact: nothing but a change moves them.
-THRESHOLDS: Mapping[Figure, float] = {
-    "processed_insns": 0.05,
-    "total_states": 0.05,
-    "jit_bytes": 0.02,
-    "insns_per_run": 0.01,
-}
+#: By how much a figure may grow, as a share of what it was.
+THRESHOLDS = {figure.name: figure.threshold for figure in FIGURES if figure.threshold is not None}
 # How often an aspect has to come back to what it was before, to be flaky whatever has changed: what was
 # broken, fixed and broken again has done so twice.
 _RETURNS = 3
 #: Runs in which something flaky shows; what was flaky longer ago may have been fixed.
 WINDOW = 20
 
-_KINDS: dict[str, Kind] = {"guest_crash": "splat", "guest_hang": "hang", "timeout": "timeout"}
+_KINDS = {"guest_crash": "splat", "guest_hang": "hang", "timeout": "timeout"}
 _GOOD = frozenset({"pass", "xfail"})
 
 
 class Finding(Keyed, msgspec.Struct, frozen=True):
     """One aspect of a cell that is worse (or better) than in the reference.
 
+    ``kind`` is "verdict", "result", "splat", "hang", "timeout" or the name of a figure.
     ``last_good`` and ``first_bad`` are names of runs that follow each other where the cell took part in
     both; ``changed`` says what of the kernel differs between them. ``ratio``: after to before, of a figure.
     """
@@ -51,7 +46,7 @@ class Finding(Keyed, msgspec.Struct, frozen=True):
     case: str
     kernel: str
     mechanism: str
-    kind: Kind
+    kind: str
     before: Value
     after: Value
     first_bad: str
@@ -70,7 +65,7 @@ class Flaky(Keyed, msgspec.Struct, frozen=True):
     case: str
     kernel: str
     mechanism: str
-    kind: Kind
+    kind: str
     values: dict[str, int]
     why: str
     bad: bool
@@ -95,7 +90,7 @@ class Trend(msgspec.Struct, frozen=True):
     new: list[str] = []
 
 
-def trend(history: History, run: Recorded, thresholds: Mapping[Figure, float] | None = None) -> Trend:
+def trend(history: History, run: Recorded, thresholds: Mapping[str, float] | None = None) -> Trend:
     """``run`` compared with the last good run of its job. ``thresholds``: instead of THRESHOLDS."""
     runs = history.runs(run.job)
     before = runs[: [other.id for other in runs].index(run.id)]
@@ -138,7 +133,7 @@ def standing(state: State) -> Literal["good", "bad", "none", "unknown"]:
 class Aspect:
     """One way to look at a cell: its verdict. A test of the kernel's tree has none, but an outcome."""
 
-    kind: Kind = "verdict"
+    kind: str = "verdict"
 
     def value(self, state: State) -> Value | None:
         """None where a state says nothing about it."""
@@ -157,7 +152,7 @@ class Aspect:
 class _Result(Aspect):
     """What its runs returned and left in maps. Where the verdict is another one, that says it all."""
 
-    kind: Kind = "result"
+    kind: str = "result"
 
     def value(self, state: State) -> Value | None:
         if not state.verdict:
@@ -173,7 +168,7 @@ class _Result(Aspect):
 class _Figure(Aspect):
     """A figure of a cell that is accepted: half a verification, or no code, costs less."""
 
-    def __init__(self, name: Figure, threshold: float) -> None:
+    def __init__(self, name: str, threshold: float) -> None:
         self.kind = name
         self._name = name
         self._threshold = threshold
@@ -189,7 +184,7 @@ class _Figure(Aspect):
         return abs(float(b) - float(a)) <= float(a) * self._threshold
 
 
-def aspects(thresholds: Mapping[Figure, float]) -> list[Aspect]:
+def aspects(thresholds: Mapping[str, float]) -> list[Aspect]:
     """All aspects that are gated; the verdict first."""
     return [Aspect(), _Result(), *(_Figure(name, threshold) for name, threshold in thresholds.items())]
 
@@ -198,7 +193,7 @@ class _Judge:
     """Looks at one cell after the other, in the runs of a window, of which the last is judged."""
 
     def __init__(
-        self, window: Sequence[Recorded], reference: Recorded, thresholds: Mapping[Figure, float]
+        self, window: Sequence[Recorded], reference: Recorded, thresholds: Mapping[str, float]
     ) -> None:
         self.regressions: list[Finding] = []
         self.better: list[Finding] = []

@@ -11,7 +11,7 @@ import msgspec
 
 from bpfroots import kernels
 from bpfroots.errors import UserError
-from bpfroots.history.trend import THRESHOLDS, Figure
+from bpfroots.history.trend import THRESHOLDS
 from bpfroots.programs import cases
 from bpfroots.report import kcidb
 from bpfroots.settings import anchored
@@ -79,7 +79,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guests: int | None = None
     scheduler: str = ""
     update: tuple[Update, ...] = ()
-    thresholds: dict[Figure, float] = {}
+    thresholds: dict[str, float] = {}
     retention: Retention = Retention()
     notify: tuple[str, ...] = ()
     notify_when: Literal["always", "bad"] = "always"
@@ -91,7 +91,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return list(dict.fromkeys(kernel for work in self.work for kernel in work.kernels))
 
     @property
-    def limits(self) -> dict[Figure, float]:
+    def limits(self) -> dict[str, float]:
         return {**THRESHOLDS, **self.thresholds}
 
 
@@ -125,6 +125,9 @@ def _checked(config: Config) -> Config:
     if not config.work:
         msg = "work: there is nothing to do"
         raise UserError(msg, hint='[[work]] with type = "cells" or "test_verifier"')
+    if bad := next((name for name in config.thresholds if name not in THRESHOLDS), None):
+        msg = f"thresholds.{bad}: no such figure"
+        raise UserError(msg, hint=f"one of {', '.join(THRESHOLDS)}")
     if bad := next((name for name, share in config.thresholds.items() if share < 0), None):
         msg = f"thresholds.{bad}: below 0"
         raise UserError(msg, hint="a share of what it was: 0.05 is 5 %")

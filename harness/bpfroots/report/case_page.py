@@ -16,6 +16,7 @@ from bpfroots.analysis.cell import image_key, readable_maps
 from bpfroots.analysis.compare import Row
 from bpfroots.analysis.diff import code_added
 from bpfroots.programs.protocol import MECHANISMS
+from bpfroots.results.figures import FIGURES
 from bpfroots.results.key import Key
 from bpfroots.results.model import BAD, Cell, JitImage, Measure, Root, RunResult
 
@@ -108,6 +109,7 @@ def context(
     cells = sorted(cells, key=lambda cell: (cell.kernel, MECHANISMS.index(cell.mechanism)))
     columns = [_column(run_dir, cell, rows.get(cell.key), f"c{index}") for index, cell in enumerate(cells)]
     _mark_differences(columns)
+    known = {name for column in columns if column.row for name in column.row.figures}
     images = [image for column in columns for program in column.programs.values() for image in program.images]
     digests = [image.digest for image in images]
     for image in images:
@@ -119,9 +121,7 @@ def context(
         "sources": _sources(run_dir, cells),
         "maps": _maps(cells),
         "runs": _runs(cells),
-        "figures": list(
-            dict.fromkeys(name for column in columns if column.row for name in column.row.figures)
-        ),
+        "figures": [figure for figure in FIGURES if figure.name in known],
         "up": up,
         "files_up": "../" + up,
     }

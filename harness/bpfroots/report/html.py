@@ -107,7 +107,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         number=text.number, ratio=text.ratio, url=lambda path: quote(path, safe="/+"), plural=text.plural
     )
-    environment.globals.update(heads=text.HEADS, verdict=text.verdict, headline=text.headline, bad=BAD)
+    environment.globals.update(verdict=text.verdict, headline=text.headline, share=text.share, bad=BAD)
     environment.globals.update(sharing=text.sharing)
     return environment
 
@@ -150,10 +150,8 @@ def _index(
         rows=[(row, _types(cell), _searched(cell)) for row, cell in rows],
         pages=pages,
         outcomes=_outcomes(cells),
-        columns=[name for name in text.COLUMNS if any(name in row.figures for row, _ in rows)],
-        headline_columns=[
-            name for name in text.HEADLINE if has_baseline and any(name in total.sums for total in totals)
-        ],
+        columns=text.columns(comparison.rows),
+        headline_columns=text.headlines(totals) if has_baseline else [],
         kernels=list(dict.fromkeys(row.kernel for row, _ in rows)),
         mechanisms=list(dict.fromkeys(total.mechanism for total in totals)),
         types=sorted({root.type for _, cell in rows for root in cell.roots}),

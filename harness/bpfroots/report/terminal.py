@@ -16,6 +16,7 @@ from rich.text import Text
 from bpfroots.analysis.compare import Changes, Comparison, Note, Reason, Row, Summary
 from bpfroots.escape import visible
 from bpfroots.report import text
+from bpfroots.results.figures import Figure
 from bpfroots.results.model import BAD
 
 # Wider than any table: without a terminal no name is folded or cut.
@@ -73,18 +74,17 @@ def grid(*heads: str) -> Table:
 
 def _headline(comparison: Comparison, several: bool) -> Table:
     totals = comparison.summary.totals
-    shown = [name for name in text.HEADLINE if any(name in total.sums for total in totals)]
+    shown = text.headlines(totals)
     table = grid(*(["kernel"] if several else []), "")
     table.add_column("accepted", justify="right")
-    for name in shown:
-        label = "indirect branches" if name == "indirect_branches" else text.HEADS[name]
-        table.add_column(label, justify="right")
+    for figure in shown:
+        table.add_column(figure.in_full, justify="right")
     for total in totals:
         lead = [total.kernel] if several else []
         if total.unknown:
             table.add_row(*lead, total.mechanism, "unsupported", *("" for _ in shown), style="bright_black")
             continue
-        figures = [text.headline(total, name) for name in shown]
+        figures = [text.headline(total, figure) for figure in shown]
         table.add_row(*lead, total.mechanism, text.number(total.accepted), *figures)
     return table
 
@@ -145,9 +145,6 @@ def notes(summary: Summary) -> list[Text]:
 #: Of more rows than this a person reads the totals; the report has them all.
 MOST_ROWS = 60
 
-# Left out in this order where a terminal is too narrow for all.
-_SPARE = ("total_states", "roots", "retpoline_calls", "direct_calls", "jit_images", "indirect_branches")
-
 
 def print_table(comparison: Comparison, out: Console) -> None:
     """Every case: verdict and figures per mechanism, each with its ratio to the baseline.
@@ -155,28 +152,27 @@ def print_table(comparison: Comparison, out: Console) -> None:
     On a terminal a case is a heading and columns that do not fit are left out, by name; elsewhere every
     line is complete in itself.
     """
-    shown = [name for name in text.COLUMNS if any(name in row.figures for row in comparison.rows)]
+    shown = text.columns(comparison.rows)
     left_out: list[str] = []
     unlimited = out.options.update(max_width=_UNLIMITED)
     table = _cases(comparison, shown, headings=out.is_terminal)
-    for name in _SPARE:
+    for figure in sorted((figure for figure in shown if figure.spare), key=lambda figure: figure.spare):
         if out.measure(table, options=unlimited).maximum <= out.width:
             break
-        if name in shown:
-            shown.remove(name)
-            left_out.append(text.HEADS[name])
-            table = _cases(comparison, shown, headings=out.is_terminal)
+        shown.remove(figure)
+        left_out.append(figure.head)
+        table = _cases(comparison, shown, headings=out.is_terminal)
     out.print(table)
     if left_out:
         out.print(Text(f" left out for want of width: {', '.join(left_out)}", "bright_black"))
 
 
-def _cases(comparison: Comparison, shown: Sequence[str], *, headings: bool) -> Table:
+def _cases(comparison: Comparison, shown: Sequence[Figure], *, headings: bool) -> Table:
     several = len({row.kernel for row in comparison.rows}) > 1
     heads = ["mechanism", *(["kernel"] if several else []), "verdict"]
     table = grid(*([] if headings else ["case"]), *heads)
-    for name in shown:
-        table.add_column(text.HEADS[name], justify="right")
+    for figure in shown:
+        table.add_column(figure.head, justify="right")
     previous = None
     for row in sorted(comparison.rows, key=lambda row: row.case):
         if headings and row.case != previous:
@@ -186,7 +182,7 @@ def _cases(comparison: Comparison, shown: Sequence[str], *, headings: bool) -> T
         previous = row.case
         lead = [f"  {row.mechanism}"] if headings else [row.case, row.mechanism]
         kernel = [row.kernel] if several else []
-        table.add_row(*lead, *kernel, _verdict(row), *(_figure(row, name) for name in shown))
+        table.add_row(*lead, *kernel, _verdict(row), *(_figure(row, figure) for figure in shown))
     return table
 
 
@@ -197,12 +193,12 @@ def _verdict(row: Row) -> Text:
     return Text(word, style="" if row.verdict else "bright_black")
 
 
-def _figure(row: Row, name: str) -> Text:
-    if name not in row.figures:
+def _figure(row: Row, figure: Figure) -> Text:
+    if figure.name not in row.figures:
         return Text("")
-    cell = Text(text.number(row.figures[name]))
-    if name != "roots":
-        shown = text.ratio(row.ratios[name]) if name in row.ratios else ""
+    cell = Text(text.number(row.figures[figure.name]))
+    if figure.relative:
+        shown = text.ratio(row.ratios[figure.name]) if figure.name in row.ratios else ""
         cell.append(f" {shown:>5}", style="bright_black")
     return cell
 

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from bpfroots.analysis.compare import BASELINE, FIGURES, Total
+from collections.abc import Iterable
+
+from bpfroots.analysis.compare import BASELINE, Row, Total
 from bpfroots.analysis.shared import Sharing
-
-#: Column heads of the figures.
-HEADS = {
-    "roots": "roots",
-    "jit_images": "images",
-    "jit_bytes": "JIT bytes",
-    "direct_calls": "direct calls",
-    "indirect_branches": "indirect",
-    "retpoline_calls": "retpoline",
-    "xlated_bytes": "xlated bytes",
-    "processed_insns": "verified insns",
-    "total_states": "states",
-    "insns_per_run": "insns per run",
-}
-
-
-#: Figures of a table of cases; translated bytes are on a case's own page.
-COLUMNS = tuple(name for name in FIGURES if name != "xlated_bytes")
+from bpfroots.results.figures import FIGURES, Figure
 
 
 def number(value: float) -> str:
@@ -38,19 +23,34 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def headline(total: Total, figure: str) -> str:
-    """A mechanism's figure in the headline table, to the baseline's.
+def columns(rows: Iterable[Row]) -> list[Figure]:
+    """The figures of a table of cases: those that any row has."""
+    known = {name for row in rows for name in row.figures}
+    return [figure for figure in FIGURES if figure.column and figure.name in known]
 
-    Geometric mean over cases; the ratio of the sums for figures that are 0 as a rule, with the sum.
-    """
+
+def headlines(totals: Iterable[Total]) -> list[Figure]:
+    """The figures of the headline table: those that any total has."""
+    known = {name for total in totals for name in total.sums}
+    return [figure for figure in FIGURES if figure.headline and figure.name in known]
+
+
+def share(total: Total, figure: Figure) -> float | None:
+    """A mechanism's figure to the baseline's, as the headline table has it (`Figure.headline`)."""
+    shares = total.means if figure.headline == "mean" else total.total_ratios
+    return shares.get(figure.name)
+
+
+def headline(total: Total, figure: Figure) -> str:
+    """The same in words; a ratio of sums is followed by the sum."""
     if total.mechanism != BASELINE and not total.compared:
         return "-"
-    if figure != "indirect_branches":
-        return ratio(total.means.get(figure))
-    own = total.sums if total.mechanism == BASELINE else total.totals
+    found = share(total, figure)
     # 0 against 0 is no ratio; the count says all there is to say.
-    share = total.total_ratios.get(figure)
-    return f"{ratio(share)} ({number(own.get(figure, 0))})" if share else ratio(share)
+    if figure.headline == "mean" or not found:
+        return ratio(found)
+    own = total.sums if total.mechanism == BASELINE else total.totals
+    return f"{ratio(found)} ({number(own.get(figure.name, 0))})"
 
 
 def sharing(total: Sharing) -> str:
@@ -69,10 +69,6 @@ def sharing(total: Sharing) -> str:
     if unexplained:
         parts.append(f"; {unexplained:,} differ without a reason: one of the figures is wrong")
     return "".join(parts)
-
-
-#: Columns of the headline table; the last only where it was measured.
-HEADLINE = ("processed_insns", "jit_bytes", "indirect_branches", "insns_per_run")
 
 
 def verdict(word: str, outcome: str) -> str:
