@@ -14,12 +14,15 @@ import jinja2
 from markupsafe import Markup
 
 from bpfroots.analysis import diff, verifier_log
+from bpfroots.analysis import matrix as analysis_matrix
 from bpfroots.analysis.compare import BASELINE, Comparison, Row, compare, refusal
 from bpfroots.escape import visible
-from bpfroots.report import case_page, junit, ktap, plots, text, veristat
+from bpfroots.report import case_page, junit, ktap, matrix, plots, text, veristat
 from bpfroots.results.model import BAD, Cell, Run
 
 _TEMPLATES = "templates"
+#: The page of a load on several kernels, beside the index.
+MATRIX = "matrix.html"
 
 
 def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequence[Cell] = ()) -> Path:
@@ -48,6 +51,8 @@ def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
     index = report / "index.html"
     bench = (run_dir.resolve().parent / "bench" / "index.html").is_file()
     index.write_text(_index(run, cells, comparison, by_case, bench=bench), encoding="utf-8")
+    if _is_matrix(run, cells):
+        _write_matrix(report / MATRIX, run, cells, by_case)
     ratios = {row.key: row for row in comparison.rows}
     groups: dict[str, list[Cell]] = {case: [] for case in by_case}
     for cell in cells:
@@ -66,6 +71,27 @@ def write_page(path: Path, template: str, **context: object) -> Path:
     (path.parent / "report.css").write_text(_asset("report.css"), encoding="utf-8")
     path.write_text(render(template, up="", **context), encoding="utf-8")
     return path
+
+
+def _is_matrix(run: Run, cells: Sequence[Cell]) -> bool:
+    """A user's own programs, on several kernels."""
+    loaded = run.request is not None and run.request.kind == "load"
+    return loaded and len({cell.kernel for cell in cells}) > 1
+
+
+def _write_matrix(path: Path, run: Run, cells: Sequence[Cell], by_case: dict[str, str]) -> None:
+    shown = analysis_matrix.matrix(cells)
+    text = render(
+        "matrix.html.j2",
+        up="",
+        run=run,
+        matrix=shown,
+        pages=by_case,
+        heads=matrix.heads(shown.columns),
+        word=matrix.word,
+        places=lambda reason: matrix.places(reason, shown.columns),
+    )
+    path.write_text(text, encoding="utf-8")
 
 
 def pages(cells: Sequence[Cell]) -> dict[str, str]:
@@ -158,6 +184,7 @@ def _index(
         verdicts=sorted({text.verdict(row.verdict, row.outcome) for row, _ in rows}),
         script=_asset("table.js"),
         bench=bench,
+        matrix=MATRIX if _is_matrix(run, cells) else "",
     )
 
 

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from bpfroots.analysis.matrix import matrix
 from bpfroots.report import failure, terminal, text
+from bpfroots.report.matrix import print_matrix
 from bpfroots.results.model import BAD, Cell, Root
 
 # Cells that are shown in full, below the table.
@@ -30,8 +32,13 @@ class _Row(NamedTuple):
 
 
 def print_loads(cells: Sequence[Cell], run_dir: Path) -> None:
-    """A table of programs, what differs between columns first; then what was not accepted, with its log."""
+    """A table of programs, what differs between columns first; then what was not accepted, with its log.
+
+    Of several kernels every reason, once; the logs are in the report."""
     out = terminal.console()
+    if len({cell.kernel for cell in cells}) > 1:
+        print_matrix(matrix(cells), out)
+        return
     columns = list(dict.fromkeys(_Column(cell.kernel, cell.mechanism) for cell in cells))
     table = {(_Column(cell.kernel, cell.mechanism), cell.case): cell for cell in cells}
     rows = list(dict.fromkeys(row for cell in cells for row in _rows(cell)))
@@ -70,10 +77,9 @@ def _print_table(
     rows: Sequence[_Row], columns: Sequence[_Column], table: dict[tuple[_Column, str], Cell], out: Console
 ) -> None:
     several = len({row.case for row in rows}) > 1
-    kernels = len({column.kernel for column in columns}) > 1
     shown = terminal.grid(*(["object"] if several else []), "program", "type")
     for column in columns:
-        shown.add_column(f"{column.mechanism} on {column.kernel}" if kernels else column.mechanism)
+        shown.add_column(column.mechanism)
         shown.add_column("insns", justify="right")
     for row in rows:
         cells = [table.get((column, row.case)) for column in columns]

@@ -1,0 +1,116 @@
+"""Programs against kernels: what each kernel says of each program of a load, and where kernels differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bpfroots.analysis import wording
+from bpfroots.programs.protocol import Mechanism, VerdictOrNone
+from bpfroots.results.model import Cell, Outcome, Root
+
+
+class Column(NamedTuple):
+    kernel: str
+    mechanism: Mechanism
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one kernel says of one program. ``verdict`` is empty where there is none; ``outcome``, that of the
+    object, then says more. ``insns`` are the verified instructions of the program's load, None where there
+    was none, or where another program of the same load has them. ``reason`` is the number of the reason in
+    `Matrix.reasons`, counted from 1; 0 for a program that is accepted."""
+
+    verdict: VerdictOrNone
+    outcome: Outcome
+    insns: int | None
+    reason: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One program, or an object of which no program is known (``program`` is empty)."""
+
+    object: str
+    program: str
+    type: str
+    answers: dict[Column, Answer]
+
+    @property
+    def differs(self) -> bool:
+        """Do kernels and mechanisms that were asked disagree?"""
+        return len({answer.verdict for answer in self.answers.values()}) > 1
+
+
+@dataclass
+class Reason:
+    """Why programs were not accepted, in the words of the first kernel that says so. ``programs`` are those
+    that it applies to, by column."""
+
+    message: str
+    programs: dict[Column, list[str]] = field(default_factory=dict)
+
+
+@dataclass
+class Matrix:
+    """``insns`` are the verified instructions of all loads, by column."""
+
+    columns: list[Column]
+    lines: list[Line]
+    reasons: list[Reason]
+    insns: dict[Column, int]
+
+    def accepted(self, column: Column) -> int:
+        """Programs that this kernel accepts."""
+        return sum(line.answers[column].verdict == "accept" for line in self.lines if column in line.answers)
+
+    def asked(self, column: Column) -> int:
+        """Programs that this kernel has a verdict for."""
+        return sum(bool(line.answers[column].verdict) for line in self.lines if column in line.answers)
+
+
+def matrix(cells: Sequence[Cell]) -> Matrix:
+    """A line for each program; lines on which kernels differ come first."""
+    columns = list(dict.fromkeys(Column(cell.kernel, cell.mechanism) for cell in cells))
+    table = {(Column(cell.kernel, cell.mechanism), cell.case): cell for cell in cells}
+    made = Matrix(columns, [], [], dict.fromkeys(columns, 0))
+    for (column, _), cell in table.items():
+        made.insns[column] += cell.cost.processed_insns
+    for case, program in dict.fromkeys(row for cell in cells for row in _rows(cell)):
+        found = {column: table[column, case] for column in columns if (column, case) in table}
+        roots = {column: _root(program, cell) for column, cell in found.items()}
+        answers = {
+            column: _answer(made, column, cell, roots[column], program) for column, cell in found.items()
+        }
+        kind = next((root.type for root in roots.values() if root), "")
+        made.lines.append(Line(case, program, kind, answers))
+    made.lines.sort(key=lambda line: not line.differs)
+    return made
+
+
+def _rows(cell: Cell) -> list[tuple[str, str]]:
+    return [(cell.case, root.name) for root in [*cell.roots, *cell.targets]] or [(cell.case, "")]
+
+
+def _root(program: str, cell: Cell) -> Root | None:
+    return next((root for root in [*cell.roots, *cell.targets] if root.name == program), None)
+
+
+def _answer(made: Matrix, column: Column, cell: Cell, root: Root | None, program: str) -> Answer:
+    verdict = root.verdict if root else ""
+    load = cell.load_of(program)
+    first = load is not None and load.programs[0] == program
+    message = "" if verdict == "accept" else (root.message if root else "") or cell.reason
+    number = _number(made, message, column, program or cell.case) if message else 0
+    return Answer(verdict, cell.outcome, load.verifier.processed_insns if load and first else None, number)
+
+
+def _number(made: Matrix, message: str, column: Column, program: str) -> int:
+    at = next((n for n, known in enumerate(made.reasons) if wording.same(known.message, message)), None)
+    if at is None:
+        at = len(made.reasons)
+        made.reasons.append(Reason(message))
+    made.reasons[at].programs.setdefault(column, []).append(program)
+    return at + 1
