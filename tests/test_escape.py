@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bpfroots import report
 from bpfroots.analysis.compare import changes, compare
 from bpfroots.bench import table as bench
 from bpfroots.bench.model import Context, Measurement, Spread
@@ -32,7 +31,7 @@ from bpfroots.history.trend import Finding, Flaky, Trend
 from bpfroots.nightly import page as night
 from bpfroots.nightly.state import Failure
 from bpfroots.progress import Progress
-from bpfroots.report import failure, overview, terminal
+from bpfroots.report import failure, html, overview, terminal
 from bpfroots.results.model import SCHEMA, Cell, KernelInfo, Run
 from bpfroots.selftest import output as selftest
 from bpfroots.selftest import terminal as selftests
@@ -220,7 +219,7 @@ def test_no_progress_lets_it_through(stream: io.StringIO, monkeypatch: pytest.Mo
 def test_no_file_for_others_lets_it_through(cells: list[Cell], run: Run, tmp_path: Path) -> None:
     artefact = tmp_path / next(path for name, path in cells[0].artefacts.items() if name.endswith(".log"))
     assert "\x1b]0;owned" in artefact.read_text(errors="replace")
-    report.write_reports(tmp_path, run, cells)
+    html.write_reports(tmp_path, run, cells)
     bisect_report.write(tmp_path, _bisection())
     written = [tmp_path / name for name in ("junit.xml", "results.ktap", "veristat.csv", "regression.txt")]
     written += (tmp_path / "report").rglob("*.*")

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 import pytest
 from selenium import webdriver
 
-from bpfroots import report
 from bpfroots.history import page as history_page
 from bpfroots.history.database import History, State
 from bpfroots.history.trend import trend
+from bpfroots.report import html
 from bpfroots.results.model import Cell, Cost, Expected
 from bpfroots.results.store import RunStore
 from tests.nights import accepted, key, night, record
@@ -36,7 +36,7 @@ def page(tmp_path: Path) -> Path:
         store.save()
         store.artefact(cell, "on_xdp.verifier.log", b"processed 7 insns")
         store.add(cell)
-        report.write_reports(folder, store.run, [cell])
+        html.write_reports(folder, store.run, [cell])
     quiet = {key("a/calm"): accepted(), key("a/wild"): accepted(result=EVIL)}
     with History(tmp_path / "history.db") as history:
         record(history, 0, {key("a/slow"): accepted(100.0)} | quiet)

@@ -1,8 +1,18 @@
 """bpfroots: boots kernels in VMs and compares how BPF programs share code."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-try:
-    __version__ = version("bpfroots")
-except PackageNotFoundError:  # run from a tree that is not installed
-    __version__ = "0"
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """``__version__``, when it is asked for: to find it out takes longer than to import the rest."""
+    if name != "__version__":
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bpfroots")
+    except PackageNotFoundError:  # run from a tree that is not installed
+        return "0"

@@ -27,12 +27,14 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-import capstone
+from typing import TYPE_CHECKING
 
 from bpfroots import arch
 from bpfroots.programs.protocol import JitedFunction
 from bpfroots.results.model import JitImage
+
+if TYPE_CHECKING:
+    import capstone
 
 _THUNK = re.compile(r"__x86_indirect_(call_|jump_|its_)?thunk")
 _TAGGED = re.compile(r"^bpf_prog_[0-9a-f]{16}(?:_(.+))?$")
@@ -113,6 +115,8 @@ class Disassembly:
 
 @functools.cache
 def _decoder(detail: bool = False) -> capstone.Cs:
+    import capstone
+
     # Creating one costs more than disassembling a typical image.
     decoder = capstone.Cs(*(getattr(capstone, name) for name in arch.X86_64.capstone))
     decoder.skipdata = True

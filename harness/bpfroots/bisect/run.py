@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from bpfroots import cache, kernels, report
+from bpfroots import cache, kernels
 from bpfroots.bisect import kernel as building
 from bpfroots.bisect import page as reports
 from bpfroots.bisect import trees
@@ -27,6 +27,7 @@ from bpfroots.kernels import Kernel, build
 from bpfroots.kernels.facts import remember
 from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
+from bpfroots.report import html
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
 
@@ -172,7 +173,7 @@ def _kept(store: RunStore, history: History, progress: Progress) -> Iterator[Non
         store.finish()
         cells = store.cells()
         if cells:
-            report.write_reports(store.path, store.run, cells)
+            html.write_reports(store.path, store.run, cells)
 
 
 def _outcome(

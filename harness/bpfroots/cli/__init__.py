@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import click
 
-from bpfroots import __version__, exitcodes
+import bpfroots
+from bpfroots import exitcodes
 from bpfroots.cli import config
 from bpfroots.cli.options import echo
 from bpfroots.errors import BpfrootsError, UserError
@@ -83,8 +84,21 @@ class Commands(click.Group):
         return command.get_short_help_str(limit=70) if command else ""
 
 
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        echo(f"bpfroots, version {bpfroots.__version__}")
+        ctx.exit()
+
+
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="bpfroots")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Boots kernels in VMs, loads BPF programs in them, and compares verdicts, verifier cost and JIT code.
 

@@ -43,12 +43,12 @@ def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 @click.option("--open", "open_it", is_flag=True, help="Open it in a browser.")
 def write_report(run_name: str | None, open_it: bool) -> None:
     """Write the reports of a run again: HTML, JUnit, KTAP, veristat CSV."""
-    from bpfroots import report
     from bpfroots.history.record import beside_cells
+    from bpfroots.report import html
     from bpfroots.results import store
 
     opened = store.RunStore.open(store.find_run(run_name))
-    index = report.write_reports(opened.path, opened.run, opened.cells(), beside_cells(opened))
+    index = html.write_reports(opened.path, opened.run, opened.cells(), beside_cells(opened))
     echo(str(index))
     if open_it:
         click.launch(str(index))

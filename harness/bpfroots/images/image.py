@@ -7,21 +7,19 @@ from the kernel source; the archive is a function of those bytes alone.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
+import msgspec
 
 from bpfroots import arch, process
 from bpfroots.errors import InfraError
 from bpfroots.images import initramfs
 from bpfroots.images.initramfs import Entry, directory, file, symlink
 from bpfroots.images.tools import Tools
-from bpfroots.settings import resource
+from bpfroots.settings import cache_root, resource
 
 # Written to the guest's console by images/init, through the kernel log: a line that ends in
 # READY_MARK (a time stamp of the kernel may stand before it), once SSH is listening.
@@ -61,12 +59,57 @@ class Image:
     digest: str
 
 
+class _Known(msgspec.Struct):
+    """A digest, and the state of all files and directories that decide it."""
+
+    states: dict[str, str]
+    digest: str
+
+
 def image_inputs_digest(tools: Tools) -> str:
     """SHA-256, in hex, of the archive that the image would be.
 
-    Raises InfraError where a program or library is missing on this machine.
+    Remembered as long as no file of it, and no directory with libraries, has another size or time: every
+    start asks. Raises InfraError where a program or library is missing on this machine.
     """
-    return _digest(_archive(tools))
+    store = cache_root() / "image-digests.json"
+    files = _files(tools)
+    key = "\0".join(map(str, (_FORMAT, *files, *_LIBRARY_DIRS)))
+    known = _load(store)
+    if (found := known.get(key)) and all(_state(path) == state for path, state in found.states.items()):
+        return found.digest
+    # Before they are read: what changes meanwhile is read again the next time.
+    libraries = ["/" + entry.path for entry in _libraries(_program("dropbear", "dropbear-bin"))]
+    code = (__file__, initramfs.__file__)
+    states = {path: _state(path) for path in map(str, (*files, *libraries, *_LIBRARY_DIRS, *code))}
+    digest = _digest(_archive(tools))
+    # Another project's stays as long as its tools do.
+    kept = {k: one for k, one in known.items() if all(map(_state, filter(one.states.get, one.states)))}
+    scratch = store.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_bytes(msgspec.json.encode({**kept, key: _Known(states, digest)}))
+    scratch.replace(store)
+    return digest
+
+
+def _files(tools: Tools) -> list[Path]:
+    """What is put in, but for the libraries."""
+    programs = (_program("busybox", "busybox-static"), _program("dropbear", "dropbear-bin"))
+    return [*programs, resource("images/init"), tools.bpftool, tools.runner]
+
+
+def _state(path: str) -> str:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _load(store: Path) -> dict[str, _Known]:
+    try:
+        return msgspec.json.decode(store.read_bytes(), type=dict[str, _Known])
+    except (OSError, msgspec.MsgspecError):
+        return {}
 
 
 def populate(tools: Tools, out: Path) -> None:
@@ -167,6 +210,10 @@ def _library(name: str, program: Path) -> Path:
 
 
 def _needed(path: Path) -> list[str]:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.dynamic import DynamicSection
+    from elftools.elf.elffile import ELFFile
+
     try:
         with path.open("rb") as stream:
             section = ELFFile(stream).get_section_by_name(".dynamic")
@@ -180,6 +227,10 @@ def _needed(path: Path) -> list[str]:
 
 
 def _interpreter(path: Path) -> str | None:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.segments import InterpSegment
+
     try:
         with path.open("rb") as stream:
             for segment in ELFFile(stream).iter_segments("PT_INTERP"):

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from typing import TYPE_CHECKING
 
 from bpfroots.images import initramfs
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 HOST_KEY_PATH = "etc/dropbear/dropbear_ed25519_host_key"
 # What guests run is not trusted: no way back through the connection.
@@ -39,6 +35,10 @@ class Keys:
 
 def make_keys() -> Keys:
     """Two fresh key pairs."""
+    # Only a boot needs them, and a clone is not booted.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     client = Ed25519PrivateKey.generate()
     host = Ed25519PrivateKey.generate()
     private = client.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
@@ -62,11 +62,20 @@ def overlay(keys: Keys) -> bytes:
 
 
 def _public_line(key: Ed25519PrivateKey) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
 def _dropbear_private(key: Ed25519PrivateKey) -> bytes:
     """dropbear's ed25519.c, buf_put_ed25519_priv_key: name, then seed and public key in one string."""
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+    )
+
     seed = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return _ssh_string(b"ssh-ed25519") + _ssh_string(seed + public)

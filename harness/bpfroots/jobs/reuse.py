@@ -10,7 +10,6 @@ import functools
 import hashlib
 import shutil
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -138,6 +137,8 @@ _digest = functools.cache(sha256)
 
 @functools.cache
 def _judges_digest() -> str:
+    from importlib.metadata import version
+
     # JIT code is compared as capstone reads it.
     return f"{_code_digest(Path(bpfroots.__file__).parent)} capstone {version('capstone')}"
 

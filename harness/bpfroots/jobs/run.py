@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from bpfroots import exitcodes, report
+from bpfroots import exitcodes
 from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
 from bpfroots.jobs import cost
 from bpfroots.jobs.compiled import Compiled, compile_cells
@@ -130,7 +130,9 @@ class Run:
         """Costs go to their cells, and the reports are written."""
         self.store.finish()
         self.cells = self.store.cells()
-        report.write_reports(self.store.path, self.store.run, self.cells)
+        from bpfroots.report import html
+
+        html.write_reports(self.store.path, self.store.run, self.cells)
 
     def _summary(self, kernel: Kernel) -> str:
         cells = [cell for cell in self.cells if cell.kernel == kernel.name]

@@ -4,9 +4,9 @@ from bpfroots.machine.accel import Accel, choose_accel
 from bpfroots.machine.command import Command, Completed
 from bpfroots.machine.deadlines import Deadlines
 from bpfroots.machine.devices import BootSpec
+from bpfroots.machine.identity import SshIdentity
 from bpfroots.machine.machine import Machine
 from bpfroots.machine.snapshot import Snapshot, SnapshotFailure
-from bpfroots.machine.ssh import SshIdentity
 
 __all__ = [
     "Accel",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bpfroots.errors import GuestError
-from bpfroots.machine import ssh
 from bpfroots.machine.events import Chunk, SessionEnded
 from bpfroots.machine.watch import Watch
+
+if TYPE_CHECKING:
+    from bpfroots.machine.ssh import Session
 
 _STDERR_KEPT = 1 << 16
 
@@ -34,7 +37,7 @@ class Command:
         self,
         watch: Watch,
         silence: Callable[[str], GuestError],
-        session: ssh.Session,
+        session: Session,
         deadline: float,
         no_output: float,
     ) -> None:

@@ -13,26 +13,29 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import paramiko
+from typing import TYPE_CHECKING, Self
 
 from bpfroots.errors import BootError, GuestError, GuestLost, InfraError
-from bpfroots.machine import devices, snapshot, ssh
+from bpfroots.machine import devices, snapshot
 from bpfroots.machine.accel import Accel
 from bpfroots.machine.command import Command, Completed
 from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.deadlines import Deadlines
 from bpfroots.machine.devices import BootSpec
 from bpfroots.machine.events import EventQueue, Marked
+from bpfroots.machine.identity import SshFailure, SshIdentity, shell_command
 from bpfroots.machine.qemu import QemuProcess
 from bpfroots.machine.qmp import QmpFailure
 from bpfroots.machine.snapshot import Snapshot, SnapshotFailure
 from bpfroots.machine.splats import Splat
-from bpfroots.machine.ssh import SshFailure, SshIdentity
 from bpfroots.machine.watch import Watch
 from bpfroots.process import temporary_directory
 from bpfroots.settings import cache_root, jobs
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from bpfroots.machine import ssh
 
 #: The image's init says why it gave up: this, then the reason.
 INIT_FAILED = "bpfroots: init failed:"
@@ -142,6 +145,8 @@ class Machine:
             lambda **fds: devices.command_line(spec, parts(**fds)), console, spec.name, queue.put
         )
         machine = cls(process, console, queue, limits)
+        from bpfroots.machine import ssh  # noqa: F401  (now, while QEMU starts: see there)
+
         try:
             machine._restore(template, start + limits.wake)
             machine._wake(start + limits.wake)
@@ -165,6 +170,8 @@ class Machine:
 
         Raises SnapshotFailure.
         """
+        from bpfroots.machine import ssh
+
         assert self._identity is not None  # noqa: S101
         until = time.monotonic() + self.limits.wake
         try:
@@ -218,6 +225,8 @@ class Machine:
         machine's `Deadlines`. Raises GuestLost where the machine is not usable any more, and what
         `Command` raises where a command before was given up and the guest takes no new connection.
         """
+        from bpfroots.machine import ssh
+
         if not self.usable or self._transport is None:
             why = self._watch.dead.message if self._watch.dead else "it was closed"
             msg = f"the machine is gone: {why}"
@@ -271,7 +280,7 @@ class Machine:
     def shell_command(self, *, terminal: bool = False) -> list[str]:
         """The ssh command for a person; its key files live as long as this process."""
         assert self._identity is not None  # noqa: S101
-        return ssh.shell_command(self.port, self._identity, terminal=terminal)
+        return shell_command(self.port, self._identity, terminal=terminal)
 
     def close(self) -> None:
         """Kill the guest. No process, thread or socket of it is left. Safe to call twice."""
@@ -331,6 +340,8 @@ class Machine:
         raise SnapshotFailure(msg)
 
     def _log_in(self, identity: SshIdentity) -> None:
+        from bpfroots.machine import ssh
+
         self._identity = identity
         until = time.monotonic() + self.limits.ssh
         self._watch.accept_splats()
@@ -351,6 +362,8 @@ class Machine:
                 raise self._boot_error(what) from None
 
     def _new_connection(self) -> paramiko.Transport:
+        from bpfroots.machine import ssh
+
         assert self._identity is not None  # noqa: S101
         try:
             return ssh.connect(self.port, self._identity, self.limits.ssh)

@@ -19,8 +19,8 @@ import msgspec
 
 from bpfroots.errors import InfraError
 from bpfroots.machine.events import QmpEvent
+from bpfroots.machine.identity import SshIdentity
 from bpfroots.machine.qmp import Qmp, QmpFailure
-from bpfroots.machine.ssh import SshIdentity
 from bpfroots.machine.watch import Watch
 
 #: What images/runner/awake.c answers on the console, before the seconds it was told.

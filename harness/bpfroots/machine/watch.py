@@ -6,7 +6,6 @@ import signal
 import time
 
 from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
-from bpfroots.machine import ssh
 from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.deadlines import Deadlines
 from bpfroots.machine.events import (
@@ -18,6 +17,7 @@ from bpfroots.machine.events import (
     SessionEnded,
     SplatSeen,
 )
+from bpfroots.machine.identity import SshIdentity
 from bpfroots.machine.qemu import QemuProcess
 from bpfroots.machine.qmp import QmpFailure
 from bpfroots.machine.splats import Splat
@@ -97,7 +97,7 @@ class Watch:
         while self._verdict_at is not None:
             self.next(self._verdict_at)
 
-    def silence(self, what: str, port: int, identity: ssh.SshIdentity) -> GuestError:
+    def silence(self, what: str, port: int, identity: SshIdentity) -> GuestError:
         """A deadline passed (``what``, in words). Does the guest still answer? The verdict."""
         try:
             status = self._qemu.qmp.execute("query-status", timeout=self._limits.qmp)["status"]
@@ -107,6 +107,8 @@ class Watch:
         if status != "running":
             msg = f"{what}: QEMU has stopped the machine: {status}"
             return self._final(GuestLost(msg, detail=self._stderr()))
+        from bpfroots.machine import ssh
+
         ssh.ask(port, identity, self._limits.probe, self._queue.put)
         # The probe bounds itself; the second is for a thread that is late.
         until = time.monotonic() + self._limits.probe + 1

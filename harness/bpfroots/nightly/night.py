@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpfroots import cluster, exitcodes, kernels, report, settings, system
+from bpfroots import cluster, exitcodes, kernels, settings, system
 from bpfroots.errors import BpfrootsError, InfraError, UserError
 from bpfroots.history import page
 from bpfroots.history.database import History
@@ -28,7 +28,7 @@ from bpfroots.nightly import work as works
 from bpfroots.nightly.config import Config, Debian, Git, Update, Work
 from bpfroots.nightly.state import Failure, Night
 from bpfroots.progress import Progress
-from bpfroots.report import kcidb
+from bpfroots.report import html, kcidb
 from bpfroots.results import artefacts
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore, Step, run_folders
@@ -61,7 +61,7 @@ def run(
                 going.update()
             going.work(resume)
         except BaseException:
-            report.write_reports(store.path, store.run, store.cells())
+            html.write_reports(store.path, store.run, store.cells())
             progress.say(
                 f"kept      what is done, in {store.path}; bpfroots nightly {path} --resume does the rest"
             )
@@ -209,7 +209,7 @@ class _Night:
             if not found.regressions and not any(failure.of_night for failure in self._state.failures):
                 history.mark_good(store.run.run)
             beside = beside_cells(store)
-            report.write_reports(store.path, store.run, cells, beside)
+            html.write_reports(store.path, store.run, cells, beside)
             if origin := self._config.kcidb_origin:
                 kcidb.write(store.path, origin, store.run, [*cells, *beside], store.steps())
             page.write(history, recorded, found, store.path, cells)

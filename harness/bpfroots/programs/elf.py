@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from typing import TYPE_CHECKING
 
 from bpfroots.errors import UserError
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,9 @@ def programs(path: Path) -> list[ElfProgram]:
 
     As libbpf's bpf_object__add_programs. Raises UserError for anything that is no whole BPF object.
     """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
     try:
         with path.open("rb") as stream:
             elf = ELFFile(stream)
@@ -47,6 +49,8 @@ def programs(path: Path) -> list[ElfProgram]:
 
 
 def _check_whole(elf: ELFFile, path: Path) -> None:
+    from elftools.common.exceptions import ELFError
+
     size = path.stat().st_size
     for section in elf.iter_sections():
         if section["sh_type"] != "SHT_NOBITS" and section["sh_offset"] + section["sh_size"] > size:
@@ -55,6 +59,10 @@ def _check_whole(elf: ELFFile, path: Path) -> None:
 
 
 def _programs(elf: ELFFile) -> list[ElfProgram]:
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.constants import SH_FLAGS
+    from elftools.elf.sections import SymbolTableSection
+
     table = elf.get_section_by_name(".symtab")
     if not isinstance(table, SymbolTableSection):
         msg = "no symbol table"

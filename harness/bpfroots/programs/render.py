@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from bpfroots.errors import UserError
 from bpfroots.programs.cases import Case, Form, template_directories
 from bpfroots.programs.protocol import Mechanism
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def form_of(mechanism: Mechanism) -> Form:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
+    import jinja2
+
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_directories()),
         undefined=jinja2.StrictUndefined,
@@ -76,6 +80,8 @@ def _roots(case: Case) -> list[_Root]:
 
 def render(case: Case, form: Form) -> str:
     """The C source of a case. Raises UserError for a template that does not render."""
+    import jinja2
+
     roots = _roots(case)
     types = dict.fromkeys(root.type for root in roots)
     groups = [_Group(type_, [root for root in roots if root.type == type_]) for type_ in types]

@@ -1,5 +1,1 @@
-"""What people and other tools read of a run."""
-
-from bpfroots.report.html import write_reports
-
-__all__ = ["write_reports"]
+"""What people and other tools read of a run: `html.write_reports` writes all of it."""
