@@ -179,6 +179,11 @@ def _keep(machine: Machine) -> None:
     "--as-is", is_flag=True, help="No fix-ups: map sizes, pinning and optional programs as in the object."
 )
 @click.option(
+    "--expect",
+    metavar="FILE",
+    help="Programs that need not be accepted, by kernel: see the reference. Exit code 1 for all others.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
@@ -234,6 +239,7 @@ def _objects(paths: tuple[str, ...], how: dict[str, Any]) -> Objects:
         values,
         not how["as_is"],
         how["timeout"] or TIMEOUT_S,
+        str(absolute(Path(how["expect"]))) if how["expect"] else "",
     )
 
 

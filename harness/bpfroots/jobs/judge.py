@@ -11,6 +11,7 @@ from bpfroots.errors import GuestError
 from bpfroots.jobs import hints
 from bpfroots.jobs.spec import CellSpec
 from bpfroots.kernels import Kernel
+from bpfroots.programs.allowed import Allowed
 from bpfroots.programs.protocol import Hello, Loaded, MapDump, Probe
 from bpfroots.programs.roots import joins_groups
 from bpfroots.results.model import Cell, Expected, Outcome, Root
@@ -64,13 +65,53 @@ def judge(
     if loaded.timed_out:
         cell.outcome, cell.reason = "timeout", loaded.error
     elif not cell.verdict:
-        cell.outcome, cell.reason = "error", _no_verdict(loaded)
-        cell.hint = hints.for_error(cell.reason)
+        _without_verdict(cell, spec, kernel, loaded)
     elif reason := analysis.miscounted(cell):
         cell.outcome, cell.reason = "infra_error", reason
+    elif reason := _not_allowed(cell, spec, kernel):
+        cell.outcome, cell.reason = "fail", reason
+    elif spec.allowed and cell.verdict == "reject":
+        pass
     elif reason := _wrong(spec, cell, loaded, reference):
         cell.outcome, cell.reason = "fail", reason
     return _as_known(cell, spec.expected.xfail)
+
+
+def _without_verdict(cell: Cell, spec: CellSpec, kernel: Kernel, loaded: Loaded) -> None:
+    """The kernel was not asked about a program, or about any: an error, unless that is known."""
+    cell.outcome, cell.reason = "error", _no_verdict(loaded)
+    unknown = [root for root in [*cell.roots, *cell.targets] if not root.verdict]
+    rules = [_rule(cell, spec, kernel, name) for name in [root.name for root in unknown] or [""]]
+    messages = [root.message for root in unknown] or [cell.reason]
+    if all(
+        rule and rule.verdict == "error" and rule.message in message
+        for rule, message in zip(rules, messages, strict=True)
+    ) and not _not_allowed(cell, spec, kernel):
+        cell.outcome = "xfail"
+        return
+    cell.hint = hints.for_error(cell.reason)
+
+
+def _rule(cell: Cell, spec: CellSpec, kernel: Kernel, program: str) -> Allowed | None:
+    """The first exception that means this program."""
+    asked = (kernel.name, kernel.release, cell.case, program)
+    return next((rule for rule in spec.allowed if rule.applies(*asked)), None)
+
+
+def _not_allowed(cell: Cell, spec: CellSpec, kernel: Kernel) -> str:
+    """Why a verdict on some program is not what the user's file allows; empty where all are, or there is no
+    file."""
+    for root in [*cell.roots, *cell.targets] if spec.allowed else []:
+        rule = _rule(cell, spec, kernel, root.name)
+        who = f"{root.name} ({root.type})"
+        if rule is None or not root.verdict:
+            if root.verdict == "reject":
+                return f"expected accept, got reject: {who}: {root.message}"
+        elif rule.verdict != root.verdict:
+            return f"expected {rule.verdict} ({rule.where}), got {root.verdict}: {who}"
+        elif rule.message not in root.message:
+            return f"{who}: rejected, but the verifier does not say {rule.message!r} ({rule.where})"
+    return ""
 
 
 def _as_known(cell: Cell, fault: str) -> Cell:

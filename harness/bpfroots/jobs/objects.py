@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bpfroots.errors import UserError
 from bpfroots.jobs.spec import CellSpec, Program
-from bpfroots.programs import elf
+from bpfroots.programs import allowed, elf
 from bpfroots.results.request import TIMEOUT_S, Objects
 
 #: Below a directory: what is looked at.
@@ -19,6 +19,7 @@ def _arguments(how: Objects) -> list[str]:
     """Of the command line, but for file and mechanism."""
     words = ["--lib", how.library] if how.library else []
     words += ["--target", how.target] if how.target else []
+    words += ["--expect", how.expect] if how.expect else []
     words += [] if how.fixups else ["--as-is"]
     for name, value in how.globals.items():
         words += ["-G", f"{name}={value}"]
@@ -34,6 +35,7 @@ def object_cells(how: Objects) -> list[CellSpec]:
     """
     _check(how)
     library, target = (_program(Path(path)) if path else None for path in (how.library, how.target))
+    exceptions = allowed.read(Path(how.expect)) if how.expect else ()
     cells: list[CellSpec] = []
     error: UserError | None = None
     for path, name in _named(_files(map(Path, how.paths))).items():
@@ -52,6 +54,7 @@ def object_cells(how: Objects) -> list[CellSpec]:
                     fixups=how.fixups,
                     timeout_s=how.timeout_s,
                     unusable=unusable.message if unusable else "",
+                    allowed=exceptions,
                     arguments=tuple(words),
                 )
             )

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from bpfroots import cache
 from bpfroots.programs import render
+from bpfroots.programs.allowed import Allowed
 from bpfroots.programs.cases import Case, Expectation
 from bpfroots.programs.packets import PACKETS
 from bpfroots.programs.protocol import Load, Mechanism, Step, TestRun
@@ -62,8 +63,9 @@ class CellSpec:
 
     ``library`` and ``target`` are loaded before ``program``, whose roots call functions of the one, and
     replace those of the other. ``skip`` says why there is nothing to load, ``unusable`` why a user's own
-    object cannot be. ``case`` is the definition behind it, None for a user's own object; ``arguments`` are
-    then those of ``bpfroots load`` that make it again, on a kernel that is still to be named.
+    object cannot be. ``allowed``: which programs of it need not be accepted. ``case`` is the definition
+    behind it, None for a user's own object; ``arguments`` are then those of ``bpfroots load`` that make it
+    again, on a kernel that is still to be named.
     """
 
     name: str
@@ -79,6 +81,7 @@ class CellSpec:
     timeout_s: float = TIMEOUT_S
     skip: str = ""
     unusable: str = ""
+    allowed: tuple[Allowed, ...] = ()
     case: Case | None = None
     arguments: tuple[str, ...] = ()
 

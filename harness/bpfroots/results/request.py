@@ -26,7 +26,8 @@ class Cases(msgspec.Struct, frozen=True, tag="cases", omit_defaults=True):
 
 
 class Objects(msgspec.Struct, frozen=True, tag="objects", omit_defaults=True):
-    """A user's own objects and sources, by absolute path, and how they are loaded; see `protocol.Load`."""
+    """A user's own objects and sources, by absolute path, and how they are loaded; see `protocol.Load`.
+    ``expect`` is the file of programs that need not be accepted (`programs.allowed`)."""
 
     paths: tuple[str, ...]
     mechanisms: tuple[Mechanism, ...] = ("duplicate",)
@@ -35,6 +36,7 @@ class Objects(msgspec.Struct, frozen=True, tag="objects", omit_defaults=True):
     globals: dict[str, str] = {}
     fixups: bool = True
     timeout_s: float = TIMEOUT_S
+    expect: str = ""
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
