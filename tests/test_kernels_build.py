@@ -25,6 +25,7 @@ from tests.kernel_project import (
     INSTALLED,
     PACKAGE,
     Project,
+    Tree,
     copy_tree,
     diff,
     patch,
@@ -308,7 +309,6 @@ def test_source_tree_is_never_written_to(fake: Project, tmp_path: Path) -> None:
     kernel = fake.ensure(str(tree))
     assert {p: p.stat().st_mtime_ns for p in tree.rglob("*")} == before
     assert kernel.name == "my-linux"
-    assert kernel.source == tree
     (tree / "kernel/core.c").write_text("int changed;\n")
     changed = fake.ensure(str(tree))
     assert changed.key != kernel.key
@@ -316,10 +316,121 @@ def test_source_tree_is_never_written_to(fake: Project, tmp_path: Path) -> None:
 
 def test_source_tree_that_was_built_in_place(fake: Project, tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "my-linux")
-    (tree / ".config").touch()
+    (tree / "include/config").mkdir()
     with pytest.raises(KernelError) as caught:
         fake.ensure(str(tree))
-    assert caught.value.hint == f"make -C {tree} mrproper"
+    assert caught.value.hint.startswith(f"make -C {tree} mrproper")
+    # git knows what of it is source.
+    git = Tree(tmp_path / "my-git")
+    (git.path / ".gitignore").write_text(".*\n*.o\n")
+    git.commit("ignore")
+    (git.path / "include/config").mkdir()
+    (git.path / "include/config/auto.conf").touch()
+    (git.path / "kernel/core.o").write_bytes(b"built by another compiler")
+    kernel = fake.ensure(str(git.path))
+    assert kernel.source is not None
+    assert not (kernel.source / "kernel/core.o").exists()
+    assert (git.path / "kernel/core.o").read_bytes() == b"built by another compiler"
+
+
+def test_a_tree_has_what_it_can_of_the_fragments(fake: Project, tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "linux")
+    fake.fragment("base", "CONFIG_NO_SUCH=y\nCONFIG_BPF_JIT=y\nCONFIG_NEITHER=y\nCONFIG_PRINTK=n\n")
+    kernel = fake.ensure(str(tree))
+    assert kernel.image.config is not None
+    assert "CONFIG_BPF_JIT is not set" in kernel.image.config.read_text()
+    lines = [line for line in fake.said.getvalue().splitlines() if line.startswith("config  ")]
+    assert lines == [
+        "config  linux: no such option: CONFIG_NO_SUCH, CONFIG_NEITHER;"
+        " CONFIG_BPF_JIT=n (dependencies not met: BPF), CONFIG_PRINTK=y"
+        " (overridden by another symbol (select, or a choice))"
+    ]
+    fake.fragment("base", "CONFIG_VIRTIO_NET=n\n")
+    with pytest.raises(KernelError, match="linux cannot run in a guest: CONFIG_VIRTIO_NET is not set"):
+        fake.ensure(str(tree))
+
+
+def test_a_definition_names_what_its_kernel_does_not_have(fake: Project) -> None:
+    fake.fragment("base", "CONFIG_BPF=y\nCONFIG_NO_SUCH=y\n")
+    with pytest.raises(KernelError, match=r"CONFIG_NO_SUCH=y .* did not survive"):
+        fake.ensure("baseline")
+    fake.define("baseline", 'absent = ["NO_SUCH"]\n' + BASELINE.format(version=INSTALLED))
+    fake.ensure("baseline")
+    assert "config  " not in fake.said.getvalue()
+    # An option that is there and does not survive is another matter.
+    fake.define("baseline", 'absent = ["NO_SUCH", "PRINTK"]\n' + BASELINE.format(version=INSTALLED))
+    fake.fragment("base", "CONFIG_NO_SUCH=y\nCONFIG_PRINTK=n\n")
+    with pytest.raises(KernelError, match=r"CONFIG_PRINTK=n .* did not survive$"):
+        fake.ensure("baseline")
+
+
+def test_an_option_is_asked_for_by_its_former_name_as_well(fake: Project, tmp_path: Path) -> None:
+    fake.fragment("base", "CONFIG_BPF=y\nCONFIG_MITIGATION_RETPOLINE=y\n")
+    tree = copy_tree(tmp_path / "new")
+    options = (tree / "Kconfig").read_text()
+    (tree / "Kconfig").write_text(f'{options}config MITIGATION_RETPOLINE\n\tbool "thunks"\n')
+    new = fake.ensure(str(tree))
+    assert "config  " not in fake.said.getvalue()
+    tree = copy_tree(tmp_path / "old")
+    (tree / "Kconfig").write_text(f'{options}config RETPOLINE\n\tbool "thunks"\n')
+    old = fake.ensure(str(tree))
+    assert "config  " not in fake.said.getvalue()
+    assert new.image.config is not None
+    assert old.image.config is not None
+    assert "CONFIG_MITIGATION_RETPOLINE=y" in new.image.config.read_text()
+    assert "CONFIG_RETPOLINE=y" in old.image.config.read_text()
+
+
+def test_a_configured_tree_is_built_as_it_is_configured(fake: Project, tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "linux")
+    ours = fake.ensure(str(tree))
+    (tree / ".config").write_text("CONFIG_BPF=y\n# CONFIG_BPF_JIT is not set\nCONFIG_MODULES=y\n")
+    theirs = fake.ensure(str(tree))
+    assert ours.image.config is not None
+    assert theirs.image.config is not None
+    assert "CONFIG_MODULES=y" not in ours.image.config.read_text()
+    assert "CONFIG_MODULES=y" in theirs.image.config.read_text()
+    assert "CONFIG_BPF_JIT=y" not in theirs.image.config.read_text()
+    assert theirs.key != ours.key
+
+
+def test_a_second_tree_of_the_same_version_compiles_nothing(fake: Project, tmp_path: Path) -> None:
+    """Paths in a build are relative, so ccache has the objects of the first."""
+    if shutil.which("ccache") is None:
+        pytest.skip("no ccache")
+    first = fake.ensure(str(copy_tree(tmp_path / "one/linux")))
+    before = _ccache_misses(fake)
+    tree = copy_tree(tmp_path / "another/place/linux")
+    (tree / "kernel/core.c").write_text("int changed;\n")
+    second = fake.ensure(str(tree))
+    assert _ccache_misses(fake) - before == 1
+    assert second.key != first.key
+
+
+def _ccache_misses(fake: Project) -> int:
+    environment = {**os.environ, "CCACHE_DIR": str(fake.cache / "bpfroots/ccache")}
+    done = subprocess.run(
+        ["ccache", "--print-stats"], env=environment, check=True, capture_output=True, text=True
+    )
+    return int(dict(line.split("\t") for line in done.stdout.splitlines())["cache_miss"])
+
+
+def test_a_changed_tree_its_head_and_a_revision(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "linux")
+    first = tree.git("rev-parse", "HEAD")
+    tree.edit("kernel/core.c", "return insn", "return insn + 1")
+    clean = fake.ensure(str(tree.path))
+    assert f"({tree.git('rev-parse', 'HEAD')[:12]})" in fake.said.getvalue()
+    head = fake.ensure(f"{tree.path}@HEAD")
+    assert head.key == clean.key  # the same source, so the same kernel
+    revision = fake.ensure(f"{tree.path}@{first}")
+    source = tree.path / "kernel/core.c"
+    source.write_text(source.read_text().replace("return insn + 1", "return insn + 2"))
+    changed = fake.ensure(str(tree.path))
+    assert f"({tree.git('rev-parse', 'HEAD')[:12]} with changes)" in fake.said.getvalue()
+    assert len({kernel.key for kernel in (clean, revision, changed)}) == 3
+    assert [clean.name, head.name, revision.name] == ["linux", "linux@HEAD", f"linux@{first}"]
+    assert fake.ensure(f"{tree.path}@HEAD").key == head.key
 
 
 def _commit(tree: Path, message: str) -> None:

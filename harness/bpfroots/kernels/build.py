@@ -7,9 +7,9 @@ objects that were being written.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -24,20 +24,19 @@ import msgspec
 from bpfroots import arch, cache
 from bpfroots.errors import InfraError, KernelError
 from bpfroots.kernels import kconfig, series, source, spec, toolchain, tree
+from bpfroots.kernels.configure import configure
+from bpfroots.kernels.failure import failure
 from bpfroots.kernels.spec import Checkout, Definition, Directory, GitRevision
 from bpfroots.process import run, spawn
 from bpfroots.progress import Progress, Task
 from bpfroots.settings import cache_root
 
 # Part of the key: raise it when the same inputs give another kernel.
-_RECIPE = 1
+_RECIPE = 2
 
 _OBJECT = re.compile(rb"^  (?:CC|AS) (?:\[M\])? +\S+\.o$")
 _DRY_OBJECT = re.compile(rb" -c -o \S+\.o ")
-_COMPILER_ERROR = re.compile(r"^(?:\.\./)*(\S+?:\d+)(?::\d+)?: (?:fatal error|error|Error): (.*)$")
 _WARNING = re.compile(r"^(?:\.\./)*(\S+?):\d+:(?:\d+:)? warning: (.*)$")
-_LINK_ERROR = re.compile(r"^(?:.*/)?ld(?:\.bfd)?: (.*)$")
-_MAKE_ERROR = re.compile(r"^(?:make(?:\[\d+\])?: )?\*\*\* (.*)$")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -65,7 +64,6 @@ class Plan:
     definition: Definition
     located: source.Located
     patches: series.Series | None
-    config: str
     wishes: dict[str, kconfig.Wish]
     compiler: str
 
@@ -79,12 +77,7 @@ class Plan:
 
     @property
     def key(self) -> str:
-        return _digest(self.tree_id, self.config, self.compiler, str(_RECIPE))[:32]
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the source is used where it lies, with objects elsewhere; else there is a tree of links."""
-        return isinstance(self.definition.source, Directory) and self.patches is None
+        return _digest(self.tree_id, kconfig.text(self.wishes), self.compiler, str(_RECIPE))[:32]
 
     @property
     def place(self) -> str:
@@ -102,15 +95,13 @@ def plan(definition: Definition, progress: Progress) -> Plan:
     if set(" :") & set(str(root)):
         msg = f"{root}: kbuild takes no directory with spaces or colons in its path"
         raise InfraError(msg, hint="set XDG_CACHE_HOME to a plain path")
-    text, wishes = kconfig.read_fragments(definition.config)
     return Plan(
         definition=definition,
         located=source.locate(definition, progress),
         patches=series.read(definition.series, definition.own, definition.patches)
         if definition.series
         else None,
-        config=text,
-        wishes=wishes,
+        wishes=kconfig.read_fragments(definition.config),
         compiler=toolchain.fingerprint(),
     )
 
@@ -125,7 +116,7 @@ def built(wanted: Plan, progress: Progress, *, force: bool = False) -> Path:
     if force:
         store.discard(wanted.key)
         with _place(wanted.place, progress) as directory:
-            shutil.rmtree(_output(wanted, directory), ignore_errors=True)
+            shutil.rmtree(_output(directory), ignore_errors=True)
     return store.get(wanted.key, lambda entry: _build(wanted, entry, progress))
 
 
@@ -146,9 +137,9 @@ def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[War
     """
     with _place(wanted.place, progress) as directory:
         linux = _prepare_tree(wanted, directory, progress)
-        output = _output(wanted, directory)
+        output = _output(directory)
         output.mkdir(exist_ok=True)
-        _configure(wanted, linux, output, progress)
+        configure(wanted.definition, wanted.wishes, linux, output, progress.say)
         # make FILE.s (scripts/Makefile.build) compiles with all the flags and leaves FILE.o alone.
         targets = [f"{name[:-2]}.s" for name in files if (output / f"{name[:-2]}.o").exists()]
         for target in targets:
@@ -156,16 +147,14 @@ def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[War
         answer = run(toolchain.make(linux, output, "W=1", *targets), env=toolchain.environment())
         text = (answer.stdout + answer.stderr).decode(errors="replace")
         if answer.returncode != 0:
-            failure = _failure(f"{wanted.definition.name} does not compile with W=1", text, output)
-            raise failure
+            failed = failure(f"{wanted.definition.name} does not compile with W=1", text, output)
+            raise failed
     found = [Warned(match[1], match[2]) for match in map(_WARNING.match, text.splitlines()) if match]
     return list(dict.fromkeys(found))
 
 
 def source_tree(wanted: Plan, progress: Progress) -> Path:
     """The patched tree of ``wanted``, prepared again where another plan has used its place."""
-    if wanted.in_place and wanted.located.directory is not None:
-        return wanted.located.directory
     path = cache_root() / "build" / wanted.place
     if _stamp(path) != wanted.tree_id:
         with _place(wanted.place, progress) as directory:
@@ -176,13 +165,12 @@ def source_tree(wanted: Plan, progress: Progress) -> Path:
 def _build(wanted: Plan, entry: Path, progress: Progress) -> None:
     with _place(wanted.place, progress) as directory:
         linux = _prepare_tree(wanted, directory, progress)
-        output = _output(wanted, directory)
+        output = _output(directory)
         output.mkdir(exist_ok=True)
         unfinished = directory / "unfinished"
         if unfinished.exists():
             tree.drop_unfinished(output)
         unfinished.touch()
-        _configure(wanted, linux, output, progress)
         artefacts = directory / "artefacts"
         shutil.rmtree(artefacts, ignore_errors=True)
         artefacts.mkdir()
@@ -195,8 +183,8 @@ def _place(name: str, progress: Progress) -> AbstractContextManager[Path]:
     return cache.Cache(cache_root(), "build", progress.say).lock(name)
 
 
-def _output(wanted: Plan, directory: Path) -> Path:
-    return directory / tree.OUTPUT if wanted.in_place else directory / "linux" / tree.OUTPUT
+def _output(directory: Path) -> Path:
+    return directory / "linux" / tree.OUTPUT
 
 
 def _stamp(directory: Path) -> str:
@@ -207,10 +195,9 @@ def _stamp(directory: Path) -> str:
 
 
 def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
-    if wanted.in_place and wanted.located.directory is not None:
-        return wanted.located.directory
     linux = directory / "linux"
-    if _stamp(directory) == wanted.tree_id:
+    # An editor that writes a file in place changes it here as well: a link of a user's tree proves nothing.
+    if _stamp(directory) == wanted.tree_id and wanted.located.directory is None:
         return linux
     origin = source.unpacked(wanted.located, progress)
     work = directory / "series"
@@ -226,8 +213,12 @@ def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
         with _place(base, progress) as place:
             tree.seed(linux, place / "linux", progress)
     kept = linux.exists()
+    # Of a tree that is not in the page cache, its first reading takes most of a minute.
+    theirs = wanted.located.directory is not None and not kept
     try:
-        changed = tree.synchronise(linux, origin, work / "tree", touched)
+        with progress.task(f"source  {wanted.located.what}") if theirs else contextlib.nullcontext():
+            overlay = tree.Overlay(work / "tree", touched)
+            changed = tree.synchronise(linux, origin, overlay, wanted.located.files())
     except OSError as error:
         raise _os_error(error, linux) from None
     if kept and changed:
@@ -236,46 +227,17 @@ def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
     return linux
 
 
-def _configure(wanted: Plan, linux: Path, output: Path, progress: Progress) -> None:
-    """tinyconfig, fragments, olddefconfig; from nothing each time, so that the result
-    depends on the inputs and not on what was built here before."""
-    config = output / ".config"
-    before = (config.read_bytes(), config.stat()) if config.exists() else None
-    _make(linux, output, "tinyconfig")
-    with config.open("a") as file:
-        file.write(wanted.config)
-    _make(linux, output, "olddefconfig")
-    try:
-        kconfig.check(wanted.wishes, config, linux)
-    except KernelError as error:
-        if not isinstance(wanted.definition.source, Checkout):
-            raise
-        progress.say(f"{wanted.definition.name}  {error.message}")
-    if missing := kconfig.missing(config.read_text()):
-        unfit = kconfig.no_guest(wanted.definition.name, missing, str(config))
-        raise unfit
-    if before and before[0] == config.read_bytes():
-        os.utime(config, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
-
-
-def _make(linux: Path, output: Path, target: str) -> None:
-    answer = run(toolchain.make(linux, output, target), env=toolchain.environment())
-    if answer.returncode != 0:
-        text = (answer.stdout + answer.stderr).decode(errors="replace")
-        failure = _failure(f"make {target} failed", text, output)
-        raise failure
-
-
 def _run_make(wanted: Plan, linux: Path, output: Path, artefacts: Path, progress: Progress) -> None:
     name = wanted.definition.name
     with progress.task(f"kernel  {name}  {wanted.located.what}", "objects") as task:
+        configure(wanted.definition, wanted.wishes, linux, output, progress.say)
         # After an edit make knows better than a dry run of 7 s what is left to do.
         total = None if (output / "vmlinux").exists() else _count_objects(linux, output)
         log = artefacts / "output.log"
         done = _watch(toolchain.make(linux, output, arch.GUEST.image_target), log, total, task)
         if done is None:
-            failure = _failure(f"kernel {name} does not build", log.read_text(errors="replace"), log)
-            raise failure
+            failed = failure(f"kernel {name} does not build", log.read_text(errors="replace"), log)
+            raise failed
         task.summary = f"{done} objects"
 
 
@@ -301,28 +263,6 @@ def _count_objects(linux: Path, output: Path) -> int | None:
     """How many objects a build will make, from a dry run; None when that cannot tell."""
     answer = run(toolchain.make(linux, output, "-n", "vmlinux"), env=toolchain.environment())
     return len(_DRY_OBJECT.findall(answer.stdout)) or None
-
-
-def _failure(what: str, text: str, log: Path) -> KernelError | InfraError:
-    if "No space left on device" in text:
-        return cache.out_of_space(log.parent)
-    if "Killed signal terminated program" in text:
-        return InfraError(f"{what}: the compiler was killed: not enough memory?", detail=f"log: {log}")
-    found = _first_error(text)
-    return KernelError(
-        f"{what}: {found}" if found else what,
-        detail=f"log: {log}" if log.is_file() else text.strip()[-800:],
-        hint="fix the source and run again: what is built is kept",
-    )
-
-
-def _first_error(log: str) -> str:
-    lines = log.splitlines()
-    for pattern in (_COMPILER_ERROR, _LINK_ERROR, _MAKE_ERROR):
-        for line in lines:
-            if match := pattern.match(line.strip()):
-                return ": ".join(match.groups())
-    return ""
 
 
 def _collect(wanted: Plan, output: Path, artefacts: Path, entry: Path) -> None:

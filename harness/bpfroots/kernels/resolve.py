@@ -145,7 +145,9 @@ def _path(path: Path, argument: str) -> Request:
             raise UserError(msg, hint=f"make -C {path} bzImage")
         return Prebuilt(_safe(path.name), bzimage, path)
     if is_source_tree(path):
-        return _adhoc(path.name, spec.Directory(str(path)))
+        config = path / ".config"
+        found = _adhoc(path.name, spec.Directory(str(path)))
+        return msgspec.structs.replace(found, config=(config,)) if config.is_file() else found
     if (path / ".config").is_file():
         msg = f"--kernel {argument}: a build directory without {arch.GUEST.image}"
         raise UserError(msg, hint=f"make -C {path} bzImage")

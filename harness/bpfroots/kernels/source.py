@@ -1,7 +1,7 @@
 """Where kernel sources come from, and the id that names their content.
 
-Archives and git revisions are unpacked once into the cache and never written to after that;
-a directory that the user names is used where it is.
+Archives and git revisions are unpacked once into the cache and never written to after that; a directory that
+the user names is read where it is.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
+from typing import NamedTuple
 
 from bpfroots import arch, cache
 from bpfroots.errors import InfraError, KernelError, UserError
+from bpfroots.kernels import tree
 from bpfroots.kernels.facts import remember
 from bpfroots.kernels.git import environment, git
 from bpfroots.kernels.spec import Checkout, DebianSource, Definition, Directory, GitRevision, Source, Tarball
@@ -30,14 +32,15 @@ DEBIAN_SOURCES = "BPFROOTS_DEBIAN_SOURCES"
 class Located:
     """A source that was found. ``id`` changes whenever its content does.
 
-    ``directory`` is set for a tree that is used in place; otherwise ``unpack(directory)``
-    makes it and fills it with the tree. ``what`` is for people.
+    ``directory`` is set for a tree that is there, of which ``files()`` are source (None: all); otherwise
+    ``unpack(directory)`` makes it and fills it with the tree. ``what`` is for people.
     """
 
     id: str
     directory: Path | None
     unpack: Callable[[Path], None]
     what: str
+    files: Callable[[], list[str] | None] = lambda: None
 
 
 def locate(definition: Definition, progress: Progress) -> Located:
@@ -143,31 +146,43 @@ def _directory(path: Path) -> Located:
     if not is_source_tree(path):
         msg = f"{path}: no Linux source tree there (Makefile, Kconfig, Kbuild)"
         raise UserError(msg, hint="point --kernel at the top of the tree")
-    if set(" :") & set(str(path)):
-        msg = f"{path}: kbuild takes no source directory with spaces or colons in its path"
-        raise KernelError(msg, hint="move the tree, or make a bind mount")
-    for left in (".config", "include/config", f"arch/{arch.GUEST.kbuild}/include/generated"):
-        if (path / left).exists():
-            msg = f"{path}: has been built in place ({left}), so kbuild refuses to build it elsewhere"
-            raise KernelError(msg, hint=f"make -C {path} mrproper")
-    identity = _git_identity(path) if (path / ".git").exists() else f"files:{_list_hash(path)}"
 
     def unpack(_: Path) -> None:
-        raise AssertionError(path)  # used in place
+        raise AssertionError(path)  # it is there
 
-    return Located(id=f"{path} {identity}", directory=path, unpack=unpack, what=str(path))
+    if (path / ".git").exists():
+        state = _git_state(path)
+        return Located(state.id, path, unpack, f"{path} {state}", lambda: _git_files(path))
+    for left in ("include/config", f"arch/{arch.GUEST.kbuild}/include/generated"):
+        if (path / left).exists():
+            msg = f"{path}: has been built in place ({left}), and no git tells its sources apart"
+            raise KernelError(msg, hint=f"make -C {path} mrproper, or make -C {path} bzImage")
+    return Located(f"files:{_list_hash(path)}", path, unpack, str(path), lambda: _plain_files(path))
 
 
 def _checkout(path: Path) -> Located:
     if git(path, "rev-parse", "--git-dir").returncode != 0:
         msg = f"{path}: no git repository"
         raise UserError(msg)
-    found = _directory(path)
-    # Wherever a revision is checked out, it is the same source.
-    return replace(found, id=_git_identity(path))
+    return _directory(path)
 
 
-def _git_identity(path: Path) -> str:
+class _State(NamedTuple):
+    """What a work tree holds: a commit, and what has changed since (a hash; empty where nothing has)."""
+
+    head: str
+    changes: str
+
+    @property
+    def id(self) -> str:
+        """Wherever a revision is checked out, it is the same source."""
+        return f"git:{self.head} changed:{self.changes}" if self.changes else f"git:{self.head}"
+
+    def __str__(self) -> str:
+        return f"({self.head[:12]} with changes)" if self.changes else f"({self.head[:12]})"
+
+
+def _git_state(path: Path) -> _State:
     head = _git_out(path, "rev-parse", "HEAD")
     changes = hashlib.sha256()
     # What is added and what is only in the working tree; ignored files are not source.
@@ -177,7 +192,24 @@ def _git_identity(path: Path) -> str:
         if name and file.is_file():
             changes.update(name + b"\0" + cache.sha256(file).encode())
     clean = changes.hexdigest() == hashlib.sha256().hexdigest()
-    return f"git:{head}" if clean else f"git:{head} changed:{changes.hexdigest()[:16]}"
+    return _State(head, "" if clean else changes.hexdigest()[:16])
+
+
+# What configuring a tree in place leaves in it: kbuild refuses to build such a tree elsewhere.
+_CONFIGURED = frozenset({".config", ".config.old"})
+
+
+def _git_files(path: Path) -> list[str]:
+    """What git knows, and what it does not ignore: neither objects nor what is generated."""
+    listed = _git_bytes(path, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = dict.fromkeys(os.fsdecode(name) for name in listed.split(b"\0") if name)
+    # A file that was deleted is still in the index; a repository in the tree is listed as a directory.
+    present = (name for name in names if not name.endswith("/") and os.path.lexists(f"{path}/{name}"))
+    return [name for name in present if name not in _CONFIGURED]
+
+
+def _plain_files(path: Path) -> list[str]:
+    return [name for name in tree.files(path) if name not in _CONFIGURED]
 
 
 def _list_hash(path: Path) -> str:
@@ -194,35 +226,35 @@ def _list_hash(path: Path) -> str:
 
 
 def _git(source: GitRevision) -> Located:
-    tree = Path(source.tree)
-    top = git(tree, "rev-parse", "--git-dir")
+    repository = Path(source.tree)
+    top = git(repository, "rev-parse", "--git-dir")
     if top.returncode != 0:
-        msg = f"{tree}: no git repository"
+        msg = f"{repository}: no git repository"
         raise UserError(msg, hint="TREE@REV wants a git tree; for a plain one use --kernel TREE")
-    answer = git(tree, "rev-parse", "-q", "--verify", "--end-of-options", f"{source.rev}^{{commit}}")
+    answer = git(repository, "rev-parse", "-q", "--verify", "--end-of-options", f"{source.rev}^{{commit}}")
     if answer.returncode != 0:
-        msg = f"{tree}: no revision {source.rev}"
-        raise UserError(msg, hint=f"git -C {tree} fetch --tags, or check the name")
+        msg = f"{repository}: no revision {source.rev}"
+        raise UserError(msg, hint=f"git -C {repository} fetch --tags, or check the name")
     commit = answer.stdout.decode().strip()
     return Located(
         id=f"git:{commit}",
         directory=None,
-        unpack=lambda target: _archive(tree, commit, target),
-        what=f"{tree.name} {source.rev} ({commit[:12]})",
+        unpack=lambda target: _archive(repository, commit, target),
+        what=f"{repository.name} {source.rev} ({commit[:12]})",
     )
 
 
-def _archive(tree: Path, commit: str, target: Path) -> None:
+def _archive(repository: Path, commit: str, target: Path) -> None:
     target.mkdir()
     with (
-        spawn(["git", "-C", tree, "archive", commit], env=environment(), stdout=PIPE) as archive,
+        spawn(["git", "-C", repository, "archive", commit], env=environment(), stdout=PIPE) as archive,
         spawn(["tar", "-x", "-C", target], stdin=archive.stdout, stderr=PIPE) as tar,
     ):
         archive.stdout.close()
         assert tar.popen.stderr is not None  # noqa: S101
         errors = tar.popen.stderr.read()
         status = tar.wait() or archive.wait()
-    _check_unpacked(status, errors, f"{tree} {commit[:12]}", target)
+    _check_unpacked(status, errors, f"{repository} {commit[:12]}", target)
 
 
 def _git_bytes(path: Path, *arguments: str) -> bytes:

@@ -75,6 +75,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     machine: _Machine | None = None
 
 
@@ -82,8 +83,9 @@ class Definition(msgspec.Struct, frozen=True):
     """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
     series add to the base's; ``series`` are paths that `series.read` takes, in the order in which they
     apply. The last ``own`` of them are not of the base; of these only the first ``patches`` patches, where
-    that is given. ``shape`` is that of its guests. ``countable``: the cost pass may count instructions of it,
-    on one CPU under TCG; false for a kernel that is too slow for that."""
+    that is given. ``absent``: options of the fragments that this kernel does not have. ``shape`` is that of
+    its guests. ``countable``: the cost pass may count instructions of it, on one CPU under TCG; false for a
+    kernel that is too slow for that."""
 
     name: str
     source: Source
@@ -93,6 +95,7 @@ class Definition(msgspec.Struct, frozen=True):
     own: int = 0
     provides: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     shape: Shape = STANDARD
     countable: bool = True
     origin: Path | None = None
@@ -143,6 +146,7 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
             own=len(series),
             provides=given.provides,
             cmdline=given.cmdline,
+            absent=given.absent,
             shape=shape,
             countable=countable,
             origin=path,
@@ -157,6 +161,7 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
         own=len(series),
         provides=tuple(dict.fromkeys(base.provides + given.provides)),
         cmdline=base.cmdline + given.cmdline,
+        absent=base.absent + given.absent,
         shape=shape if given.machine else base.shape,
         countable=countable if given.machine else base.countable,
         origin=path,

@@ -16,8 +16,9 @@ import filecmp
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
+from typing import NamedTuple
 
 from bpfroots.progress import Progress
 
@@ -27,20 +28,30 @@ from bpfroots.progress import Progress
 OUTPUT = "build"
 
 
-def synchronise(tree: Path, source: Path, overlay: Path | None, touched: set[str]) -> int:
-    """Make ``tree`` the content of ``source``, with ``touched`` taken from ``overlay``.
+class Overlay(NamedTuple):
+    """Files that a series changes: what they become is below ``directory``; what is not there is removed."""
+
+    directory: Path
+    touched: Set[str]
+
+
+def synchronise(tree: Path, source: Path, overlay: Overlay, names: Iterable[str] | None = None) -> int:
+    """Make ``tree`` the content of ``source``, of which only ``names`` where they are given, with the
+    ``overlay`` on top.
 
     Returns how many files changed. Can be killed at any point and run again.
     """
+    touched = overlay.touched
     # Without objects no times are compared, and links cost nothing.
     fresh = not (tree / OUTPUT).exists()
     tree.mkdir(parents=True, exist_ok=True)
-    wanted: dict[str, str] = {name: f"{source}/{name}" for name in _files(source) if name not in touched}
+    names = files(source) if names is None else names
+    wanted: dict[str, str] = {name: f"{source}/{name}" for name in names if name not in touched}
     for name in touched:
-        if overlay is not None and os.path.lexists(overlay / name):
-            wanted[name] = f"{overlay}/{name}"
+        if os.path.lexists(overlay.directory / name):
+            wanted[name] = f"{overlay.directory}/{name}"
     changed = 0
-    for name in _files(tree):
+    for name in files(tree):
         if name not in wanted:
             os.unlink(f"{tree}/{name}")
             changed += 1
@@ -69,7 +80,7 @@ def seed(tree: Path, base: Path, progress: Progress) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     with progress.task(f"objects of {base.parent.name}"):
         scratch.mkdir(parents=True)
-        for name in _files(base):
+        for name in files(base):
             target = f"{scratch}/{name}"
             os.makedirs(os.path.dirname(target), exist_ok=True)
             _put(f"{base}/{name}", target, link=True)
@@ -103,7 +114,7 @@ def drop_unfinished(output: Path) -> int:
     return count
 
 
-def _files(root: Path) -> Iterator[str]:
+def files(root: Path) -> Iterator[str]:
     """Relative paths of all files and symbolic links but for the output and git's own."""
     pending = [""]
     while pending:
