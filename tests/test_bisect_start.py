@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -74,10 +75,13 @@ def _command(tmp_path: Path, python: str = "") -> list[str | Path]:
     return [bin_ / "bpfroots", "bisect", "step"]
 
 
-def _run(command: list[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
-    path = f"{_FAULTS}:{_ROOT}"
+def _run(
+    command: Sequence[str | Path], cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    path = f"{_FAULTS}:{_ROOT}:{_ROOT}/harness"
     return subprocess.run(
         command,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=_DEADLINE,
@@ -180,9 +184,17 @@ def test_a_tree_that_is_none_is_no_verdict(tmp_path: Path) -> None:
     assert "no git work tree" in done.stderr
 
 
-def test_options_before_the_command_do_not_open_a_gap(tmp_path: Path) -> None:
-    command, *_ = _command(tmp_path)
-    assert _run([command, "--", "bisect", "step", "--nonsense"]).returncode == 129
+@pytest.mark.parametrize(
+    "before", [["--"], ["-v"], ["--log-file", "x/-y"], ["--log-file=x/-y"], ["-v", "--log-file", "bisect"]]
+)
+def test_options_before_the_command_do_not_open_a_gap(before: list[str], tmp_path: Path) -> None:
+    installed, *_ = _command(tmp_path)
+    (tmp_path / "x").mkdir()
+    for command in ([installed], [sys.executable, "-m", "bpfroots"]):
+        done = _run([*command, *before, "bisect", "step", "--nonsense"], cwd=tmp_path)
+        assert done.returncode == 129, done.stderr
+        assert "--nonsense" in done.stderr
+    assert _run([installed, *before, "nonsense"], cwd=tmp_path).returncode == 2
 
 
 def test_a_signal_is_no_verdict(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is made of a QEMU or a kernel that misbehaves while it boots; fake_qemu.py plays both."""
 
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -65,6 +66,31 @@ def test_the_kernels_or_images_fault(tmp_path: Path, pid_file: Path, mode: str, 
     assert caught.value.exit_code == 3
     assert str(tmp_path / "console.log") in caught.value.detail
     assert _gone(pid_file)
+
+
+def test_the_log_tells_what_became_of_a_guest(
+    tmp_path: Path, pid_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", "bpfroots"), pytest.raises(BootError):
+        _boot(tmp_path, "panic")
+    pid, text = pid_file.read_text(), caplog.text
+    for told in (
+        rf"{pid}: {FAKE} .*-kernel {tmp_path}/bzImage",
+        rf"\[{pid}\]: QEMU started, console: {tmp_path}/console.log",
+        rf"\[{pid}\]: greeting took [\d.]+ s",
+        rf"\[{pid}\]: guest_crash: panic: VFS: Unable to mount root fs",
+        rf"\[{pid}\]: QEMU ended with status",
+    ):
+        assert re.search(told, text), told
+    assert "PRIVATE KEY" not in text
+
+
+def test_the_log_tells_of_connections_that_fail(
+    tmp_path: Path, pid_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", "bpfroots"), pytest.raises(BootError):
+        _boot(tmp_path, "ssh-stalls")
+    assert re.search(r"port \d+: no connection after [\d.]+ s: ", caplog.text)
 
 
 @pytest.mark.parametrize("mode", ["silent", "closes-qmp"])

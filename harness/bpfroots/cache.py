@@ -18,10 +18,12 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +32,8 @@ import msgspec
 
 from bpfroots.errors import InfraError
 from bpfroots.progress import Progress
+
+_log = logging.getLogger(__name__)
 
 _MANIFEST = ".manifest.json"
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~@-]{0,199}")
@@ -75,6 +79,7 @@ class Cache:
         entry = self.directory / _checked(key)
         with self._flock(key, fcntl.LOCK_SH):
             if self._complaint(entry, verify) is None:
+                _log.debug("%s: there", entry)
                 return entry
         with self._flock(key, fcntl.LOCK_EX):
             complaint = self._complaint(entry, verify)
@@ -84,7 +89,10 @@ class Cache:
                 self._say(f"{entry}: corrupt ({complaint}); making it again")
                 self._remove(key)
             self._clean_up(key)
+            _log.info("%s: making it", entry)
+            start = time.monotonic()
             self._make(key, populate)
+            _log.info("%s: made in %.3f s", entry, time.monotonic() - start)
         return entry
 
     @contextlib.contextmanager
@@ -104,11 +112,14 @@ class Cache:
         """The entry ``key`` if it is there and whole; never makes one."""
         entry = self.directory / _checked(key)
         with self._flock(key, fcntl.LOCK_SH):
-            return entry if self._complaint(entry, verify=False) is None else None
+            why_not = self._complaint(entry, verify=False)
+        _log.debug("%s: %s", entry, why_not or "there")
+        return None if why_not else entry
 
     def discard(self, key: str) -> None:
         """Forget the entry ``key``; nothing happens where there is none."""
         with self._flock(_checked(key), fcntl.LOCK_EX):
+            _log.debug("%s: discarded", self.directory / key)
             self._remove(key)
 
     def used(self, key: str) -> None:
@@ -189,7 +200,7 @@ class Cache:
         try:
             manifest = msgspec.json.decode((entry / _MANIFEST).read_bytes(), type=_Manifest)
         except FileNotFoundError:
-            return "no manifest"
+            return "no manifest" if entry.is_dir() else "not there"
         except (msgspec.DecodeError, OSError) as error:
             return f"manifest unreadable: {error}"
         root = str(entry)

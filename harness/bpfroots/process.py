@@ -10,18 +10,23 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from bpfroots.errors import InfraError
+
+_log = logging.getLogger(__name__)
 
 # Registers itself with the reaper, drops the reaper's pipe, becomes the command.
 # The pipe is open in the child until the registration is written, so the
@@ -144,6 +149,7 @@ def spawn(
         start_new_session=True,
         pass_fds=(reaper.fd, *pass_fds),
     )
+    _log.debug("%d: %s", popen.pid, shlex.join(command))
     return Child(popen, Path(command[0]).name)
 
 
@@ -159,6 +165,7 @@ def run(
 
     Raises InfraError where the program is missing or ``timeout`` (seconds) passes.
     """
+    start = time.monotonic()
     with spawn(
         argv,
         cwd=cwd,
@@ -172,6 +179,7 @@ def run(
         except subprocess.TimeoutExpired:
             msg = f"{child.name}: no end after {timeout:g} s"
             raise InfraError(msg, detail=" ".join(str(a) for a in argv)) from None
+        _log.debug("%d: status %d after %.3f s", child.pid, child.popen.returncode, time.monotonic() - start)
         return subprocess.CompletedProcess([str(a) for a in argv], child.popen.returncode, out, err)
 
 

@@ -99,6 +99,8 @@ class _Feed:
 
     def _opened(self) -> Run:
         """The run of all selected items."""
+        import logging
+
         from bpfroots.jobs import run as job
         from bpfroots.progress import Progress
         from bpfroots.results.request import Cases, Request
@@ -113,6 +115,8 @@ class _Feed:
             cost=option("--cost"),
             reuse=option("--reuse"),
         )
+        # It is in run.log: pytest would show all of it with a cell that is not as expected.
+        logging.getLogger("bpfroots").propagate = False
         options = job.Options(["pytest", *self._config.invocation_params.args])
         return self._open.enter_context(job.opened(request, Progress(), options))
 

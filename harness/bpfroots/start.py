@@ -16,7 +16,7 @@ _BAD = "BPFROOTS_BAD"
 
 def main() -> None:
     """Entry point of `bpfroots` and `python -m bpfroots`."""
-    if [word for word in sys.argv[1:] if not word.startswith("-")][:2] == ["bisect", "step"]:
+    if _words(sys.argv[1:])[:2] == ["bisect", "step"]:
         _end(_step())
     try:
         from bpfroots.cli import main as cli
@@ -28,6 +28,12 @@ def main() -> None:
     except Exception as error:
         _report(error)
         sys.exit(exitcodes.INFRA)
+
+
+def _words(arguments: list[str]) -> list[str]:
+    """What is no option before a command, or its value: bin/bpfroots has the same."""
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return [word for before, word in pairs if before != "--log-file" and not word.startswith("-")]
 
 
 def _step() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -14,10 +15,12 @@ from collections.abc import Iterator
 import click
 
 import bpfroots
-from bpfroots import exitcodes
-from bpfroots.cli import config
+from bpfroots import exitcodes, log
+from bpfroots.cli import config, logs
 from bpfroots.cli.options import echo
 from bpfroots.errors import BpfrootsError, UserError
+
+_log = logging.getLogger(__name__)
 
 #: Where each command is, by the section of the help it stands in: "module:function".
 _SECTIONS = {
@@ -58,6 +61,7 @@ class Commands(click.Group):
             return None
         module, _, function = _PLACES[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(f"bpfroots.{module}"), function)
+        logs.add_to(command, hidden=True)
         return command
 
     def resolve_command(
@@ -103,7 +107,12 @@ def cli() -> None:
     """Boots kernels in VMs, loads BPF programs in them, and compares verdicts, verifier cost and JIT code.
 
     Start with your own program: bpfroots load mine.bpf.c --kernel baseline
+
+    -v, -q and --log-file may also follow the command.
     """
+
+
+logs.add_to(cli, hidden=False)
 
 
 @contextlib.contextmanager
@@ -112,7 +121,7 @@ def _errors_as_text() -> Iterator[None]:
     try:
         yield
     except BpfrootsError as error:
-        _debug()
+        _debug(error)
         echo(f"bpfroots: {error.render()}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort as aborted:
@@ -132,12 +141,16 @@ def _errors_as_text() -> Iterator[None]:
         sys.stdout = None
         sys.exit(exitcodes.PIPE)
     except OSError as error:
-        _debug()
+        _debug(error)
         echo(f"bpfroots: {error.filename or 'system'}: {error.strerror or error}", err=True)
         sys.exit(exitcodes.INFRA)
+    except Exception as error:
+        _log.debug("a fault that was not foreseen", exc_info=error)
+        raise
 
 
-def _debug() -> None:
+def _debug(error: Exception) -> None:
+    _log.debug("ends with an error", exc_info=error)
     if os.environ.get("BPFROOTS_DEBUG"):
         echo(traceback.format_exc(), err=True)
 
@@ -156,6 +169,7 @@ def main() -> None:
     """Entry point of `bpfroots` and `python -m bpfroots`."""
     # A terminated run unwinds like an interrupted one: guests end, cells stay.
     signal.signal(signal.SIGTERM, _on_term)
+    log.begin()
     with _errors_as_text():
         # The name is also that of the variable by which a shell asks for completions.
         cli.main(prog_name="bpfroots", standalone_mode=False)

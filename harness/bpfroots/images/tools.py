@@ -6,7 +6,10 @@ All are static: bpftool and the runner go into the image, and bpftool also runs 
 
 from __future__ import annotations
 
+import logging
+import shlex
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ from bpfroots import process
 from bpfroots.errors import InfraError, KernelError
 from bpfroots.progress import Progress
 from bpfroots.settings import jobs, resource
+
+_log = logging.getLogger(__name__)
 
 # Whatever a library of the host would add to bpftool makes it dynamic or unequal
 # between machines; the skeletons would need a clang for `bpftool prog profile` alone.
@@ -101,8 +106,12 @@ def _make_runner(source: Path, build: Path, log: Path) -> None:
 
 def make(argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> int:
     """Run a build command to its end, all it says into ``log``; its exit status."""
+    _log.info("%s", shlex.join(map(str, argv)))
+    start = time.monotonic()
     with log.open("wb") as stream, process.spawn(argv, env=env, stdout=stream, stderr=stream) as child:
-        return child.wait()
+        status = child.wait()
+    _log.info("%s: status %d after %.1f s", argv[0], status, time.monotonic() - start)
+    return status
 
 
 def first_error(log: Path) -> str:

@@ -6,6 +6,7 @@ continues in a fresh one; the cell it died in is first run alone, in a fresh one
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from bpfroots.jobs.spec import CellSpec, Objects
 from bpfroots.machine import Machine
 from bpfroots.programs import protocol
 from bpfroots.results.key import Key
+
+_log = logging.getLogger(__name__)
 
 # A guest that dies before it starts a load says nothing about any cell: try again, but not for ever.
 _EMPTY_ATTEMPTS = 2
@@ -134,6 +137,7 @@ class Worker(Generic[T_co]):
         has no complaint until then: of what comes later from a guest that is no longer good nothing counts.
         """
         guest.asked = time.monotonic()
+        _log.info("%d cells for the guest on port %d", len(pending), guest.machine.port)
         loads = {spec.key: spec.load(self._slowdown) for spec in pending.values()}
         files = {n: path for key, load in loads.items() for n, path in self._objects[key].of(load).items()}
         hello: protocol.Hello | None = None
@@ -147,6 +151,7 @@ class Worker(Generic[T_co]):
                 if held and hello and guest.machine.clean():
                     yield self._judge.finished(pending.pop(held.id), hello, held)
                 held = None
+                _log.debug("port %d: begins %s", guest.machine.port, line.id)
                 guest.began[line.id] = time.monotonic()
         if held and hello:
             yield self._judge.finished(pending.pop(held.id), hello, held)
@@ -156,6 +161,7 @@ class Worker(Generic[T_co]):
 
     def _suspect(self, spec: CellSpec, error: GuestError, before: list[str]) -> T_co:
         """The cell a guest was lost in, by what it does alone; ``before``: what had run in that guest."""
+        _log.info("lost in %s: %s: %s", spec.key, error.outcome, error.message)
         kernels_fault = error.outcome in _KERNELS_FAULT
         if kernels_fault and not before:
             return self._judge.lost(spec, error, "")
@@ -166,7 +172,8 @@ class Worker(Generic[T_co]):
             return self._judge.lost(spec, telling, "again when run alone in a fresh guest")
         if kernels_fault:
             shown = ", ".join(before[-_SHOWN:])
-            note = f"not when run alone in a fresh guest; before it ran {len(before)} cells, last {shown}"
+            ran = f"{len(before)} cell{'' if len(before) == 1 else 's'}"
+            note = f"not when run alone in a fresh guest; before it ran {ran}, last {shown}"
             return self._judge.lost(spec, error, note)
         return again
 

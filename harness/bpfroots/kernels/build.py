@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -30,6 +32,8 @@ from bpfroots.kernels.spec import Checkout, Definition, Directory, GitRevision
 from bpfroots.process import run, spawn
 from bpfroots.progress import Progress, Task
 from bpfroots.settings import cache_root
+
+_log = logging.getLogger(__name__)
 
 # Part of the key: raise it when the same inputs give another kernel.
 _RECIPE = 2
@@ -247,6 +251,7 @@ def _watch(command: list[str | Path], log: Path, total: int | None, task: Task) 
     if total is not None:
         task.update(0, total)
     environment = toolchain.environment()
+    _log.info("%s, log: %s", shlex.join(map(str, command)), log)
     with (
         log.open("wb", buffering=0) as file,
         spawn(command, env=environment, stdout=PIPE, stderr=STDOUT) as child,

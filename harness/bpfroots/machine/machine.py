@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import logging
 import os
 import shlex
 import shutil
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import paramiko
 
     from bpfroots.machine import ssh
+
+_log = logging.getLogger(__name__)
 
 #: The image's init says why it gave up: this, then the reason.
 INIT_FAILED = "bpfroots: init failed:"
@@ -123,6 +126,7 @@ class Machine:
             machine.close()
             raise
         machine.boot_seconds = time.monotonic() - start
+        _log.info("%s: booted in %.3f s, SSH on port %d", process.name, machine.boot_seconds, machine.port)
         return machine
 
     @classmethod
@@ -163,6 +167,7 @@ class Machine:
             machine.close()
             raise
         machine.boot_seconds = time.monotonic() - start
+        _log.info("%s: cloned in %.3f s, SSH on port %d", process.name, machine.boot_seconds, machine.port)
         return machine
 
     def save(self, template: Snapshot) -> None:

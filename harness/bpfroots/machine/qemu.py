@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
+import logging
 import os
 import select
 import socket
@@ -20,6 +21,8 @@ from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.events import Marked, Post, QemuExited, SplatSeen
 from bpfroots.machine.qmp import Qmp
 from bpfroots.process import spawn
+
+_log = logging.getLogger(__name__)
 
 _READ = 1 << 16
 _PIPE_SIZE = 1 << 20
@@ -68,7 +71,10 @@ class QemuProcess:
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         os.set_blocking(self._pipe, False)
         self.pid = self._child.pid
-        self.qmp = Qmp(qmp_socket, name, post)
+        #: For the log, where guests of one kernel have to be told apart: "baseline[4711]".
+        self.name = f"{name}[{self.pid}]"
+        _log.info("%s: QEMU started, console: %s", self.name, console.path)
+        self.qmp = Qmp(qmp_socket, self.name, post)
         self._reader = threading.Thread(target=self._read, name=f"bpfroots-console-{name}", daemon=True)
         self._waiter = threading.Thread(target=self._wait, name=f"bpfroots-exit-{name}", daemon=True)
         self._reader.start()
@@ -139,6 +145,7 @@ class QemuProcess:
 
     def _wait(self) -> None:
         status = self._child.wait()
+        _log.info("%s: QEMU ended with status %d", self.name, status)
         self._reader.join(_DRAIN)
         try:
             self.qmp.drain(_DRAIN)

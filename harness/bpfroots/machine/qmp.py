@@ -9,6 +9,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from bpfroots.machine.events import Post, QmpEvent
 # Its own reports of a QEMU that went away would reach stderr; we say it in our words.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
 logging.getLogger("qemu.qmp").propagate = False
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -41,12 +43,14 @@ _loop_lock = threading.Lock()
 class _Forward(EventListener):
     """Hands events on as they arrive, before anything that follows them is read."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, name: str, post: Post) -> None:
         super().__init__()
+        self._name = name
         self._post = post
 
     async def put(self, event: Message) -> None:
         data = event.get("data")
+        _log.debug("%s: event %s %s", self._name, event["event"], data or "")
         self._post(QmpEvent(str(event["event"]), dict(data) if isinstance(data, dict) else {}))
 
 
@@ -57,8 +61,9 @@ class Qmp:
         with _loop_lock:
             self._event_loop = _loop()
         self._sock = sock
+        self._name = name
         self._client = QMPClient(name)
-        self._client.register_listener(_Forward(post))
+        self._client.register_listener(_Forward(name, post))
         # A failing connect() of qemu.qmp disconnects by itself, and two disconnects at once trip over
         # its assertions: a QEMU that dies at its start must not be drained before that is over.
         self._connecting = asyncio.Lock()
@@ -106,13 +111,17 @@ class Qmp:
                 await self._client.disconnect()
 
     def _await(self, work: Coroutine[Any, Any, _T], timeout: float, what: str) -> _T:
+        start = time.monotonic()
         future = asyncio.run_coroutine_threadsafe(work, self._event_loop)
         try:
-            return future.result(timeout)
+            answer = future.result(timeout)
         except TimeoutError:
             future.cancel()
             msg = f"no answer to {what} within {timeout:g} s"
-            raise QmpFailure(msg) from None
         except (QMPError, OSError, EOFError) as error:
             msg = f"{what}: {error}"
-            raise QmpFailure(msg) from None
+        else:
+            _log.debug("%s: %s took %.3f s", self._name, what, time.monotonic() - start)
+            return answer
+        _log.debug("%s: %s", self._name, msg)
+        raise QmpFailure(msg)

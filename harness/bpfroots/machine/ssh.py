@@ -26,6 +26,7 @@ from bpfroots.machine.identity import SshFailure, SshIdentity  # noqa: E402
 # It logs tracebacks of connections that fail, which is what probing a dead guest is for.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
+_log = logging.getLogger(__name__)
 
 _READ = 1 << 15
 
@@ -36,7 +37,8 @@ def connect(port: int, identity: SshIdentity, timeout: float) -> paramiko.Transp
     Raises SshFailure. Every phase has the rest of the same deadline: a guest may accept the connection
     and then say nothing (QEMU itself accepts it), or stall in the middle of the handshake.
     """
-    until = time.monotonic() + timeout
+    start = time.monotonic()
+    until = start + timeout
     transport = None
     try:
         sock = socket.create_connection(("127.0.0.1", port), timeout)
@@ -53,8 +55,10 @@ def connect(port: int, identity: SshIdentity, timeout: float) -> paramiko.Transp
         if transport is not None:
             transport.close()
         msg = str(error) or type(error).__name__
+        _log.debug("port %d: no connection after %.3f s: %s", port, time.monotonic() - start, msg)
         final = isinstance(error, paramiko.BadAuthenticationType) or getattr(error, "final", False)
         raise SshFailure(msg, final=final) from None
+    _log.debug("port %d: connected in %.3f s", port, time.monotonic() - start)
     return transport
 
 
@@ -136,7 +140,11 @@ class Session:
     def _work(self) -> None:
         status = None
         why = ""
+        start = time.monotonic()
+        port = 0
         try:
+            port = self._transport.getpeername()[1]
+            _log.debug("port %d: command %d: %s", port, self.number, self._command)
             channel = self._channel = self._transport.open_session(timeout=self._open_timeout)
             channel.exec_command(self._command)
             helpers = [self._thread(self._write, channel), self._thread(self._read, channel, "stderr")]
@@ -147,6 +155,8 @@ class Session:
         except (OSError, EOFError, paramiko.SSHException) as error:
             why = str(error) or type(error).__name__
         self._ended = True
+        seconds = time.monotonic() - start
+        _log.debug("port %d: command %d: status %s after %.3f s %s", port, self.number, status, seconds, why)
         if not self.given_up:
             self._post(SessionEnded(self.number, status, self._transport.is_active(), why))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 
@@ -21,6 +22,8 @@ from bpfroots.machine.identity import SshIdentity
 from bpfroots.machine.qemu import QemuProcess
 from bpfroots.machine.qmp import QmpFailure
 from bpfroots.machine.splats import Splat
+
+_log = logging.getLogger(__name__)
 
 _SHOWN = 12
 
@@ -99,6 +102,7 @@ class Watch:
 
     def silence(self, what: str, port: int, identity: SshIdentity) -> GuestError:
         """A deadline passed (``what``, in words). Does the guest still answer? The verdict."""
+        _log.info("%s: %s; does the guest still answer?", self._qemu.name, what)
         try:
             status = self._qemu.qmp.execute("query-status", timeout=self._limits.qmp)["status"]
         except QmpFailure as failure:
@@ -119,6 +123,7 @@ class Watch:
         except GuestError as error:
             return error
         if isinstance(event, Answer) and event.ok:
+            _log.info("%s: it does", self._qemu.name)
             return GuestTimeout(f"{what}; the guest still answers")
         why = event.why if isinstance(event, Answer) else "no answer"
         msg = f"{what}; the guest answers nothing any more ({why})"
@@ -166,6 +171,7 @@ class Watch:
         return GuestLost(f"QEMU ended with status {self.exit}", detail=self._stderr())
 
     def _final(self, error: GuestError) -> GuestError:
+        _log.info("%s: %s: %s", self._qemu.name, error.outcome, error.message)
         error.during = self._console.splat_load(self._accepted)
         self.dead = self.dead or error
         return error

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bpfroots import settings
+from bpfroots import log, settings
 from bpfroots.errors import InfraError, UserError
 from bpfroots.results import old
 from bpfroots.results.key import Key
@@ -67,6 +67,7 @@ class RunStore:
         run = Run(schema=SCHEMA, run=path.name, command=command, started=now.isoformat(timespec="seconds"))
         store = cls(path, run)
         store.save()
+        log.follow(path)
         return store
 
     @classmethod
@@ -113,7 +114,9 @@ class RunStore:
             append_lines(self.path / "costs.jsonl", lines)
 
     def repair(self) -> None:
-        """Cut off what a kill left of a line: what is appended next begins one of its own."""
+        """Cut off what a kill left of a line: what is appended next begins one of its own. What is logged
+        goes to the folder again."""
+        log.follow(self.path)
         for name in ("cells.jsonl", "costs.jsonl", "steps.jsonl"):
             cut_torn_line(self.path / name)
 
