@@ -226,6 +226,22 @@ def test_tools_that_do_not_build_are_a_kernel_error_in_one_line(tmp_path: Path) 
     assert "\n" not in caught.value.message
 
 
+def test_a_missing_libbfd_is_named_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcc = tmp_path / "bin/gcc"
+    gcc.parent.mkdir()
+    # As gcc does it for a file that it does not find.
+    gcc.write_text('#!/bin/sh\necho "${1#*=}"\n')
+    gcc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{gcc.parent}:/usr/bin:/bin")
+    (tmp_path / "linux/tools/bpf/bpftool").mkdir(parents=True)
+    (tmp_path / "linux/tools/bpf/bpftool/Makefile").write_text("%:\n\ttouch $@.made\n")
+    with pytest.raises(InfraError, match=r"libbfd\.a: not found .* binutils-dev") as caught:
+        build_tools(tmp_path / "linux", tmp_path / "out", Progress(quiet=True))
+    assert caught.value.hint == "bpfroots setup"
+
+
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_golden_output_keeps_the_protocol(path: Path) -> None:
     lines = list(protocol.assemble(map(protocol.parse, path.read_bytes().splitlines())))

@@ -296,6 +296,17 @@ def test_a_process_that_dies_is_not_the_next_loads_business(kit: Kit, guest: Gue
     assert lines[-1] == protocol.Done(3)
 
 
+def test_bpftool_disassembles_jit_code(guest: Guest) -> None:
+    program = guest.objects["packet.bpf.o"].read_bytes()
+    command = (
+        "cat > /tmp/p.o && bpftool prog loadall /tmp/p.o /sys/fs/bpf/p && "
+        "for pin in /sys/fs/bpf/p/*; do bpftool prog dump jited pinned $pin; done; rm -r /sys/fs/bpf/p"
+    )
+    done = guest.machine.output(command, stdin=program)
+    assert done.status == 0, done.stderr
+    assert re.search(rb"^ +[0-9a-f]+:\s+push +%rbp$", done.stdout, re.M), done.stdout
+
+
 def test_nothing_is_left_in_the_guest(guest: Guest) -> None:
     guest.load(Load("c", "duplicate", "packet.bpf.o", ["ingress"], [Attach("ingress"), Trigger("udp")]))
     left = guest.machine.output("ls -d /sys/fs/cgroup/bpfroots-* 2>/dev/null; bpftool -j link show").stdout

@@ -50,6 +50,8 @@ NEEDS = (
     Need("zstd", "zstd"),
     Need("dwarves", "pahole"),
     Need("binutils", "strip"),
+    Need("binutils-dev", f"{_LIB}/libbfd.a"),
+    Need("libiberty-dev", f"{_LIB}/libiberty.a"),
     Need("libelf-dev", f"{_LIB}/libelf.a"),
     Need("zlib1g-dev", f"{_LIB}/libz.a"),
     Need("libzstd-dev", f"{_LIB}/libzstd.a"),

@@ -22,9 +22,19 @@ from bpfroots.settings import jobs, resource
 
 _log = logging.getLogger(__name__)
 
-# Whatever a library of the host would add to bpftool makes it dynamic or unequal
-# between machines; the skeletons would need a clang for `bpftool prog profile` alone.
-_BPFTOOL_FEATURES = ("clang-bpf-co-re", "libbfd", "llvm", "libcap")
+# libbfd is for `bpftool prog dump jited`, 2.7 MB of bpftool's 4.3: LLVM would be tens of them. Its
+# interface is that of binutils 2.39 and later. The skeletons would need a clang for `bpftool prog profile`
+# alone, and libcap is for users other than root.
+_BPFTOOL_FEATURES = {
+    "libbfd": 1,
+    "disassembler-four-args": 1,
+    "disassembler-init-styled": 1,
+    "llvm": 0,
+    "clang-bpf-co-re": 0,
+    "libcap": 0,
+}
+# What a static libbfd needs and bpftool's Makefile does not know.
+_BFD_NEEDS = "-lsframe -lzstd -liberty -lz"
 
 
 @dataclass(frozen=True)
@@ -74,15 +84,29 @@ def _runner_directory() -> Path:
     return resource("images/runner")
 
 
+def _libbfd(directory: Path) -> None:
+    """Put into ``directory`` a libbfd.a that is the host's, and all that it needs. Raises InfraError."""
+    found = process.run(["gcc", "-print-file-name=libbfd.a"], timeout=60).stdout.decode().strip()
+    if not Path(found).is_absolute():  # gcc repeats the name of what it does not find
+        msg = (
+            "libbfd.a: not found on this machine (Debian package binutils-dev); the guest's bpftool needs it"
+        )
+        raise InfraError(msg, hint="bpfroots setup")
+    directory.mkdir()
+    # A linker script, as binutils itself installs one for libbfd.so.
+    (directory / "libbfd.a").write_text(f"GROUP ( {found} {_BFD_NEEDS} )\n")
+
+
 def _make_bpftool(source: Path, build: Path, log: Path) -> None:
+    _libbfd(build / "lib")
     argv = [
         "make",
         f"-j{jobs()}",
         f"--directory={source}/tools/bpf/bpftool",
         f"OUTPUT={build}/",
         f"EXTRA_CFLAGS=-ffile-prefix-map={source}=. -ffile-prefix-map={build}=.",
-        "EXTRA_LDFLAGS=-static",
-        *(f"feature-{name}=0" for name in _BPFTOOL_FEATURES),
+        f"EXTRA_LDFLAGS=-static -L{build}/lib",
+        *(f"feature-{name}={value}" for name, value in _BPFTOOL_FEATURES.items()),
         f"{build}/bpftool",
     ]
     if make(argv, log):
