@@ -115,7 +115,7 @@ def _measure(
     guests: int,
 ) -> None:
     kernel, accel = kit.kernels[0], choose_accel("tcg")
-    store = RunStore.create("scaling", [])
+    store = RunStore.create("run", [])
     verdicts = kind(kernel, objects, store, None, {})
     # Where one process is the limit, more batches tell nothing more.
     batches = [list(specs)] * (2 * guests if kind is _Unjudged else 32)

@@ -263,10 +263,20 @@ def test_kernels_of_one_name_that_are_not_the_same() -> None:
         other_kernels(_run_of(before), _run_of(before, msgspec.structs.replace(after, name="b-linux"))) == []
     )
     image = KernelInfo(
-        "bzImage", argument="/a/bzImage", source_id="bzImage sha256:1", config_hash="c", key="4"
+        "bzImage",
+        argument="/a/bzImage",
+        source_id="bzImage sha256:1",
+        prebuilt=True,
+        config_hash="c",
+        key="4",
     )
     newer = KernelInfo(
-        "bzImage", argument="/a/bzImage", source_id="bzImage sha256:2", config_hash="d", key="5"
+        "bzImage",
+        argument="/a/bzImage",
+        source_id="bzImage sha256:2",
+        prebuilt=True,
+        config_hash="d",
+        key="5",
     )
     assert other_kernels(_run_of(image), _run_of(newer)) == [
         OtherKernel("bzImage", ["image", "configuration"])

@@ -36,7 +36,8 @@ def _lost(outcome: Outcome, reason: str) -> Cell:
     return Cell("c/x", "k", "duplicate", outcome, reason=reason)
 
 
-_WARNED = _lost("guest_crash", "WARNING in bpf_check at kernel/bpf/verifier.c:12; CPU: 0 PID: 77 Comm: load")
+_WARNED = _lost("guest_crash", "WARNING in bpf_check at kernel/bpf/verifier.c:12")
+_WARNED.note = "CPU: 0 PID: 77 Comm: load"
 _UNKNOWN = _lost("unsupported", "this kernel has no multi_root (refused with errno 7)")
 
 
@@ -113,7 +114,8 @@ def test_the_signature_is_the_failure_and_not_its_numbers() -> None:
 def test_the_signature_of_a_splat_is_its_title() -> None:
     clean = [expect.parse("clean")]
     looked_for = expect.judge(clean, _WARNED).signature
-    moved = _lost("guest_crash", "WARNING in bpf_check at kernel/bpf/verifier.c:99; again when run alone")
+    moved = _lost("guest_crash", "WARNING in bpf_check at kernel/bpf/verifier.c:99")
+    moved.note = "again when run alone"
     elsewhere = _lost("guest_crash", "KASAN: use-after-free in bpf_prog_put")
     assert expect.judge(clean, moved, looked_for).word == "bad"
     assert expect.judge(clean, elsewhere, looked_for).word == "other"

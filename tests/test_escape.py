@@ -125,7 +125,7 @@ def _trend() -> Trend:
 
 
 def _ran(kernel: str, lines: list[str]) -> selftest.Ran:
-    output = selftest.Output([selftest.Test("1/p", LOUD, "fail", lines)], lines, LOUD)
+    output = selftest.Output([selftest.Test(1, "p", LOUD, "fail", lines)], lines, LOUD)
     return selftest.Ran(kernel, 1.0, LOUD, LOUD, output)
 
 

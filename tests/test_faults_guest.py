@@ -34,7 +34,7 @@ Engines = Callable[[Harm], FaultyEngine]
 
 @pytest.fixture
 def store(kit: Kit) -> Iterator[RunStore]:
-    store = open_store(kit, choose_accel("auto"), "fault", ["pytest"])
+    store = open_store(kit, choose_accel("auto"), "run", ["pytest"])
     yield store
     store.finish()
 

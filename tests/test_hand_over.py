@@ -106,7 +106,7 @@ def _run() -> Run:
             key="k1",
             compiler="gcc 12",
         ),
-        KernelInfo("linux@master", release="6.18.0", source_id=f"git:{commit}", key="k2"),
+        KernelInfo("linux@master", release="6.18.0", source_id=f"git:{commit}", commit=commit, key="k2"),
     ]
     return Run(
         SCHEMA, "2026-01-01T03-00-00Z-nightly", ["bpfroots"], "2026-01-01T03:00:00+00:00", kernels, job="x"

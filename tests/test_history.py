@@ -149,8 +149,8 @@ def test_folders_that_are_not_in_it_are_recorded(project: Path) -> None:
     store = RunStore.create("run", ["bpfroots", "run"])
     store.add(_cell())
     tests = [
-        selftest.Test("7/p", "calls: basic", "ok", ["OK"]),
-        selftest.Test("8/p", "calls: basic", "fail", ["x", "FAIL bad"]),
+        selftest.Test(7, "p", "calls: basic", "ok", ["OK"]),
+        selftest.Test(8, "p", "calls: basic", "fail", ["x", "FAIL bad"]),
     ]
     store.add_step(Step("test_verifier", "patched", "pass"))
     path = store.selftest("patched", "test_verifier.jsonl")

@@ -11,7 +11,7 @@ import pytest
 
 from bpfroots import exitcodes
 from bpfroots.analysis.cell import Code
-from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
+from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, Where
 from bpfroots.jobs import judge
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.programs import cases
@@ -222,6 +222,29 @@ def test_a_lost_guest_names_its_cell(error: Any, outcome: str) -> None:
     assert (cell.outcome, cell.reason, cell.verdict) == (outcome, error.message, "")
     error.after_s = 2.5
     assert judge.lost(_spec(), kernel(), error).duration_s == 2.5
+
+
+def test_where_a_guest_was_lost_and_what_else_is_known_have_their_own_fields() -> None:
+    where = Where("/run/console/k-1.log", 214)
+    error = GuestCrash("BUG: a; b", detail="  [ 1.0] BUG: a; b", console=where)
+    cell = judge.lost(_spec(), kernel(), error, "again when run alone")
+    assert (cell.reason, cell.console, cell.note) == ("BUG: a; b", where, "again when run alone")
+    assert cell.in_full == "BUG: a; b; console /run/console/k-1.log:214; again when run alone"
+    lost = judge.lost(_spec(), kernel(), GuestLost("QEMU died of SIGKILL", detail="qemu: no memory\nmore"))
+    assert (lost.reason, lost.console, lost.note) == ("QEMU died of SIGKILL", None, "qemu: no memory")
+
+
+def test_a_case_that_cannot_be_expressed_says_why_in_a_field() -> None:
+    spec = dataclasses.replace(_spec("tail_call"), skip="the value is used")
+    cell = judge.skipped(spec, kernel())
+    assert (cell.outcome, cell.not_expressible) == ("skip", "the value is used")
+    assert cell.reason == "not expressible as a tail call: the value is used"
+
+
+def test_an_attempt_is_another_cell_of_the_same_kernel() -> None:
+    again = judge.blank(dataclasses.replace(_spec(), attempt=2), kernel(), "error")
+    assert again.kernel == kernel().name
+    assert again.key == _spec().key.on(again.kernel)._replace(attempt=2)
 
 
 def test_a_known_fault_is_one_as_long_as_it_is_there() -> None:

@@ -77,7 +77,7 @@ def test_cells_without_end(
     """The same cells again and again, each time in a guest of their own."""
     monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
     accel = choose_accel("auto")
-    store = open_store(kit, accel, "test", ["pytest"])
+    store = open_store(kit, accel, "run", ["pytest"])
     engine = Engine(Site(kit, store, accel, guests=1))
     specs = [cell(f"leak/{n}") for n in range(_ROUND)]
     held: list[Held] = []

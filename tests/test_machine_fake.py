@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bpfroots.errors import BootError, InfraError
+from bpfroots.errors import BootError, InfraError, Where
 from bpfroots.machine import Accel, BootSpec, Deadlines, Machine, SshIdentity, machine
 
 FAKE = Path(__file__).with_name("fake_qemu.py")
@@ -64,7 +64,7 @@ def test_the_kernels_or_images_fault(tmp_path: Path, pid_file: Path, mode: str, 
         _boot(tmp_path, mode)
     assert time.monotonic() - start < 6
     assert caught.value.exit_code == 3
-    assert str(tmp_path / "console.log") in caught.value.detail
+    assert caught.value.console == Where(str(tmp_path / "console.log"))
     assert _gone(pid_file)
 
 

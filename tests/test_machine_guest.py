@@ -147,9 +147,9 @@ def test_panic(own_guest: Machine) -> None:
     with pytest.raises(GuestCrash, match="panic: sysrq triggered crash") as caught:
         lines.extend(own_guest.run("echo last words; sleep 0.2; echo c > /proc/sysrq-trigger"))
     assert lines == [b"last words"]
-    place, shown = caught.value.detail.splitlines()[:2]
-    log, number = place.split()[1].rsplit(":", 1)
-    assert Path(log).read_text().splitlines()[int(number) - 1].endswith(shown.strip())
+    where, shown = caught.value.console, caught.value.detail.splitlines()[0]
+    assert where is not None
+    assert Path(where.path).read_text().splitlines()[where.line - 1].endswith(shown.strip())
 
 
 _SPIN = """

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bpfroots.errors import UserError
+from bpfroots.bisect.model import Judgement, Shown, add_judgement, read_judgements
+from bpfroots.errors import UserError, Where
+from bpfroots.results import old
 from bpfroots.results.key import Key
 from bpfroots.results.model import SCHEMA
 from bpfroots.results.request import Cases
 from bpfroots.results.store import RunStore
+from bpfroots.selftest.output import read_tests
 from tests import ROOT
 
 _RUNS = ROOT / "tests/golden/runs"
@@ -51,3 +55,63 @@ def test_a_later_version_is_refused(tmp_path: Path) -> None:
     (later / "run.json").write_text(json.dumps(found | {"schema": SCHEMA + 1}))
     with pytest.raises(UserError, match="a later version of bpfroots"):
         RunStore.open(later)
+
+
+def test_what_a_reason_held_has_its_own_fields() -> None:
+    cells = {cell.key: cell for cell in _opened("pytest").cells()}
+    crash = cells[Key("example/crash", "duplicate", "baseline")]
+    assert crash.reason == "BUG: KASAN: use-after-free in bpf_check"
+    assert crash.console == Where("/results/r/console/baseline-1.log", 214)
+    assert crash.note.startswith("not when run alone in a fresh guest; before it ran 3 cells")
+    lost = cells[Key("example/lost", "duplicate", "baseline")]
+    assert (lost.reason, lost.console) == ("no answer within 40 s", None)
+    assert lost.note == "again when run alone in a fresh guest"
+    tail, named = (cells[Key("example/kprobe+tc", m, "baseline")] for m in ("tail_call", "fd_name"))
+    assert tail.not_expressible == "the value it returns is used"
+    assert named.not_expressible == "a pointer; it is not one"
+    differs = cells[Key("example/mapdiff", "multi_root", "baseline")]
+    assert differs.reason == "results differ from duplicate: a; b"
+
+
+@pytest.mark.parametrize("label", ["pytest", "nightly", "bisect", "bisect-2"])
+def test_a_folder_says_what_was_done(label: str) -> None:
+    assert _opened(label).run.kind == label.removesuffix("-2")
+
+
+def test_kernels_say_what_they_are_of() -> None:
+    built, image = _opened("pytest").run.kernels
+    assert (built.commit, built.prebuilt) == ("a" * 40, False)
+    assert (image.commit, image.prebuilt) == ("", True)
+
+
+def test_runs_of_one_kernel_are_numbered() -> None:
+    cells = _opened("bisect").cells()
+    assert {cell.kernel for cell in cells} == {"linux@0123456789ab"}
+    assert [cell.attempt for cell in cells] == [1, 2, 3]
+
+
+def test_twin_a_kernel_with_a_dot_in_its_name_is_not_numbered() -> None:
+    found: dict[str, Any] = {"kernel": "linux-6.12"}
+    old.attempt(found, {"linux-6.12", "linux-6"})
+    assert found == {"kernel": "linux-6.12"}
+
+
+def test_a_judgement_says_which_run_tells_most(tmp_path: Path) -> None:
+    lines = '{"commit":"c1","word":"bad","shown":"k.2"}\n{"commit":"c2","word":"good","shown":"k"}\n'
+    (tmp_path / "judgements.jsonl").write_text(lines)
+    found = read_judgements(tmp_path, {"k"})
+    assert [judgement.shown for judgement in found] == [Shown("k", 2), Shown("k")]
+    add_judgement(tmp_path, Judgement("c3", "bad", shown=Shown("k", 3)))
+    assert read_judgements(tmp_path, {"k"})[2].shown == Shown("k", 3)
+
+
+def test_tests_of_the_kernels_tree_have_number_and_user() -> None:
+    store = _opened("nightly")
+    (step,) = [step for step in store.steps() if step.what == "test_verifier"]
+    path = store.selftest_results(step)
+    assert path is not None
+    assert [(test.number, test.user, test.id) for test in read_tests(path)] == [
+        (1, "p", "1/p"),
+        (2, "u", "2/u"),
+        (3, "p", "3/p"),
+    ]

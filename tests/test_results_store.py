@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bpfroots.errors import InfraError, UserError
 from bpfroots.results import store as stores
 from bpfroots.results.model import Cell
+from bpfroots.results.request import Kind
 from bpfroots.results.store import RunStore
 
 
@@ -48,15 +49,15 @@ def test_cells_come_back_as_they_went(root: Path) -> None:
     assert stores.find_run(None) == store.path
 
 
-@pytest.mark.parametrize("label", ["bisect", "bisect-step"])
-def test_a_bisection_is_not_the_newest_run(root: Path, label: str) -> None:
-    run = RunStore.create("a-run", [])  # those of one second go by their labels
+@pytest.mark.parametrize("kind", ["bisect", "bisect-step"])
+def test_a_bisection_is_not_the_newest_run(root: Path, kind: Kind) -> None:
+    run = RunStore.create("run", [], "a-run")  # those of one second go by their labels
     for _ in range(2):
-        later = RunStore.create(label, [])
+        later = RunStore.create(kind, [])
         later.add(_cell())
         assert stores.find_run(None) == run.path
     assert stores.find_run(later.path.name) == later.path
-    other = RunStore.create("bisected", [])
+    other = RunStore.create("run", [], "bisect-too")
     assert stores.find_run(None) == other.path
 
 
@@ -130,6 +131,7 @@ from pathlib import Path
 from bpfroots import settings
 settings.project = lambda: Path(sys.argv[1])
 from bpfroots.results.model import Cell
+from bpfroots.results.request import Kind
 from bpfroots.results.store import RunStore
 store = RunStore.create("run", [])
 print(store.path, flush=True)

@@ -32,7 +32,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _run(kit: Kit, specs: list[CellSpec]) -> tuple[RunStore, dict[str, Cell]]:
     accel = choose_accel("auto")
-    store = open_store(kit, accel, "test", ["pytest"])
+    store = open_store(kit, accel, "run", ["pytest"])
     engine = Engine(Site(kit, store, accel), Reuse(kit, accel))
     cells: dict[str, Cell] = {cell.mechanism: cell for cell in engine.submit(kit.kernels[0], specs)}
     store.finish()

@@ -39,7 +39,7 @@ SEC("xdp") int fine(struct xdp_md *ctx) { return XDP_PASS; }
 
 @pytest.fixture(scope="module")
 def store(kit: Kit) -> Iterator[RunStore]:
-    store = open_store(kit, choose_accel("auto"), "test", ["pytest"])
+    store = open_store(kit, choose_accel("auto"), "run", ["pytest"])
     yield store
     store.finish()
 

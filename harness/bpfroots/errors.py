@@ -8,28 +8,44 @@ there is no cell to hold them.
 
 from __future__ import annotations
 
+import shlex
+from typing import NamedTuple
+
 from bpfroots import exitcodes
 from bpfroots.escape import visible
+
+
+class Where(NamedTuple):
+    """A console log, and the line of it that matters; 0: none in particular."""
+
+    path: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else self.path
 
 
 class BpfrootsError(Exception):
     """Something a person has to read: what happened and where, then what to do.
 
     ``message`` is one line without a trailing full stop. ``detail`` are further
-    lines, shown indented. ``hint`` says what to do next.
+    lines, shown indented. ``hint`` says what to do next. ``console`` is where a guest's console tells more.
     """
 
     exit_code = exitcodes.INFRA
 
-    def __init__(self, message: str, *, detail: str = "", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, detail: str = "", hint: str = "", console: Where | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.detail = detail
         self.hint = hint
+        self.console = console
 
     def render(self) -> str:
         """The text for stderr: message, indented detail, hint; safe to print (`visible`)."""
-        lines = [self.message]
+        lines = [self.message, *([f"  console  {self.console}"] if self.console else [])]
         lines += [f"  {line}" for line in self.detail.splitlines()]
         if self.hint:
             lines.append(f"  try: {self.hint}")
@@ -50,6 +66,12 @@ class KernelError(BpfrootsError):
 
 class BootError(KernelError):
     """The kernel started but never reached a usable user space."""
+
+    def __init__(
+        self, message: str, *, detail: str = "", hint: str = "", console: Where | None = None
+    ) -> None:
+        hint = hint or (f"less {shlex.quote(console.path)}" if console else "")
+        super().__init__(message, detail=detail, hint=hint, console=console)
 
 
 class InfraError(BpfrootsError):

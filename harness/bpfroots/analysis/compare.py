@@ -38,6 +38,7 @@ class Row(Keyed, msgspec.Struct):
     figures: dict[str, float] = {}
     ratios: dict[str, float | None] = {}
     reason: str = ""
+    attempt: int = 1
 
 
 class Total(msgspec.Struct):
@@ -155,7 +156,14 @@ def _ratios(a: dict[str, float], b: dict[str, float]) -> dict[str, float | None]
 
 def _row(cell: Cell, base: Cell | None) -> Row:
     row = Row(
-        cell.case, cell.kernel, cell.mechanism, cell.verdict, cell.outcome, figures(cell), reason=cell.reason
+        cell.case,
+        cell.kernel,
+        cell.mechanism,
+        cell.verdict,
+        cell.outcome,
+        figures(cell),
+        reason=cell.reason,
+        attempt=cell.attempt,
     )
     if base is not None and cell.verdict == base.verdict == "accept":
         row.ratios = _ratios(row.figures, figures(base))
@@ -214,7 +222,7 @@ def refusal(cell: Cell) -> str:
 def unexpected_reason(cell: Cell) -> str:
     """One line on a cell that is not as expected."""
     if cell.reason:
-        return cell.reason
+        return cell.in_full
     if cell.outcome != "fail":
         return cell.outcome.replace("_", " ")
     expected = cell.expected.verdict if cell.expected else "accept"
@@ -289,7 +297,7 @@ def _summary(cells: Sequence[Cell], rows: Sequence[Row], baseline: Mechanism) ->
         and (cell.case, cell.kernel) in duplicates
     ]
     not_expressible = [
-        _note(cell, cell.reason.removeprefix("not expressible as a tail call: "))
+        _note(cell, cell.not_expressible)
         for cell in cells
         if cell.mechanism == baseline and cell.outcome == "skip"
     ]

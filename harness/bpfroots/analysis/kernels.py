@@ -26,7 +26,7 @@ def other_kernels(a: Run, b: Run) -> list[OtherKernel]:
 
 def _differing(a: KernelInfo, b: KernelInfo) -> list[str]:
     # Of a kernel that was built elsewhere no more is known than its image.
-    source = "image" if b.source_id.startswith("bzImage ") else "source"
+    source = "image" if b.prebuilt else "source"
     pairs = {
         "path": (a.argument, b.argument),
         source: (a.source_id, b.source_id),

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from bpfroots import process
 from bpfroots.bench import programs, virtme
 from bpfroots.bench.common import Bench, take_turns
@@ -23,6 +25,12 @@ _WHAT = (
     "the report; the peer's is verdict, log and translated instructions (its bpftool has no disassembler)"
 )
 _DEADLINE = 300.0
+
+
+class _Loaded(msgspec.Struct):
+    """What is wanted of the document of `load --json`."""
+
+    path: str
 
 
 def measure(bench: Bench) -> Measurement:
@@ -40,11 +48,10 @@ def measure(bench: Bench) -> Measurement:
         start = time.monotonic()
         done = process.run(argv, env=_environment(), timeout=_DEADLINE)
         seconds = time.monotonic() - start
-        said = done.stderr.decode(errors="replace")
-        _forget(said)
+        _forget(done.stdout)
         if done.returncode:
             msg = f"bpfroots load {name} ended with status {done.returncode}"
-            raise InfraError(msg, detail=said)
+            raise InfraError(msg, detail=done.stderr.decode(errors="replace"))
         return seconds
 
     with bench.progress.task(f"bench     load {kernel.name}", "runs") as task:
@@ -92,9 +99,11 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "BPFROOTS_ROOT": str(root)} if (root := project()) else dict(os.environ)
 
 
-def _forget(said: str) -> None:
-    """Remove the run folder: it is no result, and would be the newest run."""
-    for line in said.splitlines():
-        word, _, path = line.partition(" ")
-        if word == "results" and Path(path.strip()).is_relative_to(results_root()):
-            shutil.rmtree(path.strip(), ignore_errors=True)
+def _forget(document: bytes) -> None:
+    """Remove the run folder that ``--json`` names: it is no result, and would be the newest run."""
+    try:
+        folder = Path(msgspec.json.decode(document, type=_Loaded).path)
+    except msgspec.MsgspecError:
+        return
+    if folder.is_relative_to(results_root()):
+        shutil.rmtree(folder, ignore_errors=True)

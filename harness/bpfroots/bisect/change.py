@@ -26,16 +26,16 @@ def change(run_dir: Path, before: Cell, after: Cell) -> Change:
     if before.outcome != after.outcome:
         values = {"outcome": (before.outcome, after.outcome), **values}
     texts = {
-        f"{what} of {name.removesuffix(suffix)}": lines
+        f"{what} of {program.name}": lines
         for suffix, what in _NAMES
-        for name in after.artefacts
-        if name.endswith(suffix) and (lines := _diff(run_dir, before, after, name))
+        for program in (*after.roots, *after.targets)
+        if (lines := _diff(run_dir, before, after, f"{program.name}{suffix}"))
     }
     return Change(before.kernel, values, texts, refusal(after) if after.verdict == "reject" else after.reason)
 
 
 def _diff(run_dir: Path, before: Cell, after: Cell, name: str) -> list[str]:
-    if name not in before.artefacts:
+    if name not in before.artefacts or name not in after.artefacts:
         return []
     old, new = (_lines(run_dir / cell.artefacts[name]) for cell in (before, after))
     lines = list(difflib.unified_diff(old, new, before.kernel, after.kernel, lineterm="", n=3))

@@ -159,7 +159,7 @@ def judge(expectations: Sequence[Expectation], cell: Cell, signature: str = "") 
 
 def _judge(expectations: Sequence[Expectation], cell: Cell) -> Judged:
     if cell.outcome in _CRASHED and any(e.left == "clean" for e in expectations):
-        return Judged("bad", f"{cell.outcome}: {_shape(_title(cell))}", _title(cell))
+        return Judged("bad", f"{cell.outcome}: {_shape(cell.reason)}", cell.reason)
     if cell.outcome in (*_CRASHED, "error", "timeout", "infra_error", "skip"):
         return Judged("other", cell.outcome, f"{cell.outcome}: {cell.reason}")
     for expectation in expectations:
@@ -202,11 +202,6 @@ def _value(name: str, cell: Cell) -> str | None:
 
 def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _title(cell: Cell) -> str:
-    """What the kernel said, without what we know beside it."""
-    return cell.reason.partition("; ")[0]
 
 
 def _shape(message: str) -> str:

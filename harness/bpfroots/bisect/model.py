@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from bpfroots.results import old
 from bpfroots.results.store import append_lines, cut_torn_line
 
 Word = Literal["good", "bad", "skip"]
@@ -31,11 +33,18 @@ class Commit(msgspec.Struct, frozen=True):
         return f'{self.short} ("{self.subject}")'
 
 
+class Shown(NamedTuple):
+    """A run of a kernel."""
+
+    kernel: str
+    attempt: int = 1
+
+
 class Judgement(msgspec.Struct, omit_defaults=True):
     """What is known of one commit: a line of judgements.jsonl; the last one of a commit counts.
 
     ``image`` is the kernel's hash, ``same_as`` the commit whose kernel is the same and was not run again.
-    ``shown`` is the kernel name of the cell that tells most; ``values`` are that cell's (`expect.values`).
+    ``shown`` is the run that tells most; ``values`` are its cell's (`expect.values`).
     ``built``: it took a build, which may have failed.
     """
 
@@ -49,7 +58,7 @@ class Judgement(msgspec.Struct, omit_defaults=True):
     same_as: str = ""
     built: bool = False
     seconds: float = 0.0
-    shown: str = ""
+    shown: Shown | None = None
     values: dict[str, str] = {}
 
 
@@ -105,14 +114,19 @@ class Bisection(msgspec.Struct):
     reproduce: str = ""
 
 
-def read_judgements(run_dir: Path) -> list[Judgement]:
-    """In the order in which commits were judged first; a torn last line was never reported."""
+def read_judgements(run_dir: Path, kernels: Collection[str] = ()) -> list[Judgement]:
+    """In the order in which commits were judged first; a torn last line was never reported.
+
+    ``kernels`` are those of the run; they tell what a folder of an earlier version means.
+    """
     path = run_dir / _JUDGEMENTS
     found: dict[str, Judgement] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            judgement = msgspec.json.decode(line, type=Judgement)
-        except msgspec.DecodeError:
+            raw = msgspec.json.decode(line)
+            old.judgement(raw, kernels)
+            judgement = msgspec.convert(raw, Judgement)
+        except msgspec.MsgspecError:
             break
         found[judgement.commit] = judgement
     return list(found.values())

@@ -122,29 +122,30 @@ class Asker:
         self._progress = progress
         self._wants_cost = any(e.left == INSNS_PER_RUN for e in question.expectations)
         self._guests = Guests(kit, accel)
-        self._objects = compile_cells(kit, [self._spec]).objects if self._spec else {}
+        if self._spec:
+            self._objects = compile_cells(kit, [self._spec]).objects[self._spec.key]
         self._numbers: list[int] = []
 
     def ask(self, kernel: Kernel, number: int = 1) -> Cell:
-        """The run ``number`` of a kernel, which its cell's kernel is named for after the first. One that does
-        not boot is tried once more, since a busy host may be why.
+        """The run ``number`` of a kernel. One that does not boot is tried once more, since a busy host may be
+        why.
 
         Raises KernelError for one that does not boot or has not what a guest needs, InfraError where the
         kernel is not why.
         """
         require_options(kernel)
-        numbered = kernel if number == 1 else replace(kernel, name=f"{kernel.name}.{number}")
         try:
-            cell = self._once(numbered)
+            cell = self._once(kernel, number)
         except KernelError:
-            cell = self._once(numbered)
+            cell = self._once(kernel, number)
         if cell.outcome == "infra_error":
             msg = f"{cell.case} on {kernel.name}: {cell.reason}"
             raise InfraError(msg)
         return cell
 
-    def _once(self, kernel: Kernel) -> Cell:
-        return self._load(kernel, self._spec) if self._spec else self._selftest(kernel)
+    def _once(self, kernel: Kernel, number: int) -> Cell:
+        spec = self._spec
+        return self._load(kernel, replace(spec, attempt=number)) if spec else self._selftest(kernel, number)
 
     def _load(self, kernel: Kernel, spec: CellSpec) -> Cell:
         # An engine of its own: nothing is compared with what another kernel gave.
@@ -152,18 +153,18 @@ class Asker:
         (cell,) = Engine(site).submit(kernel, [spec])
         if self._wants_cost and cell.verdict == "accept":
             with self._progress.task(f"cost      {kernel.name}", "figures") as task:
-                figures = cost.Meter(site, self._objects).measure(kernel, [spec], [cell], task)
+                figures = cost.Meter(site, {spec.key: self._objects}).measure(kernel, [spec], [cell], task)
             add_costs(cell, figures)
         return cell
 
-    def _selftest(self, kernel: Kernel) -> Cell:
+    def _selftest(self, kernel: Kernel, number: int) -> Cell:
         suite = selftest.Suite(self._guests, self.store, self._accel, self._progress)
         if not self._numbers:
             self._numbers = _numbers(self.question.name, suite.names())
         outcome: Outcome = "pass"
         reason = ""
         try:
-            tests = suite.ask(kernel, (self._numbers[0], self._numbers[-1])).tests
+            tests = suite.ask(kernel, (self._numbers[0], self._numbers[-1]), number).tests
             failed = [test for test in tests if test.name == self.question.name and test.status != "ok"]
             if failed:
                 outcome = "skip" if all(test.status == "skip" for test in failed) else "fail"
@@ -174,7 +175,14 @@ class Asker:
             outcome, reason = "skip", error.message
         except GuestError as error:
             outcome, reason = error.outcome, error.message  # type: ignore[assignment]
-        cell = Cell(f"selftest/{self.question.name}", kernel.name, "duplicate", outcome, reason=reason)
+        cell = Cell(
+            f"selftest/{self.question.name}",
+            kernel.name,
+            "duplicate",
+            outcome,
+            reason=reason,
+            attempt=number,
+        )
         self.store.add(cell)
         return cell
 

@@ -17,10 +17,11 @@ from bpfroots.bisect import page as reports
 from bpfroots.bisect import trees
 from bpfroots.bisect.change import change
 from bpfroots.bisect.commits import History
-from bpfroots.bisect.model import Bisection, Change, Found, Judgement, add_judgement, read_judgements
+from bpfroots.bisect.model import Bisection, Change, Found, Judgement, Shown, add_judgement, read_judgements
 from bpfroots.bisect.question import Asked, Asker, understand
 from bpfroots.bisect.search import Prepared, Search
 from bpfroots.errors import UserError
+from bpfroots.jobs.judge import reproduce
 from bpfroots.jobs.kit import prepare
 from bpfroots.jobs.run import describe, open_store
 from bpfroots.kernels import Kernel, build
@@ -82,6 +83,11 @@ class Kernels:
             store.save()
         return Prepared(image, not known, kernel)
 
+    def reproduce(self, kernel: str) -> str:
+        """The command that asks a kernel the same; empty where there is none for that."""
+        spec = self._asker.question.spec
+        return reproduce(spec, kernel) if spec else ""
+
     def run(self, prepared: Prepared, number: int) -> Cell:
         if number > 1:  # clones take a second or two
             return self._asker.ask(prepared.handle, number)
@@ -139,7 +145,7 @@ def run(
                 (good, bad),
                 wanted=options.wanted,
                 most=options.most,
-                known=read_judgements(store.path),
+                known=read_judgements(store.path, {kernel.name for kernel in store.run.kernels}),
                 note=note,
             )
             found = search.run()
@@ -212,15 +218,15 @@ def _outcome(
         bisection.change, after = _change(store, known[parent], known[first])
         if after is not None:
             # The kernel's name is known only here, the commit everywhere.
-            bisection.reproduce = after.reproduce.replace(after.kernel, f"TREE@{first[:12]}")
+            bisection.reproduce = tester.reproduce(f"TREE@{first[:12]}")
             source = after.artefacts.get("source.bpf.c")
             bisection.source = (store.path / source).read_text(errors="replace") if source else ""
     return bisection
 
 
 def _change(store: RunStore, before: Judgement, after: Judgement) -> tuple[Change | None, Cell | None]:
-    cells = {cell.kernel: cell for cell in store.cells()}
-    old, new = cells.get(before.shown), cells.get(after.shown)
+    cells = {Shown(cell.kernel, cell.attempt): cell for cell in store.cells()}
+    old, new = (cells.get(one.shown) if one.shown else None for one in (before, after))
     if old is None or new is None:
         return None, new
     return change(store.path, old, new), new

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from bpfroots.bisect import expect
 from bpfroots.bisect.expect import Judged
-from bpfroots.bisect.model import Found, Judgement
+from bpfroots.bisect.model import Found, Judgement, Shown
 from bpfroots.bisect.question import Question
 from bpfroots.bisect.repeats import Belief, confidence, error_per_kernel
 from bpfroots.errors import KernelError, UserError
@@ -191,7 +191,7 @@ class Search:
                 image=prepared.image,
                 built=prepared.built,
                 seconds=round(time.monotonic() - start, 1),
-                shown=cell.kernel,
+                shown=Shown(cell.kernel, cell.attempt),
                 values=values,
             )
         )
@@ -291,7 +291,7 @@ class Search:
                     return
                 continue
             judgement.passes += 1
-            judgement.shown, judgement.values = cell.kernel, expect.values(cell)
+            judgement.shown, judgement.values = Shown(cell.kernel, cell.attempt), expect.values(cell)
         judgement.why = f"{judgement.passes} run{'s' if judgement.passes > 1 else ''}"
 
     def _recheck(self) -> bool:
@@ -331,4 +331,4 @@ class Search:
 def _show(judgement: Judgement, judged: Judged, cell: Cell) -> None:
     """A failure tells more than any pass."""
     judgement.signature, judgement.why = judged.signature, judged.text
-    judgement.shown, judgement.values = cell.kernel, expect.values(cell)
+    judgement.shown, judgement.values = Shown(cell.kernel, cell.attempt), expect.values(cell)

@@ -31,7 +31,7 @@ from bpfroots.cluster.protocol import (
     revive,
     same_code,
 )
-from bpfroots.errors import BootError, BpfrootsError, GuestLost, InfraError, KernelError
+from bpfroots.errors import BootError, BpfrootsError, GuestLost, InfraError, KernelError, Where
 from bpfroots.jobs import schedule
 from bpfroots.jobs.engine import Verdicts
 from bpfroots.jobs.spec import CellSpec, Objects
@@ -259,20 +259,19 @@ def _judged(future: Future, batch: Sequence[CellSpec], verdicts: Verdicts) -> It
         here[path] = verdicts.store.console(verdicts.kernel.name)
         here[path].write_bytes(content)
 
-    def local(text: str) -> str:
-        for path, console in here.items():
-            text = text.replace(path, str(console))
-        return text
+    def local(where: Where | None) -> Where | None:
+        return Where(str(here[where.path]), where.line) if where and where.path in here else where
 
     if (unusable := parcel.unusable) is not None:
         kind = KernelError if unusable.boots else BootError
-        raise kind(local(unusable.message), detail=local(unusable.detail), hint=unusable.hint)
+        where = local(unusable.console)
+        raise kind(unusable.message, detail=unusable.detail, hint=unusable.hint, console=where)
     specs = {spec.id: spec for spec in batch}
     contents = checked(parcel.contents, [answer.loaded for answer in parcel.answers if answer.loaded])
     for answer in parcel.answers:
         spec = specs.pop(answer.id)
         if answer.lost:
-            lost_in = revive(msgspec.structs.replace(answer.lost, detail=local(answer.lost.detail)))
+            lost_in = revive(msgspec.structs.replace(answer.lost, console=local(answer.lost.console)))
             yield verdicts.lost(spec, lost_in, answer.lost.note)
         elif answer.hello:
             yield verdicts.finished(spec, answer.hello, contents[answer.loaded])

@@ -13,7 +13,7 @@ import msgspec
 
 import bpfroots
 from bpfroots.cache import add_files
-from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, InfraError
+from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, InfraError, Where
 from bpfroots.jobs.spec import CellSpec
 from bpfroots.programs.protocol import Hello, Loaded, Mechanism, Step
 from bpfroots.results.request import TIMEOUT_S
@@ -76,6 +76,7 @@ class Lost(msgspec.Struct, frozen=True):
     outcome: str
     message: str
     detail: str
+    console: Where | None
     note: str
     after_s: float
 
@@ -96,11 +97,12 @@ class Unusable(msgspec.Struct, frozen=True):
     message: str
     detail: str
     hint: str
+    console: Where | None
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """What comes back for an order: answers, the contents they name by digest, and console logs by the path
-    that messages name them by."""
+    """What comes back for an order: answers, the contents they name by digest, and console logs by their
+    paths there."""
 
     answers: list[Answer]
     contents: dict[str, bytes]
@@ -139,7 +141,7 @@ _ERRORS: dict[str, type[GuestError]] = {
 
 def revive(lost: Lost) -> GuestError:
     """The error as it was on the worker."""
-    error = _ERRORS[lost.outcome](lost.message, detail=lost.detail)
+    error = _ERRORS[lost.outcome](lost.message, detail=lost.detail, console=lost.console)
     error.after_s = lost.after_s
     return error
 

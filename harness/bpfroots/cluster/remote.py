@@ -55,7 +55,9 @@ def run_batch(order: bytes, bzimage: bytes, image: bytes) -> bytes:
         try:
             answers += worker.run(specs)
         except KernelError as error:
-            unusable = Unusable(not isinstance(error, BootError), error.message, error.detail, error.hint)
+            unusable = Unusable(
+                not isinstance(error, BootError), error.message, error.detail, error.hint, error.console
+            )
         worker.close()
         consoles = {str(path): path.read_bytes() for path in sorted(directory.glob("*.log"))}
         return encode(Parcel(answers, collected.contents, consoles, unusable))
@@ -149,4 +151,6 @@ class _Collected:
         return Answer(spec.id, hello, name)
 
     def lost(self, spec: CellSpec, error: GuestError, note: str) -> Answer:
-        return Answer(spec.id, lost=Lost(error.outcome, error.message, error.detail, note, error.after_s))
+        return Answer(
+            spec.id, lost=Lost(error.outcome, error.message, error.detail, error.console, note, error.after_s)
+        )

@@ -19,7 +19,7 @@ from bpfroots.results.figures import NAMED
 from bpfroots.results.key import Key, Keyed
 from bpfroots.results.model import Cell, Outcome
 from bpfroots.results.store import CELLS, RunStore, run_folders
-from bpfroots.selftest.output import Test
+from bpfroots.selftest.output import Test, read_tests
 
 #: In place of a mechanism: a test of the kernel's tree, and what is done for a kernel beside cells.
 SELFTEST, STEP = "selftest", "step"
@@ -77,8 +77,7 @@ def _observe_steps(store: RunStore) -> Iterator[tuple[Key, State]]:
         state = State(outcome=step.outcome, reason=normalise(step.reason), splat=step.reason if lost else "")
         yield Key(f"kernel/{step.what}", STEP, step.kernel), state
         if path := store.selftest_results(step):
-            tests = [msgspec.json.decode(line, type=Test) for line in path.read_bytes().splitlines()]
-            yield from observe_tests(step.what, step.kernel, tests)
+            yield from observe_tests(step.what, step.kernel, read_tests(path))
 
 
 def beside_cells(store: RunStore) -> list[Cell]:
@@ -110,27 +109,23 @@ def of_case(history: History, case: str, results: Path) -> list[CellHistory]:
                 spans.append(Span(name, name, 1, state))
         folders = (results / names[run] / CELLS / key.path for run, _ in reversed(line))
         artefacts = next((str(folder) for folder in folders if folder.is_dir()), "")
-        found.append(CellHistory(**key._asdict(), spans=spans, artefacts=artefacts))
+        found.append(CellHistory(key.case, key.kernel, key.mechanism, spans, artefacts))
     return found
 
 
 def observe(cells: Iterable[Cell]) -> Iterator[tuple[Key, State]]:
-    """What is kept of cells."""
-    for cell in cells:
-        yield cell.key, _state(cell)
+    """What is kept of cells; of several attempts the first."""
+    yield from ((cell.key, _state(cell)) for cell in cells if cell.attempt == 1)
 
 
 def _state(cell: Cell) -> State:
-    # The reason of a lost cell begins with what happened; where on the console differs from run to run.
-    happened, _, _ = cell.reason.partition("; ")
-    lost = cell.outcome in ("guest_crash", "guest_hang", "timeout", "infra_error")
     programs = [*cell.roots, *cell.targets]
     return State(
         outcome=cell.outcome,
         verdict=cell.verdict,
-        reason=normalise(happened if lost else cell.reason),
+        reason=normalise(cell.reason),
         message=normalise(refusal(cell)) if cell.verdict == "reject" else "",
-        splat=happened if cell.outcome in ("guest_crash", "guest_hang") else "",
+        splat=cell.reason if cell.outcome in ("guest_crash", "guest_hang") else "",
         result=results_digest(cell),
         code=" ".join(image.sha256[:8] for root in programs for image in root.jit.images),
         figures={name: value for name, value in figures(cell).items() if NAMED[name].recorded},
@@ -145,8 +140,7 @@ def observe_tests(program: str, kernel: str, tests: Iterable[Test]) -> Iterator[
     """
     seen: Counter[str] = Counter()
     for test in tests:
-        user = test.id.rpartition("/")[2]
-        name = f"{program}/{test.name} [{user}]"
+        name = f"{program}/{test.name} [{test.user}]"
         seen[name] += 1
         if seen[name] > 1:
             name = f"{name} {seen[name]}"

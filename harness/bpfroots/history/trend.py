@@ -245,7 +245,7 @@ class _Judge:
 
     def _unsteady(self, key: Key, aspect: Aspect, line: Timeline, why: str, bad: bool) -> Flaky:
         values = Counter(_shown(aspect.value(state)) for run, state in line if run in self._recent)
-        return Flaky(**key._asdict(), kind=aspect.kind, values=dict(values.most_common()), why=why, bad=bad)
+        return Flaky(*_parts(key), aspect.kind, dict(values.most_common()), why, bad)
 
     def _finding(self, key: Key, aspect: Aspect, line: Timeline, reference: State) -> Finding:
         """``line`` ends with what is not as in ``reference``; the first of these is looked for."""
@@ -261,7 +261,7 @@ class _Judge:
         kind = _KINDS.get(now.outcome, aspect.kind) if aspect.kind == "verdict" else aspect.kind
         figure = isinstance(before, float) and isinstance(after, float)
         return Finding(
-            **key._asdict(),
+            *_parts(key),
             kind=kind,
             before="" if before is None else before,
             after=now.splat or ("" if after is None else after),
@@ -271,6 +271,10 @@ class _Judge:
             changed=_changed(self._runs[last], self._runs[first], key.kernel) if last is not None else "",
             ratio=after / before if figure and before else None,  # type: ignore[operator]
         )
+
+
+def _parts(key: Key) -> tuple[str, str, str]:
+    return key.case, key.kernel, key.mechanism
 
 
 def _shown(value: Value | None) -> str:

@@ -61,12 +61,14 @@ def ways(kernel: Kernel, accel: Accel) -> tuple[Way, ...]:
 
 @dataclass
 class _Pass:
-    """What is left to measure, and what an empty program of each kind takes."""
+    """What is left to measure, and what an empty program of each kind takes. ``kinds`` are those of the empty
+    programs, by load."""
 
     way: Way
     pending: dict[str, protocol.Load]
     objects: dict[str, Path]
     empty: dict[tuple[str, str], analysis.PerRun | None] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
     current: str = ""
 
 
@@ -208,7 +210,8 @@ def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[Key, Obje
         source = cost.empty_source(kind).encode()
         todo.objects[name] = compiling.compile_source(kit.toolchain, kit.objects, source, name)
         steps = cost.steps([cost.EMPTY_ROOT], [kind], way.sampling)
-        order = protocol.Load(_empty_id(kind.name), "duplicate", name, [cost.EMPTY_ROOT])
+        order = protocol.Load(f"empty/{kind.name}", "duplicate", name, [cost.EMPTY_ROOT])
+        todo.kinds[order.id] = kind.name
         todo.pending[order.id] = cost.load(order, steps)
     for spec in specs:
         assert spec.case is not None  # noqa: S101
@@ -218,18 +221,13 @@ def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[Key, Obje
     return todo
 
 
-def _empty_id(kind: str) -> str:
-    return f"empty#{kind}"
-
-
 def _figures(todo: _Pass, spec: CellSpec | None, kernel: str, loaded: protocol.Loaded) -> list[CostFigure]:
     """Take one load off the list; its figures, none for an empty program."""
     load = todo.pending.pop(loaded.id)
     inputs = {step: cost.input_name(load.steps[step]) for step in {found.step for found in loaded.costs}}
     if spec is None:
-        kind = loaded.id.removeprefix("empty#")
         for found in loaded.costs:
-            todo.empty[kind, inputs[found.step]] = todo.way.per_run(found)
+            todo.empty[todo.kinds[loaded.id], inputs[found.step]] = todo.way.per_run(found)
         return []
     assert spec.case is not None  # noqa: S101
     kinds = {name: kind.name for name, kind in zip(spec.roots, spec.case.kinds, strict=True)}
@@ -239,5 +237,5 @@ def _figures(todo: _Pass, spec: CellSpec | None, kernel: str, loaded: protocol.L
         net = analysis.net(todo.way.per_run(found), todo.empty.get((kinds[found.root], source)))
         if net is not None:
             where = (spec.name, kernel, spec.mechanism, found.root, source)
-            figures.append(CostFigure(*where, todo.way.measure, net.value, net.exact))
+            figures.append(CostFigure(*where, todo.way.measure, net.value, net.exact, spec.attempt))
     return figures

@@ -54,7 +54,7 @@ class Engine:
             verdicts.refer_to(cell)
         for spec in specs:
             if spec.skip:
-                yield verdicts.keep(judge.blank(spec, kernel, "skip", spec.skip))
+                yield verdicts.keep(judge.skipped(spec, kernel))
             elif why := compiled.unusable.get(spec.key):
                 yield verdicts.keep(judge.blank(spec, kernel, "error", why))
         pending = {spec.id: spec for spec in specs if spec.key in compiled.objects}
@@ -122,11 +122,8 @@ class Verdicts:
             return self.keep(cell)
 
     def lost(self, spec: CellSpec, error: GuestError, note: str) -> Cell:
-        """The cell a guest was lost in; ``note`` says what else is known."""
-        cell = judge.lost(spec, self.kernel, error)
-        if note:
-            cell.reason = f"{cell.reason}; {note}"
-        return self.keep(cell)
+        """The cell a guest was lost in; see `judge.lost`."""
+        return self.keep(judge.lost(spec, self.kernel, error, note))
 
     def reused(self, pending: dict[str, CellSpec]) -> Iterator[Cell]:
         """Cells that need not run. All of a case whose first cell has to run, its reference, run."""

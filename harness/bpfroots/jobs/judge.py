@@ -12,6 +12,7 @@ from bpfroots.jobs import hints
 from bpfroots.jobs.spec import CellSpec
 from bpfroots.kernels import Kernel
 from bpfroots.programs.allowed import Allowed
+from bpfroots.programs.cases import skip_reason
 from bpfroots.programs.protocol import Hello, Loaded, MapDump, Probe
 from bpfroots.programs.roots import joins_groups
 from bpfroots.results.model import Cell, Expected, Outcome, Root
@@ -26,20 +27,31 @@ def blank(spec: CellSpec, kernel: Kernel, outcome: Outcome, reason: str = "") ->
         outcome=outcome,
         expected=Expected(spec.expected.verdict, spec.expected.message),
         reason=reason,
-        reproduce=_reproduce(spec, kernel.argument),
+        reproduce=reproduce(spec, kernel.argument),
+        attempt=spec.attempt,
     )
 
 
-def _reproduce(spec: CellSpec, kernel: str) -> str:
+def skipped(spec: CellSpec, kernel: Kernel) -> Cell:
+    """The cell of a mechanism that cannot express the case."""
+    cell = blank(spec, kernel, "skip", skip_reason(spec.mechanism, spec.skip))
+    cell.not_expressible = spec.skip
+    return cell
+
+
+def reproduce(spec: CellSpec, kernel: str) -> str:
+    """The command that runs a cell again, on a kernel as ``--kernel`` has it."""
     argv = ["run", "--mechanism", spec.mechanism, "-k", spec.name] if spec.case else ["load", *spec.arguments]
     return shlex.join(["bpfroots", *argv, "--kernel", kernel])
 
 
-def lost(spec: CellSpec, kernel: Kernel, error: GuestError) -> Cell:
-    """The cell a guest died, hung or timed out in."""
+def lost(spec: CellSpec, kernel: Kernel, error: GuestError, note: str = "") -> Cell:
+    """The cell a guest died, hung or timed out in; ``note`` says what else is known."""
     outcome: Outcome = error.outcome  # type: ignore[assignment]
-    reason = "; ".join([error.message, *error.detail.splitlines()[:1]])
-    cell = blank(spec, kernel, outcome, reason)
+    cell = blank(spec, kernel, outcome, error.message)
+    cell.console, cell.note = error.console, note
+    if not error.console:  # of QEMU there is only what it said
+        cell.note = "; ".join([*error.detail.splitlines()[:1], *([note] if note else [])])
     cell.duration_s = round(error.after_s, 6)
     return cell
 

@@ -27,7 +27,7 @@ from bpfroots.programs import cases
 from bpfroots.progress import Progress, Task
 from bpfroots.report.text import plural
 from bpfroots.results.model import Cell, KernelInfo
-from bpfroots.results.request import Cases, Objects, Request
+from bpfroots.results.request import Cases, Kind, Objects, Request
 from bpfroots.results.store import RunStore
 from bpfroots.settings import jobs
 
@@ -211,6 +211,8 @@ def describe(kernel: Kernel) -> KernelInfo:
         argument=kernel.argument,
         release=kernel.release,
         source_id=kernel.made.source_id,
+        commit=kernel.made.commit,
+        prebuilt=kernel.made.prebuilt,
         series_id=kernel.made.series_id,
         config_hash=kernel.made.config_hash,
         compiler=kernel.made.compiler,
@@ -219,10 +221,10 @@ def describe(kernel: Kernel) -> KernelInfo:
 
 
 def open_store(
-    kit: Kit, accel: Accel, label: str, command: list[str], request: Request | None = None
+    kit: Kit, accel: Accel, kind: Kind, command: list[str], request: Request | None = None
 ) -> RunStore:
     """A new run folder that says what runs where."""
-    store = RunStore.create(label, command)
+    store = RunStore.create(kind, command)
     store.run.request = request
     describe_run(store, kit, accel)
     return store

@@ -62,8 +62,9 @@ class CellSpec:
     """One case under one mechanism, on whichever kernel it is submitted for.
 
     ``library`` and ``target`` are loaded before ``program``, whose roots call functions of the one, and
-    replace those of the other. ``skip`` says why there is nothing to load, ``unusable`` why a user's own
-    object cannot be. ``allowed``: which programs of it need not be accepted. ``case`` is the definition
+    replace those of the other. ``attempt`` counts where the same runs again. ``skip`` says why the mechanism
+    cannot express the case, ``unusable`` why a user's own object cannot be loaded. ``allowed``: which
+    programs of it need not be accepted. ``case`` is the definition
     behind it, None for a user's own object; ``arguments`` are then those of ``bpfroots load`` that make it
     again, on a kernel that is still to be named.
     """
@@ -76,6 +77,7 @@ class CellSpec:
     program: Program = field(default_factory=Program)
     library: Program | None = None
     target: Program | None = None
+    attempt: int = 1
     globals: dict[str, str] = field(default_factory=dict)
     fixups: bool = False
     timeout_s: float = TIMEOUT_S
@@ -87,7 +89,7 @@ class CellSpec:
 
     @property
     def key(self) -> Key:
-        return Key(self.name, self.mechanism)
+        return Key(self.name, self.mechanism, attempt=self.attempt)
 
     @property
     def id(self) -> str:
@@ -131,7 +133,7 @@ def case_cells(cases: Iterable[Case], mechanisms: Sequence[Mechanism]) -> list[C
 
 
 def _case_cell(case: Case, mechanism: Mechanism) -> CellSpec:
-    skip = case.skip_reason(mechanism)
+    skip = case.not_expressible(mechanism)
     by_name = mechanism == "fd_name" and not skip
     return CellSpec(
         name=case.name,

@@ -62,12 +62,17 @@ class BootImage:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a kernel was made; what is not known of one that we did not build is empty."""
+    """How a kernel was made; what is not known of one that we did not build is empty.
+
+    ``commit`` is that of a source in git. Of a ``prebuilt`` one ``source_id`` is that of its image.
+    """
 
     source_id: str = ""
     series_id: str = ""
     config_hash: str = ""
     compiler: str = ""
+    commit: str = ""
+    prebuilt: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,13 @@ def ensure(request: Request, progress: Progress | None = None, force: bool = Fal
             config=entry / "config",
             missing=kconfig.missing((entry / "config").read_text()),
         ),
-        made=Provenance(record.source_id, record.series_id, record.config_hash, record.compiler),
+        made=Provenance(
+            record.source_id,
+            record.series_id,
+            record.config_hash,
+            record.compiler,
+            commit=wanted.located.commit,
+        ),
         source=build.source_tree(wanted, progress),
         provides=frozenset(request.provides),
         append=request.cmdline,
@@ -190,6 +201,7 @@ def _prebuilt(request: Prebuilt) -> Kernel:
         made=Provenance(
             source_id=f"bzImage sha256:{digest}",
             config_hash=hashlib.sha256(text.encode()).hexdigest() if text else "",
+            prebuilt=True,
         ),
         source=link.resolve() if link and link.is_dir() else None,
     )

@@ -33,7 +33,8 @@ class Located:
     """A source that was found. ``id`` changes whenever its content does.
 
     ``directory`` is set for a tree that is there, of which ``files()`` are source (None: all); otherwise
-    ``unpack(directory)`` makes it and fills it with the tree. ``what`` is for people.
+    ``unpack(directory)`` makes it and fills it with the tree. ``what`` is for people. ``commit`` is that of a
+    git revision, changed or not.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Located:
     unpack: Callable[[Path], None]
     what: str
     files: Callable[[], list[str] | None] = lambda: None
+    commit: str = ""
 
 
 def locate(definition: Definition, progress: Progress) -> Located:
@@ -152,7 +154,7 @@ def _directory(path: Path) -> Located:
 
     if (path / ".git").exists():
         state = _git_state(path)
-        return Located(state.id, path, unpack, f"{path} {state}", lambda: _git_files(path))
+        return Located(state.id, path, unpack, f"{path} {state}", lambda: _git_files(path), commit=state.head)
     for left in ("include/config", f"arch/{arch.GUEST.kbuild}/include/generated"):
         if (path / left).exists():
             msg = f"{path}: has been built in place ({left}), and no git tells its sources apart"
@@ -241,6 +243,7 @@ def _git(source: GitRevision) -> Located:
         directory=None,
         unpack=lambda target: _archive(repository, commit, target),
         what=f"{repository.name} {source.rev} ({commit[:12]})",
+        commit=commit,
     )
 
 

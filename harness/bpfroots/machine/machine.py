@@ -6,7 +6,6 @@ import fcntl
 import itertools
 import logging
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bpfroots.errors import BootError, GuestError, GuestLost, InfraError
+from bpfroots.errors import BootError, GuestError, GuestLost, InfraError, Where
 from bpfroots.machine import devices, snapshot
 from bpfroots.machine.accel import Accel
 from bpfroots.machine.command import Command, Completed
@@ -390,7 +389,7 @@ class Machine:
 
     def _boot_death(self, error: GuestError) -> BootError | InfraError:
         if isinstance(error, GuestLost):
-            return InfraError(f"{error.message} during boot", detail=error.detail)
+            return InfraError(f"{error.message} during boot", detail=error.detail, console=error.console)
         return self._boot_error(f"the kernel died during boot: {error.message}")
 
     def _boot_error(self, message: str) -> BootError:
@@ -399,5 +398,4 @@ class Machine:
         if splats and splats[0].title not in message:
             message += f"; console line {splats[0].line}: {splats[0].title}"
         tail = "\n".join(f"  {line}" for line in self._console.tail(15))
-        path = self._console.path
-        return BootError(message, detail=f"console  {path}\n{tail}", hint=f"less {shlex.quote(str(path))}")
+        return BootError(message, detail=tail, console=Where(str(self._console.path)))

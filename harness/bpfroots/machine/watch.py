@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 
-from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout
+from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, Where
 from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.deadlines import Deadlines
 from bpfroots.machine.events import (
@@ -127,7 +127,7 @@ class Watch:
             return GuestTimeout(f"{what}; the guest still answers")
         why = event.why if isinstance(event, Answer) else "no answer"
         msg = f"{what}; the guest answers nothing any more ({why})"
-        return self._final(GuestHang(msg, detail=self._tail()))
+        return self._final(self._with_tail(GuestHang, msg))
 
     def _qmp_event(self, event: QmpEvent) -> None:
         if event.name == "GUEST_PANICKED":
@@ -157,17 +157,17 @@ class Watch:
             first = splats[-1] if self._booting else splats[0]
             kind = GuestCrash if first.kind == "crash" else GuestHang
             shown = "\n".join(f"  {line}" for line in first.text[:_SHOWN])
-            return kind(first.title, detail=f"console  {self._console.path}:{first.line}\n{shown}")
+            return kind(first.title, detail=shown, console=self._where(first.line))
         if self._panicked:
-            return GuestCrash("the kernel panicked without a word on the console", detail=self._tail())
+            return self._with_tail(GuestCrash, "the kernel panicked without a word on the console")
         if self.exit is None:
-            return GuestLost(f"the SSH connection broke: {self._lost}", detail=self._tail())
+            return self._with_tail(GuestLost, f"the SSH connection broke: {self._lost}")
         if self.exit < 0:
             name = signal.Signals(-self.exit).name
             return GuestLost(f"QEMU died of {name}", detail=self._stderr())
         if self._shutdown.startswith("guest"):
             what = "reset itself" if self._shutdown == "guest-reset" else "shut down"
-            return GuestCrash(f"the guest {what} without a word on the console", detail=self._tail())
+            return self._with_tail(GuestCrash, f"the guest {what} without a word on the console")
         return GuestLost(f"QEMU ended with status {self.exit}", detail=self._stderr())
 
     def _final(self, error: GuestError) -> GuestError:
@@ -176,8 +176,12 @@ class Watch:
         self.dead = self.dead or error
         return error
 
-    def _tail(self) -> str:
-        return "\n".join([f"console  {self._console.path}", *(f"  {t}" for t in self._console.tail(_SHOWN))])
+    def _with_tail(self, kind: type[GuestError], message: str) -> GuestError:
+        tail = "\n".join(f"  {line}" for line in self._console.tail(_SHOWN))
+        return kind(message, detail=tail, console=self._where())
+
+    def _where(self, line: int = 0) -> Where:
+        return Where(str(self._console.path), line)
 
     def _stderr(self) -> str:
         return self._qemu.stderr() or "QEMU said nothing"

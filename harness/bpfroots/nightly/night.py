@@ -84,7 +84,7 @@ def _alone() -> Iterator[None]:
 
 
 def _new(config: Config, path: Path, command: list[str]) -> tuple[RunStore, Night]:
-    store = RunStore.create(config.name, command)
+    store = RunStore.create("nightly", command, config.name)
     store.run.job = config.name
     store.save()
     state = Night(str(path.resolve()))

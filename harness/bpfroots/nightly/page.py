@@ -37,7 +37,7 @@ def summary(trend: Trend, failures: Sequence[Failure], cells: Sequence[Cell], pa
     bad = [cell for cell in cells if cell.outcome in BAD]
     if bad:
         lines += ["", f"not as expected: {text.plural(len(bad), 'cell')}"]
-        lines += [f"  {cell.key}: {cell.reason}" for cell in bad[:_SHOWN]]
+        lines += [f"  {cell.key}: {cell.in_full}" for cell in bad[:_SHOWN]]
         lines += [f"  and {len(bad) - _SHOWN:,} more"] if len(bad) > _SHOWN else []
     lines += ["", f"report   {path / 'report' / 'index.html'}", f"results  {path}"]
     if trend.regressions:

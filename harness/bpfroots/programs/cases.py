@@ -119,20 +119,17 @@ class Case(msgspec.Struct, frozen=True):
     def equal(self) -> tuple[str, ...]:
         return self.definition.equal
 
-    def skip_reason(self, mechanism: Mechanism) -> str:
+    def not_expressible(self, mechanism: Mechanism) -> str:
         """Why this mechanism cannot express the case; empty where it can."""
-        if mechanism == "tail_call" and self.definition.not_as_tail_call:
-            return f"not expressible as a tail call: {self.definition.not_as_tail_call}"
-        if mechanism == "fd_name" and self.definition.not_by_name:
-            return f"not expressible as a call by name: {self.definition.not_by_name}"
-        return ""
+        reasons = {"tail_call": self.definition.not_as_tail_call, "fd_name": self.definition.not_by_name}
+        return reasons.get(mechanism, "")
 
     def expectation(self, mechanism: Mechanism) -> Expectation:
         return self.definition.expect.get(mechanism, Expectation())
 
     def describe(self) -> dict[str, Any]:
         """The case as ``bpfroots cases --json`` shows it."""
-        skipped = {m: reason for m in MECHANISMS if (reason := self.skip_reason(m))}
+        skipped = {m: skip_reason(m, why) for m in MECHANISMS if (why := self.not_expressible(m))}
         expected = {m: self.expectation(m) for m in MECHANISMS if m not in skipped}
         return {
             "name": self.name,
@@ -175,6 +172,14 @@ class Case(msgspec.Struct, frozen=True):
                 wanted = str(expected) if exact else "some"
                 return f"root {name} ran {hits[index]} times, expected {wanted}"
         return ""
+
+
+_FORMS: dict[Mechanism, str] = {"tail_call": "a tail call", "fd_name": "a call by name"}
+
+
+def skip_reason(mechanism: Mechanism, why: str) -> str:
+    """`Case.not_expressible` as a sentence."""
+    return f"not expressible as {_FORMS[mechanism]}: {why}"
 
 
 def _load_family(path: Path) -> list[Case]:

@@ -167,9 +167,7 @@ def _read(run_dir: Path, relative: str, *, lines: int, end: bool) -> _File | Non
 
 
 def _artefact(cell: Cell, name: str) -> str:
-    return cell.artefacts.get(name) or next(
-        (path for path in cell.artefacts.values() if path.rsplit("/", 1)[-1] == name), ""
-    )
+    return cell.artefacts.get(name, "")
 
 
 def _column(run_dir: Path, cell: Cell, row: Row | None, prefix: str) -> _Column:

@@ -20,7 +20,7 @@ def failure(cell: Cell, run_dir: Path) -> str:
         f"{cell.key}: {cell.outcome}",
         _field("expected", expected),
         _field("got", cell.verdict or cell.outcome),
-        _field("reason", cell.reason),
+        _field("reason", cell.in_full),
     ]
     lines += [_field("programs", line) for line in _programs(cell)]
     lines += [_field("remark", remark) for remark in cell.remarks]

@@ -150,7 +150,7 @@ def _types(cell: Cell) -> str:
 def _searched(cell: Cell) -> str:
     """What a reader may look for beside what the row shows."""
     message = refusal(cell) if cell.verdict == "reject" else ""
-    return " ".join(filter(None, (_types(cell), cell.reason, message)))
+    return " ".join(filter(None, (_types(cell), cell.in_full, message)))
 
 
 def _index(

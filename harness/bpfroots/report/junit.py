@@ -32,13 +32,13 @@ def write(path: Path, cells: Sequence[Cell]) -> None:
 
 def _case(cell: Cell) -> junitparser.TestCase:
     case = junitparser.TestCase(
-        _clean(f"{cell.case}[{cell.mechanism}]"),
+        _clean(f"{cell.case}[{cell.key.how}]"),
         _clean(f"{cell.kernel}.{cell.case.replace('/', '.')}"),
         cell.duration_s,
     )
     detail = _clean(
         "\n".join(
-            line for line in (cell.reason, f"again: {cell.reproduce}" if cell.reproduce else "") if line
+            line for line in (cell.in_full, f"again: {cell.reproduce}" if cell.reproduce else "") if line
         )
     )
     if cell.outcome in ("error", "infra_error", "timeout"):

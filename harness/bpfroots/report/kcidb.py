@@ -34,7 +34,6 @@ _STATUS = {
     "skip": "SKIP",
     "unsupported": "SKIP",
 }
-_COMMIT = re.compile(r"git:([0-9a-f]{40})\b")
 _MOST_LOG = 16384
 
 
@@ -70,8 +69,8 @@ def _checkout(origin: str, run: Run, kernel: KernelInfo) -> dict[str, Any]:
         "valid": bool(kernel.key),
         "misc": {"source": kernel.source_id, "series": kernel.series_id},
     }
-    if commit := _COMMIT.match(kernel.source_id):
-        checkout["git_commit_hash"] = commit[1]
+    if kernel.commit:
+        checkout["git_commit_hash"] = kernel.commit
     if kernel.key and not kernel.series_id:
         checkout["patchset_hash"] = ""
     return checkout
@@ -97,7 +96,7 @@ def _build(origin: str, run: Run, kernel: KernelInfo, failed: str | None) -> dic
 def _test(origin: str, run: Run, cell: Cell) -> dict[str, Any]:
     status = _STATUS[cell.outcome]
     test: dict[str, Any] = {
-        "id": _id(origin, run, cell.kernel, cell.case, cell.mechanism),
+        "id": _id(origin, run, cell.kernel, cell.case, cell.key.how),
         "build_id": _id(origin, run, cell.kernel),
         "origin": origin,
         "path": ".".join(["bpfroots", *map(_word, cell.case.split("/")), _word(cell.mechanism)]),

@@ -53,7 +53,7 @@ def _cell(number: int, cell: Cell) -> list[str]:
     directive = _DIRECTIVES.get(cell.outcome, "")
     reason = _line(cell.reason) if directive and not bad else ""
     suffix = f" # {directive} {reason}".rstrip() if directive else ""
-    return [*lines, f"    {'not ok' if bad else 'ok'} {number} {_name(cell.mechanism)}{suffix}"]
+    return [*lines, f"    {'not ok' if bad else 'ok'} {number} {_name(cell.key.how)}{suffix}"]
 
 
 def _result(indent: str, number: int, name: str, cells: Sequence[Cell]) -> str:

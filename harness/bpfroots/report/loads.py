@@ -84,7 +84,7 @@ def _print_table(
     for row in rows:
         cells = [table.get((column, row.case)) for column in columns]
         kind = next((root.type for cell in cells if (root := _root(row, cell))), "")
-        lead = [row.case.removeprefix("load/")] if several else []
+        lead = [row.case] if several else []
         figures = [part for cell in cells for part in (_word(row, cell), _insns(row, cell))]
         shown.add_row(*lead, row.program or "(none)", kind, *figures)
     totals = [

@@ -39,7 +39,7 @@ def render(cells: Sequence[Cell], *, with_kernel: bool = False) -> str:
     ``duration`` is in microseconds."""
     lines = [COLUMNS]
     for cell in cells:
-        name = f"{cell.case}:{cell.mechanism}" + (f"@{cell.kernel}" if with_kernel else "")
+        name = f"{cell.case}:{cell.key.how}" + (f"@{cell.kernel}" if with_kernel else "")
         lines += [_line(name, load) for load in cell.verifications]
     return "\n".join(lines) + "\n"
 

@@ -8,12 +8,14 @@ from typing import NamedTuple, Protocol
 class Key(NamedTuple):
     """A case under a mechanism on a kernel, by names.
 
-    ``kernel`` is empty of a cell that is asked for, on whichever kernel.
+    ``kernel`` is empty of a cell that is asked for, on whichever kernel. ``attempt`` counts where the same is
+    run several times in a run.
     """
 
     case: str
     mechanism: str
     kernel: str = ""
+    attempt: int = 1
 
     def on(self, kernel: str) -> Key:
         """The same on that kernel."""
@@ -25,13 +27,19 @@ class Key(NamedTuple):
         return self.on("")
 
     @property
+    def how(self) -> str:
+        """The mechanism, numbered from the second attempt on: ``MECHANISM.2``."""
+        return self.mechanism if self.attempt == 1 else f"{self.mechanism}.{self.attempt}"
+
+    @property
     def path(self) -> str:
         """For files, and wherever one word is wanted: ``CASE/KERNEL/MECHANISM``."""
-        return "/".join(filter(None, (self.case, self.kernel, self.mechanism)))
+        return "/".join(filter(None, (self.case, self.kernel, self.how)))
 
     def __str__(self) -> str:
         """For people: ``CASE (MECHANISM, KERNEL)``."""
-        return f"{self.case} ({', '.join(filter(None, self[1:]))})"
+        again = f"run {self.attempt}" if self.attempt > 1 else ""
+        return f"{self.case} ({', '.join(filter(None, (self.mechanism, self.kernel, again)))})"
 
 
 class _Parts(Protocol):
@@ -44,10 +52,10 @@ class _Parts(Protocol):
 
 
 class Keyed:
-    """What has the parts of a key as fields, as documents have them."""
+    """What has the parts of a key as fields, as documents have them; ``attempt`` only where it matters."""
 
     __slots__ = ()
 
     @property
     def key(self: _Parts) -> Key:
-        return Key(self.case, self.mechanism, self.kernel)
+        return Key(self.case, self.mechanism, self.kernel, getattr(self, "attempt", 1))

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from bpfroots.errors import Where
 from bpfroots.programs.protocol import MapDump, Mechanism, Verdict, VerdictOrNone
 from bpfroots.results.key import Keyed
-from bpfroots.results.request import Request
+from bpfroots.results.request import Kind, Request
 
 #: Of a run folder. 3: a cell is named by its key; `old` reads 2.
 SCHEMA = 3
@@ -145,9 +146,12 @@ class Expected(msgspec.Struct):
 class Cell(Keyed, msgspec.Struct):
     """One case under one mechanism on one kernel.
 
-    ``reason`` says in one line why the outcome is what it is, where it is not a plain pass.
+    ``reason`` says in one line why the outcome is what it is, where it is not a plain pass. Of a guest that
+    was lost it is what happened, such as the title of the kernel's complaint; ``console`` is where that is,
+    and ``note`` what else is known. ``not_expressible`` is why a mechanism cannot express the case.
     ``artefacts`` maps names to paths relative to the run folder. ``results`` are the maps after
     the steps, by name, for the oracle; those in ``compared`` have to be equal under every mechanism.
+    ``attempt`` counts runs of the same on the same kernel, which only a bisection has.
     ``verdict`` is empty where there is none. ``hint`` says what to do about that. ``remarks`` are what was
     done to the object before it was loaded. ``program`` is the SHA-256 of the object, or of the library's
     and the object's. ``reused`` is the run it comes from, where nothing that could make a difference has
@@ -168,6 +172,9 @@ class Cell(Keyed, msgspec.Struct):
     artefacts: dict[str, str] = {}
     reproduce: str = ""
     reason: str = ""
+    console: Where | None = None
+    note: str = ""
+    not_expressible: str = ""
     hint: str = ""
     remarks: list[str] = []
     results: list[MapDump] = []
@@ -175,6 +182,13 @@ class Cell(Keyed, msgspec.Struct):
     duration_s: float = 0.0
     program: str = ""
     reused: str = ""
+    attempt: int = 1
+
+    @property
+    def in_full(self) -> str:
+        """``reason``, where on the console, and ``note``, in one line."""
+        where = f"console {self.console}" if self.console else ""
+        return "; ".join(filter(None, (self.reason, where, self.note)))
 
     def load_of(self, program: str) -> Verification | None:
         """The load that a program was part of; None where it was in none."""
@@ -192,15 +206,22 @@ class CostFigure(Keyed, msgspec.Struct):
     measure: Measure
     value: float
     exact: bool = True
+    attempt: int = 1
 
 
 class KernelInfo(msgspec.Struct, omit_defaults=True):
-    """How a kernel of a run was made. ``key`` is another one for another kernel, whatever it is called;
-    ``argument`` is what ``--kernel`` takes for it."""
+    """How a kernel of a run was made.
+
+    ``key`` is another one for another kernel, whatever it is called; ``argument`` is what ``--kernel`` takes
+    for it. ``commit`` is that of a source in git. ``prebuilt``: it was built elsewhere, and ``source_id`` is
+    that of the image.
+    """
 
     name: str
     release: str = ""
     source_id: str = ""
+    commit: str = ""
+    prebuilt: bool = False
     series_id: str = ""
     config_hash: str = ""
     compiler: str = ""
@@ -211,9 +232,9 @@ class KernelInfo(msgspec.Struct, omit_defaults=True):
 class Run(msgspec.Struct):
     """run.json. ``accel`` is the accelerator actually used, with the reason.
 
-    ``inputs`` changes whenever something but the kernel does that could make a cell come out otherwise:
-    image, QEMU, cases, judge. ``job`` is the nightly job that it is a night of. ``request`` is what a run
-    of cells was asked for.
+    ``kind`` is what was done. ``inputs`` changes whenever something but the kernel does that could make a
+    cell come out otherwise: image, QEMU, cases, judge. ``job`` is the nightly job that it is a night of.
+    ``request`` is what a run of cells was asked for.
     """
 
     schema: int
@@ -228,6 +249,7 @@ class Run(msgspec.Struct):
     accel_reason: str = ""
     host: dict[str, Any] = {}
     inputs: str = ""
+    kind: Kind = "run"
     job: str = ""
     finished: str = ""
     request: Request | None = None

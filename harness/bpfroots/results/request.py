@@ -13,6 +13,10 @@ from bpfroots.results.key import Key
 TIMEOUT_S = 30.0
 
 
+#: What a run folder is of: a run of cells, or what `bpfroots.selftest` and `bpfroots.bisect` do.
+Kind = Literal["run", "compare", "load", "pytest", "nightly", "selftest", "bisect", "bisect-step"]
+
+
 class Cases(msgspec.Struct, frozen=True, tag="cases", omit_defaults=True):
     """Cases of testcases/: those that match ``expression``, under ``mechanisms`` (all where it is empty).
 
@@ -46,7 +50,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
     kernels: tuple[str, ...]
     what: Cases | Objects
-    kind: Literal["run", "compare", "load", "pytest", "nightly"] = "run"
+    kind: Kind = "run"
     accel: str = "auto"
     guests: int | None = None
     cost: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import itertools
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +16,16 @@ from bpfroots.errors import InfraError, UserError
 from bpfroots.results import old
 from bpfroots.results.key import Key
 from bpfroots.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
+from bpfroots.results.request import Kind
 
 #: The folder of artefacts, with one for each cell.
 CELLS = "cells"
 _SELFTESTS = "selftests"
-# Labels of bpfroots.bisect.
-_BISECTION = re.compile(r"Z-bisect(-step)?(-\d+)?$")
-_RUN_NAME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
+_RUN = "run.json"
+
+
+# Kinds that ask one thing of kernel after kernel: there is nothing to compare.
+_OF_ONE_CELL = ("bisect", "bisect-step")
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -50,10 +52,11 @@ class RunStore:
         self.run = run
 
     @classmethod
-    def create(cls, label: str, command: list[str]) -> RunStore:
-        """A new folder results/TIME-LABEL. Raises InfraError where it cannot be written."""
+    def create(cls, kind: Kind, command: list[str], label: str = "") -> RunStore:
+        """A new folder results/TIME-LABEL; the label is the kind where none is given. Raises InfraError where
+        it cannot be written."""
         now = datetime.datetime.now(datetime.UTC)
-        stem = f"{now:%Y-%m-%dT%H-%M-%SZ}-{label}"
+        stem = f"{now:%Y-%m-%dT%H-%M-%SZ}-{label or kind}"
         results = settings.results_root()
         for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))):
             path = results / name
@@ -64,7 +67,7 @@ class RunStore:
             except OSError as error:
                 raise _cannot_write(path, error) from None
             break
-        run = Run(schema=SCHEMA, run=path.name, command=command, started=now.isoformat(timespec="seconds"))
+        run = Run(SCHEMA, path.name, command, now.isoformat(timespec="seconds"), kind=kind)
         store = cls(path, run)
         store.save()
         log.follow(path)
@@ -75,7 +78,7 @@ class RunStore:
         """An existing folder, of an earlier version too. Raises UserError where it is none, or of a later
         version."""
         try:
-            found = msgspec.json.decode((path / "run.json").read_bytes(), type=dict[str, Any])
+            found = msgspec.json.decode((path / _RUN).read_bytes(), type=dict[str, Any])
             if found.get("schema", 0) > SCHEMA:
                 msg = f"{path}: written by a later version of bpfroots"
                 raise UserError(msg, hint="use that version")
@@ -91,9 +94,7 @@ class RunStore:
 
     def save(self) -> None:
         """Write run.json; a reader sees the old one or the new one."""
-        replace_whole(
-            self.path / "run.json", msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n"
-        )
+        replace_whole(self.path / _RUN, msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n")
 
     def finish(self) -> None:
         """The run is over: measured costs go into cells.jsonl, whoever reads it alone."""
@@ -141,13 +142,24 @@ class RunStore:
             if not line:
                 continue
             try:
-                found.append(msgspec.json.decode(line, type=type_))
+                found.append(self._decoded(line, type_))
             except msgspec.MsgspecError as error:
                 if number == len(lines):
                     break
                 msg = f"{path}:{number}: {error}"
                 raise UserError(msg) from None
         return found
+
+    def _decoded(self, line: bytes, type_: type[_Line]) -> _Line:
+        if self.run.schema == SCHEMA:
+            return msgspec.json.decode(line, type=type_)
+        found = msgspec.json.decode(line)
+        kernels = {kernel.name for kernel in self.run.kernels}
+        if type_ is Cell:
+            old.cell(found, kernels)
+        elif type_ is CostFigure:
+            old.attempt(found, kernels)
+        return msgspec.convert(found, type_)
 
     def console(self, kernel: str) -> Path:
         """A path for the next console log of this kernel: console/KERNEL-N.log."""
@@ -251,24 +263,24 @@ def _cannot_write(path: Path, error: OSError) -> InfraError:
 def run_folders() -> list[Path]:
     """All run folders, oldest first."""
     results = settings.results_root()
-    return sorted(path for path in results.glob("*") if _RUN_NAME.match(path.name))
+    return sorted(path.parent for path in results.glob(f"*/{_RUN}"))
 
 
 def _compares(folder: Path) -> bool:
     """Whether it has cells to compare: not selftests alone, nor one cell on commit after commit."""
     only_selftests = (folder / _SELFTESTS).is_dir() and not (folder / "cells.jsonl").is_file()
-    return not only_selftests and not _BISECTION.search(folder.name)
+    return not only_selftests and RunStore.open(folder).run.kind not in _OF_ONE_CELL
 
 
 def find_run(name: str | None) -> Path:
     """A run by path, name or unique prefix; the newest to compare for None. Raises UserError."""
     folders = run_folders()
     if name is None:
-        folders = [folder for folder in folders if _compares(folder)]
-        if not folders:
+        newest = next((folder for folder in reversed(folders) if _compares(folder)), None)
+        if newest is None:
             msg = "no runs yet in results/"
             raise UserError(msg, hint="bpfroots run")
-        return folders[-1]
+        return newest
     if Path(name).is_dir():
         return Path(name).resolve()
     matches = [path for path in folders if path.name.startswith(Path(name).name)]

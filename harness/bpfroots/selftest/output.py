@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from bpfroots.results import old
+
+User = Literal["p", "u"]
 Status = Literal["ok", "skip", "fail", "unknown"]
 
 _TEST = re.compile(r"^#(\d+)/([pu]) (.*)$")
@@ -25,15 +29,21 @@ _TIME = re.compile(r"^verification time \d+ usec$")
 
 
 class Test(msgspec.Struct, frozen=True):
-    """One test as one kind of user: ``id`` is "123/p" (privileged) or "123/u" (unprivileged).
+    """One test as one kind of ``user``: "p" (privileged) or "u" (unprivileged).
 
     ``lines`` is all it printed, as it was. ``unknown``: the output ended before a verdict.
     """
 
-    id: str
+    number: int
+    user: User
     name: str
     status: Status
     lines: list[str]
+
+    @property
+    def id(self) -> str:
+        """As the program has it: "123/p"."""
+        return f"{self.number}/{self.user}"
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -79,6 +89,14 @@ class Difference(msgspec.Struct, frozen=True):
     other: list[str]
 
 
+def read_tests(path: Path) -> list[Test]:
+    """The tests that a run folder has, of an earlier version too."""
+    found = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    for test in found:
+        old.selftest(test)
+    return msgspec.convert(found, list[Test])
+
+
 def parse(text: str) -> Output:
     """The tests in an output, which may end anywhere. Never raises."""
     other: list[str] = []
@@ -110,13 +128,13 @@ def differences(first: Output, other: Output) -> list[Difference]:
 
 
 def _test(match: re.Match[str], lines: list[str]) -> Test:
-    number, user, rest = match.groups()
-    id_ = f"{number}/{user}"
+    rest, number = match[3], int(match[1])
+    user: User = "p" if match[2] == "p" else "u"
     if verdict := _FIRST_LINE.match(rest):
-        return Test(id_, verdict[1], _status(verdict[2]), lines)
+        return Test(number, user, verdict[1], _status(verdict[2]), lines)
     name = rest.removesuffix(", verifier log:").rstrip()
     later = [verdict[1] for line in lines[1:] if (verdict := _LATER_LINE.match(line))]
-    return Test(id_, name, _status(later[-1]) if later else "unknown", lines)
+    return Test(number, user, name, _status(later[-1]) if later else "unknown", lines)
 
 
 def _status(word: str) -> Status:

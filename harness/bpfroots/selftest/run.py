@@ -53,6 +53,12 @@ class _Asked:
     modules: dict[str, Path]
     arguments: str
     accel: Accel
+    attempt: int = 1
+
+    def file(self, suffix: str) -> str:
+        """What a file of the program's is called, in the folder of a kernel."""
+        again = "" if self.attempt == 1 else f".{self.attempt}"
+        return f"{selftests.TEST_VERIFIER}{again}.{suffix}"
 
 
 class SelftestError(BpfrootsError):
@@ -164,9 +170,9 @@ class Suite:
         self._progress = progress
         self._binary = _test_verifier("baseline", progress)
 
-    def ask(self, kernel: Kernel, tests: tuple[int, int] | None) -> analysis.Output:
+    def ask(self, kernel: Kernel, tests: tuple[int, int] | None, attempt: int = 1) -> analysis.Output:
         """The tests from one number to another, or all. Raises KernelError, GuestError or SelftestError."""
-        asked = _Asked(self._binary, {}, _arguments(tests, logs=False), self._accel)
+        asked = _Asked(self._binary, {}, _arguments(tests, logs=False), self._accel, attempt)
         result = Result(self._store, [kernel.name], testmod=False)
         with self._progress.task(f"guests    {kernel.name}: test_verifier", "tests") as task:
             _run_kernel(self._guests, kernel, asked, result, task)
@@ -179,7 +185,7 @@ class Suite:
 
         def find_out(out: Path) -> None:
             whole = self.ask(kernels.ensure(kernels.resolve("baseline"), self._progress), None)
-            found = {int(test.id.partition("/")[0]): test.name for test in whole.tests}
+            found = {test.number: test.name for test in whole.tests}
             (out / _NAMES).write_bytes(msgspec.json.encode(found))
 
         key = selftests.cache_key("names", sha256(self._binary))
@@ -233,7 +239,7 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: Result, t
     """Boot, run, parse; what goes wrong is in ``result``, and so is what was printed until then."""
     shape = kernel.shape.at_least(memory_mib=_MEMORY_MIB)
     console = result.store.console(kernel.name)
-    log = result.store.selftest(kernel.name, "test_verifier.log")
+    log = result.store.selftest(kernel.name, asked.file("log"))
     total = len(result.ran[0].output.tests) if result.ran else None
     start, failure, error = time.monotonic(), None, ""
     try:
@@ -247,7 +253,8 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: Result, t
     except GuestError as lost:
         result.failed.append(lost)
         failure, error = lost, lost.message
-    ran = _ran(result.store, kernel.name, time.monotonic() - start, log)
+    tests = result.store.selftest(kernel.name, asked.file("jsonl"))
+    ran = _ran(result.store.path, kernel.name, time.monotonic() - start, (log, tests))
     if not error and ran.output.complaint:
         result.failed.append(_broken_off(ran, console))
         error = ran.output.complaint
@@ -276,14 +283,13 @@ def _stream(running: Command, log: Path, task: Task, total: int | None) -> None:
         file.write(running.stderr)
 
 
-def _ran(store: RunStore, kernel: str, seconds: float, log: Path) -> Ran:
+def _ran(run_dir: Path, kernel: str, seconds: float, files: tuple[Path, Path]) -> Ran:
+    """What is in the log, which is the first of ``files``; its tests go into the second."""
+    log, results = files
     output = analysis.parse(log.read_text(errors="replace") if log.exists() else "")
-    results = store.selftest(kernel, "test_verifier.jsonl")
     results.write_bytes(b"".join(msgspec.json.encode(test) + b"\n" for test in output.tests))
-    where = store.path
-    return Ran(
-        kernel, round(seconds, 1), str(log.relative_to(where)), str(results.relative_to(where)), output
-    )
+    where, found = (str(file.relative_to(run_dir)) for file in files)
+    return Ran(kernel, round(seconds, 1), where, found, output)
 
 
 def _broken_off(ran: Ran, console: Path) -> SelftestError:
@@ -298,7 +304,7 @@ def _broken_off(ran: Ran, console: Path) -> SelftestError:
 def _check_range(tests: tuple[int, int] | None, result: Result) -> None:
     """test_verifier takes a range it does not have for none at all and runs everything."""
     first = next((ran.output.tests[0] for ran in result.ran if ran.output.tests), None)
-    if tests and first and first.id.partition("/")[0] != str(tests[0]):
-        numbers = [int(test.id.partition("/")[0]) for ran in result.ran for test in ran.output.tests]
+    if tests and first and first.number != tests[0]:
+        numbers = [test.number for ran in result.ran for test in ran.output.tests]
         msg = f"--tests {tests[0]}-{tests[1]}: there are tests 0-{max(numbers)}; all were run"
         raise UserError(msg)
