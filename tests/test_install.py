@@ -74,6 +74,11 @@ def test_a_project_overlays_what_comes_with_it(installed: Path, tmp_path: Path) 
     assert {"mine", "baseline"} <= names
 
 
+def test_it_has_manual_pages(installed: Path) -> None:
+    pages = {page.name for page in (installed.parent.parent / "share/man/man1").glob("*.1")}
+    assert {"bpfroots.1", "bpfroots-load.1", "bpfroots-kernel-build.1"} <= pages
+
+
 def test_the_version_is_the_packages(installed: Path, tmp_path: Path) -> None:
     said = _run(installed, tmp_path, "--version").stdout
     assert said.startswith("bpfroots, version 0.")

@@ -45,7 +45,7 @@ _SECTIONS = {
         "worker": "cluster.command:worker",
         "bench": "bench.command:bench",
     },
-    "This machine": {"doctor": "cli.host:doctor", "setup": "cli.host:setup"},
+    "This machine": {"doctor": "cli.host:doctor", "setup": "cli.host:setup", "man": "cli.man:man"},
 }
 _PLACES = {name: place for section in _SECTIONS.values() for name, place in section.items()}
 
