@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from bpfroots.cli import cli
 
 _DEADLINE = 120
 
@@ -214,12 +219,64 @@ def test_an_interrupt_says_what_is_kept_where_anything_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "setup", "cases", "run", "load", "compare", "report", "kernel", "bisect"]
+    ("words", "says"),
+    [
+        (["nonsense"], "no such command 'nonsense'\n  try: bpfroots --help"),
+        (["kernel", "nonsense"], "no such command 'nonsense'\n  try: bpfroots kernel --help"),
+        (["load"], "missing argument 'OBJ...'\n  try: bpfroots load --help"),
+        (
+            ["run", "-j", "0"],
+            "invalid value for '-j': 0 is not in the range x>=1\n  try: bpfroots run --help",
+        ),
+        (["shell", "--kernel"], "option '--kernel' requires an argument\n  try: bpfroots --help"),
+        (["report", "a", "b"], "got unexpected extra argument (b)\n  try: bpfroots report --help"),
+    ],
 )
-def test_every_command_has_help(command: str) -> None:
-    done = _bpfroots(command, "--help")
-    assert done.returncode == 0
-    assert "Usage" in done.stdout
+def test_usage_errors_have_the_form_of_all_others(words: list[str], says: str) -> None:
+    done = _bpfroots(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"bpfroots: {says}\n")
+
+
+def test_a_group_without_a_command_prints_its_help() -> None:
+    done = _bpfroots("kernel")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: bpfroots kernel ")
+
+
+def _contexts(command: click.Command, parent: click.Context | None = None) -> Iterator[click.Context]:
+    settings = {"terminal_width": 80, **command.context_settings}
+    ctx = click.Context(command, info_name=command.name, parent=parent, **settings)
+    yield ctx
+    if isinstance(command, click.Group):
+        for name in command.list_commands(ctx):
+            below = command.get_command(ctx, name)
+            assert below
+            yield from _contexts(below, ctx)
+
+
+@pytest.mark.parametrize("ctx", list(_contexts(cli)), ids=lambda ctx: ctx.command_path)
+def test_help_is_complete_at_80_columns(ctx: click.Context) -> None:
+    text = ctx.get_help()
+    assert text.startswith("Usage: ")
+    assert all(len(line) <= 80 for line in text.splitlines())
+    # What click cuts off in a list of commands.
+    assert not re.search(r"^  .*\w\.\.\.$", text, re.M)
+
+
+@pytest.mark.parametrize("ctx", list(_contexts(cli)), ids=lambda ctx: ctx.command_path)
+def test_help_says_what_an_option_is_without_being_given(ctx: click.Context) -> None:
+    for param in ctx.command.params:
+        if not isinstance(param, click.Option) or param.hidden:
+            continue
+        record = param.get_help_record(ctx)
+        assert record
+        name, text = record
+        if isinstance(param.type, click.Choice):
+            assert all(choice in name for choice in param.type.choices), name
+        assert "RANGE" not in name, name
+        given = param.get_default(ctx)
+        if isinstance(given, str | int | float | Path) and given and not param.is_flag and not param.count:
+            assert "default: " in text, name
 
 
 @pytest.mark.parametrize(
@@ -239,4 +296,4 @@ def test_options_of_shell_end_where_the_command_begins(words: list[str], command
 
 
 def test_an_option_before_the_command_is_still_checked() -> None:
-    _one_error(_bpfroots("shell", "-r", "uname"), 2, "No such option")
+    _one_error(_bpfroots("shell", "-r", "uname"), 2, "no such option '-r'")

@@ -10,7 +10,7 @@ from bpfroots.progress import Progress
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("--kernel", metavar="K", help="As for run.  [default: patched]")
+@click.option("--kernel", metavar="K", help="As for load.  [default: patched]")
 @click.option("--runs", type=click.IntRange(1), metavar="N", help="Samples of each.  [default: 10; build: 1]")
 @click.option("--show", is_flag=True, help="Measure nothing: print the newest results.")
 @ACCEL

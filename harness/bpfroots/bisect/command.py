@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from bpfroots.cli.options import ACCEL, JSON, echo, print_json, refuse_more
+from bpfroots.programs.protocol import MECHANISMS
 from bpfroots.progress import Progress
 
 _PATH = click.Path(path_type=Path)
@@ -19,7 +20,13 @@ _QUESTION = (
     click.option(
         "--selftest", metavar="NAME", default="", help="A test of the tree's test_verifier, by name."
     ),
-    click.option("--mechanism", default="duplicate", show_default=True, metavar="M"),
+    click.option(
+        "--mechanism",
+        type=click.Choice(MECHANISMS),
+        default="duplicate",
+        show_default=True,
+        help="How the programs share code.",
+    ),
     click.option("--lib", "library", metavar="OBJ", help="With fd_name: what is loaded before, and called."),
     click.option(
         "--expect",
@@ -29,7 +36,7 @@ _QUESTION = (
         " 'jit_bytes<=300', 'jit==HASH', 'cost<=50', ...; repeatable, all have to hold.",
     ),
     click.option(
-        "--config", metavar="FILE", default="", help="A whole .config, instead of baseline's options."
+        "--config", metavar="FILE", default="", help="A whole .config.  [default: baseline's options]"
     ),
     click.option("--config-only-needed", "only_needed", is_flag=True, help="No options for other questions."),
     ACCEL,
@@ -54,12 +61,19 @@ def bisect() -> None:
 )
 @click.option("--kernel", metavar="K", help="Ask this kernel instead of building what is checked out.")
 @click.option(
-    "--runs", "count", type=click.IntRange(1), default=1, show_default=True, help="Bad if one fails."
+    "--runs",
+    "count",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="How often it is run: bad if one run fails.",
 )
 def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **question: Any) -> None:
-    """Judge what is checked out, for `git bisect run`: good (0), bad (1) or skip (125).
+    """Judge the commit that is checked out, for `git bisect run`.
 
-    Everything else ends with 129 or more, where git stops: it is no verdict.
+    The exit code is 0 for good, 1 for bad and 125 for skip. Everything else ends with 129 or more, where git
+    stops: it is no verdict.
     """
     from bpfroots.bisect import step as job
     from bpfroots.exitcodes import StepVerdict
@@ -94,10 +108,21 @@ def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **questi
     " --good of --linux, without that on baseline's source.",
 )
 @click.option(
-    "--confidence", type=click.FloatRange(0.5, 0.9999), default=0.99, show_default=True, help="Of the answer."
+    "--confidence",
+    type=click.FloatRange(0.5, 0.9999),
+    metavar="P",
+    default=0.99,
+    show_default=True,
+    help="Probability that the answer is right.",
 )
 @click.option(
-    "--most-runs", "most", type=click.IntRange(1), default=100, show_default=True, help="Of one kernel."
+    "--most-runs",
+    "most",
+    type=click.IntRange(1),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Runs of one kernel at most.",
 )
 @click.option("--resume", metavar="RUN", help="Continue a bisection that was interrupted.")
 @JSON
@@ -113,7 +138,7 @@ def bisect_run(
     as_json: bool,
     **question: Any,
 ) -> None:
-    """Find the first commit that is not good, or the first patch of a series.
+    """Find the first commit, or patch of a series, that is not good.
 
     Works in a work tree of its own. Both ends are tested first. In --expect `good` stands for what the good
     end gives: 'jit==good', 'processed_insns<=good'. A kernel that fails only sometimes is run as often as the

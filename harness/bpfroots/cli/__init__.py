@@ -70,7 +70,7 @@ class Commands(click.Group):
         if args and args[0] not in _PLACES and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], _PLACES, 1)
             hint = f"bpfroots {near[0]}" if near else "bpfroots --help"
-            msg = f"no command {args[0]!r}"
+            msg = f"no such command {args[0]!r}"
             raise UserError(msg, hint=hint)
         name, command, rest = super().resolve_command(ctx, args)
         if name and command and (table := config.read().get(name)):
@@ -129,10 +129,11 @@ def _errors_as_text() -> Iterator[None]:
         if isinstance(aborted.__cause__, EOFError):
             raise aborted.__cause__ from None
         _interrupted()
+    except click.exceptions.NoArgsIsHelpError as error:
+        echo(error.format_message(), err=True)  # the help, for a group without a command
+        sys.exit(exitcodes.USAGE)
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"\n  try: {context.command_path} --help" if context else ""
-        echo(f"bpfroots: {error.format_message()}{hint}", err=True)
+        echo(f"bpfroots: {_usage(error).render()}", err=True)
         sys.exit(exitcodes.USAGE)
     except KeyboardInterrupt:
         _interrupted()
@@ -147,6 +148,14 @@ def _errors_as_text() -> Iterator[None]:
     except Exception as error:
         _log.debug("a fault that was not foreseen", exc_info=error)
         raise
+
+
+def _usage(error: click.ClickException) -> UserError:
+    """click's complaint in the form of ours."""
+    message = error.format_message().removesuffix(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "bpfroots"
+    return UserError(message[:1].lower() + message[1:], hint=f"{path} --help")
 
 
 def _debug(error: Exception) -> None:

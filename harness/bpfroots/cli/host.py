@@ -13,7 +13,7 @@ from bpfroots.progress import Progress
 @click.command()
 @JSON
 def doctor(as_json: bool) -> None:
-    """Can this machine run? Accelerator, tools, caches, disk."""
+    """Check accelerator, tools, caches and disk of this machine."""
     from bpfroots.jobs import doctor as job
     from bpfroots.report import overview
 

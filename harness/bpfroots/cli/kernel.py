@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 @click.group()
 def kernel() -> None:
-    """Kernels: what is defined, what is built."""
+    """Kernels: what is defined, what is built, and their series."""
 
 
 @kernel.command("list")
 @JSON
 def kernel_list(as_json: bool) -> None:
-    """The definitions in kernels/. One that cannot be read is listed with its error; the exit code is 2."""
+    """List the definitions in kernels/, and what is built.
+
+    A definition that cannot be read is listed with its error, and the exit code is 2.
+    """
     from bpfroots import kernels
 
     found = kernels.definitions()
@@ -65,7 +68,7 @@ def _remark(entry: dict[str, Any]) -> str:
 @click.argument("kernel_name", metavar="K")
 @JSON
 def kernel_show(kernel_name: str, as_json: bool) -> None:
-    """How K is, or would be, built."""
+    """Show how K is, or would be, built."""
     from bpfroots import kernels
 
     request = kernels.resolve(kernel_name)
@@ -116,10 +119,10 @@ def kernel_build(kernel_name: str, force: bool, as_json: bool) -> None:
 @ACCEL
 @JSON
 def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool) -> None:
-    """Does every patch of K's series apply without fuzz and pass checkpatch --strict?
+    """Check each patch of K's series, by itself.
 
-    With --build also: does every patch build, without new warnings of gcc (W=1) in the files it touches,
-    and does the kernel then boot?
+    Each has to apply without fuzz and to pass checkpatch --strict. With --build each also has to build,
+    without new warnings of gcc (W=1) in the files that it touches, and the kernel then has to boot.
     """
     from bpfroots.jobs import check_series
     from bpfroots.kernels import check
@@ -149,10 +152,10 @@ def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool
 def kernel_rebase_series(
     kernel_name: str, tree: Path | None, series_name: str | None, finish: bool, as_json: bool
 ) -> None:
-    """Bring K's series to its source, in a git tree where conflicts can be resolved.
+    """Make K's series commits on its source, in a git tree.
 
-    Each patch becomes a commit, by git am or by GNU patch with fuzz. Where one does not apply the tree
-    is left in the middle of git am.
+    Conflicts can be resolved there. Each patch becomes a commit, by git am or by GNU patch with fuzz. Where
+    one does not apply the tree is left in the middle of git am.
     """
     from bpfroots.kernels import rebase
     from bpfroots.settings import cache_root

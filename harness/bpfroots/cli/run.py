@@ -73,13 +73,13 @@ def list_cases(expression: str | None, full: bool, as_json: bool) -> None:
     "--cost/--no-cost",
     "with_cost",
     default=None,
-    help="Measure instructions per run in machines that count them; default: with --compare.",
+    help="Measure instructions per run in machines that count them.  [default: with --compare]",
 )
 @click.option(
     "--reuse/--no-reuse",
     "with_reuse",
     default=None,
-    help="Take cells from earlier runs where nothing has changed since; default: with --compare.",
+    help="Take cells from earlier runs where nothing has changed since.  [default: with --compare]",
 )
 @JOBS
 @click.option(

@@ -22,7 +22,7 @@ _SSH_ERROR = 255
 # Options end with the first word of COMMAND: what follows is the command's own.
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
-    "--kernel", "kernel_name", default="baseline", show_default=True, metavar="K", help="As for run."
+    "--kernel", "kernel_name", default="baseline", show_default=True, metavar="K", help="As for load."
 )
 @click.option("--gdb", is_flag=True, help="Print the line that attaches gdb to the kernel.")
 @click.argument("command", nargs=-1)
@@ -40,11 +40,12 @@ def shell(kernel_name: str, gdb: bool, command: tuple[str, ...], accel: str) -> 
     from bpfroots.jobs.kit import prepare
     from bpfroots.machine import choose_accel
 
-    kit = prepare([kernel_name], Progress())
+    progress = Progress()
+    kit = prepare([kernel_name], progress)
     (kernel,) = kit.kernels
     console = process.temporary_directory() / "console.log"
     with Guests(kit, choose_accel(accel)).boot(kernel, console) as machine:
-        echo(f"guest     {kernel.name} ({kernel.release}); its console: {console}", err=True)
+        progress.say(f"guest     {kernel.name} ({kernel.release}); its console: {console}")
         if gdb:
             symbols = kernel.image.vmlinux or "VMLINUX"
             echo(f"gdb       gdb {symbols} -ex 'target remote {machine.gdb_server()}'", err=True)

@@ -13,15 +13,24 @@ from bpfroots.errors import UserError
 
 @click.command()
 @click.argument("case", required=False, metavar="[CASE]")
-@click.option("--job", metavar="NAME", help="Runs of this nightly job; default: the one that ran last.")
-@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs to list.")
+@click.option("--job", metavar="NAME", help="Runs of this nightly job.  [default: the one that ran last]")
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="How many runs to list.",
+)
 @click.option("--accept", metavar="RUN", help="What RUN found is in order: compare later nights with it.")
 @click.option("--html", is_flag=True, help="Write the page of the newest night again, and print where it is.")
 @JSON
 def history(
     case: str | None, job: str | None, last: int, accept: str | None, html: bool, as_json: bool
 ) -> None:
-    """Show what got worse, and since when; with CASE, that case over all runs.
+    """Show what got worse in all runs, and since when.
+
+    With CASE, show that case over all runs.
 
     Finished runs in results/ that are not in the history yet are recorded first.
     """

@@ -18,7 +18,7 @@ from bpfroots.progress import Progress
 @click.argument("path", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.option("--resume", is_flag=True, help="Continue the last night, which was interrupted.")
 @click.option(
-    "--notify", "command", metavar="COMMAND", help="In place of the file's: gets the summary on stdin."
+    "--notify", "command", metavar="COMMAND", help="Gets the summary on stdin.  [default: the file's]"
 )
 @click.option(
     "--write-units",
@@ -28,7 +28,11 @@ from bpfroots.progress import Progress
     help="Only write systemd units that do this every night.",
 )
 @click.option(
-    "--at", default="*-*-* 02:30", show_default=True, help="With --write-units: systemd's OnCalendar."
+    "--at",
+    default="*-*-* 02:30",
+    metavar="WHEN",
+    show_default=True,
+    help="With --write-units: systemd's OnCalendar.",
 )
 @JSON
 def nightly(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bpfroots.report import failure
 from bpfroots.report.terminal import console
+from bpfroots.report.text import plural
 from bpfroots.results.model import BAD, Cell
 
 _SHOWN = 5
@@ -53,7 +54,7 @@ def print_run(cells: Sequence[Cell], path: Path) -> None:
     out = console()
     counts = Counter(cell.outcome for cell in cells)
     words = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts.most_common())
-    out.print(f"{len(cells)} cells: {words or 'none'}")
+    out.print(f"{plural(len(cells), 'cell')}: {words or 'none'}")
     bad = [cell for cell in cells if cell.outcome in BAD]
     for cell in bad[:_SHOWN]:
         # No line is folded: a command in it is there to be pasted.
