@@ -16,7 +16,7 @@ from bpfroots.machine import BootSpec, Snapshot, devices
 from bpfroots.settings import cache_root
 
 # Raised where the same inputs are to give another template.
-_FORMAT = 1
+_FORMAT = 2
 #: A template is 100 MiB and more; the ones that were not used for longest go first.
 _KEPT = 12
 

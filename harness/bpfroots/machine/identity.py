@@ -11,7 +11,7 @@ from bpfroots.process import temporary_directory
 class SshIdentity:
     """Who we are and whom we expect.
 
-    ``client_key`` is an ed25519 private key in OpenSSH's text format, ``host_key`` the guest's
+    ``client_key`` is an RSA private key in OpenSSH's text format, ``host_key`` the guest's
     public key as "ssh-ed25519 BASE64".
     """
 
