@@ -20,7 +20,7 @@ _WHAT = {
 
 def measure(bench: Bench) -> dict[str, Measurement]:
     """clone_ssh and clone_serial, from the same clones; beside them `vng -- true`. Raises InfraError."""
-    kit = bench.kit_for_peers
+    kit = bench.kit
     kernel = kit.kernels[0]
     guests = Guests(kit, bench.accel)
     console = process.temporary_directory() / "console.log"

@@ -22,8 +22,7 @@ def bench(
 
     Names: clone_ssh, clone_serial (clone: both), load, throughput, build.
 
-    All but build by default, which takes minutes. The first time the kernel is built once more, with what
-    virtme-ng needs. Every run is kept in results/bench/.
+    All but build by default, which takes minutes. Every run is kept in results/bench/.
     """
     from bpfroots import bench as job
     from bpfroots.bench import model as results

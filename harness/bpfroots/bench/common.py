@@ -11,14 +11,11 @@ from pathlib import Path
 
 from bpfroots.bench.model import Context
 from bpfroots.jobs.kit import Kit, prepare
-from bpfroots.kernels import Kernel, names
+from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel
 from bpfroots.machine.accel import qemu_version
 from bpfroots.progress import Progress
 from bpfroots.settings import jobs
-
-#: kernels/config/peers.config, which peers that boot the kernel themselves need.
-PEERS_FRAGMENT = "peers"
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,6 @@ class Bench:
     @functools.cached_property
     def kit(self) -> Kit:
         return prepare([self.argument], self.progress)
-
-    @functools.cached_property
-    def kit_for_peers(self) -> Kit:
-        """With the kernel that ours and a peer can boot; one that we did not build is taken as it is."""
-        more = f"+{PEERS_FRAGMENT}" if self.argument in names() else ""
-        return prepare([self.argument + more], self.progress)
 
     def context(self, kernel: Kernel) -> Context:
         """Where it is measured; ask before the first sample."""

@@ -57,10 +57,9 @@ def measure(bench: Bench) -> Measurement:
     with bench.progress.task(f"bench     load {kernel.name}", "runs") as task:
         ours()
         try:
-            other = bench.kit_for_peers
-            peer = virtme.find(other.kernels[0], bench.accel)
+            peer = virtme.find(kernel, bench.accel)
             object_ = directory / "program.bpf.o"
-            shutil.copyfile(compiling.compile_source(other.toolchain, other.objects, source, name), object_)
+            shutil.copyfile(compiling.compile_source(kit.toolchain, kit.objects, source, name), object_)
             command = _script(bpftool(bench.progress), object_)
             peer.seconds(command)
         except virtme.NoPeer as error:
