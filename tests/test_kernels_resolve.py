@@ -100,7 +100,7 @@ def test_a_definition_and_one_fragment_more(fake: Project) -> None:
         ("config = []", r"kernels/bad.toml: needs exactly one of \[source\] and base"),
         ('[source]\ntype = "ftp"', r"kernels/bad.toml: Invalid value 'ftp' - at `\$.source.type`"),
         ('[source]\ntype = "git"\ntree = "x"', "kernels/bad.toml: Object missing required field `rev`"),
-        ('[source]\ntype = "tarball"\npath = "x"\nurl = "y"', "unknown field `url`"),
+        ('[source]\ntype = "tarball"\npath = "x"\nuri = "y"', "unknown field `uri`"),
         (
             'base = "baseline"\nconfig = ["bse"]',
             "kernels/bad.toml: config fragment bse: no kernels/config/bse.config",

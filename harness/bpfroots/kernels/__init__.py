@@ -160,7 +160,7 @@ def is_built(request: Request, progress: Progress | None = None) -> bool:
     """Whether ``ensure`` would find the kernel already there. Builds nothing."""
     if isinstance(request, Prebuilt):
         return True
-    return build.is_built(build.plan(request, progress or Progress(quiet=True)))
+    return build.is_built(request, progress or Progress(quiet=True))
 
 
 def require_options(kernel: Kernel) -> None:

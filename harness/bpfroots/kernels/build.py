@@ -28,7 +28,7 @@ from bpfroots.errors import InfraError, KernelError
 from bpfroots.kernels import kconfig, series, source, spec, toolchain, tree
 from bpfroots.kernels.configure import configure
 from bpfroots.kernels.failure import failure
-from bpfroots.kernels.spec import Checkout, Definition, Directory, GitRevision
+from bpfroots.kernels.spec import Checkout, Definition, Directory, GitRevision, is_url
 from bpfroots.process import run, spawn
 from bpfroots.progress import Progress, Task
 from bpfroots.settings import cache_root
@@ -88,12 +88,13 @@ class Plan:
         """Name of the kept directory. Revisions of one repository share one, so do parts of a series."""
         match self.definition.source:
             case Directory(path) | Checkout(path) | GitRevision(path):
-                return f"{Path(path).name}-{_digest(str(Path(path).resolve()), self.series_id)[:8]}"
+                where = path if is_url(path) else str(Path(path).resolve())
+                return f"{Path(path).name}-{_digest(where, self.series_id)[:8]}"
         name = self.definition.name
         return name if self.definition.patches is None else f"{name.rpartition('@')[0]}@"
 
 
-def plan(definition: Definition, progress: Progress) -> Plan:
+def plan(definition: Definition, progress: Progress, *, fetch: bool = True) -> Plan:
     """Find and name the inputs of ``definition``. Raises as source.locate does."""
     root = cache_root()
     if set(" :") & set(str(root)):
@@ -101,7 +102,7 @@ def plan(definition: Definition, progress: Progress) -> Plan:
         raise InfraError(msg, hint="set XDG_CACHE_HOME to a plain path")
     return Plan(
         definition=definition,
-        located=source.locate(definition, progress),
+        located=source.locate(definition, progress, fetch=fetch),
         patches=series.read(definition.series, definition.own, definition.patches)
         if definition.series
         else None,
@@ -124,8 +125,12 @@ def built(wanted: Plan, progress: Progress, *, force: bool = False) -> Path:
     return store.get(wanted.key, lambda entry: _build(wanted, entry, progress))
 
 
-def is_built(wanted: Plan) -> bool:
-    """Whether the cache holds ``wanted``, whole."""
+def is_built(definition: Definition, progress: Progress) -> bool:
+    """Whether the cache holds the kernel of ``definition``, whole. Fetches nothing; raises as `plan` does."""
+    try:
+        wanted = plan(definition, progress, fetch=False)
+    except source.NotFetched:
+        return False
     return cache.Cache(cache_root(), "kernel").peek(wanted.key) is not None
 
 
@@ -216,7 +221,7 @@ def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
     if base is not None and not linux.exists() and spec.load(base).config == wanted.definition.config:
         with _place(base, progress) as place:
             tree.seed(linux, place / "linux", progress)
-    kept = linux.exists()
+    kept = (linux / tree.OUTPUT).exists()
     # Of a tree that is not in the page cache, its first reading takes most of a minute.
     theirs = wanted.located.directory is not None and not kept
     try:

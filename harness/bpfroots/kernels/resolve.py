@@ -65,6 +65,8 @@ def resolve(argument: str) -> Request:
     name, plus, fragment = argument.rpartition("+")
     if plus and name in spec.names():
         return spec.extended(name, fragment)
+    if spec.is_url(argument):
+        return _url(argument)
     if at and Path(tree).expanduser().is_dir():
         if not revision:
             msg = f"--kernel {argument}: no revision after @"
@@ -75,6 +77,19 @@ def resolve(argument: str) -> Request:
         msg = f"--kernel {argument}: no directory {tree}"
         raise UserError(msg, hint="TREE@REV: TREE is a git tree of the kernel")
     raise spec.unknown(argument)
+
+
+def _url(argument: str) -> Request:
+    """A tarball, or a revision of a repository: URL@REV. (URL may have a user@ of its own.)"""
+    tree, at, revision = argument.rpartition("@")
+    if at and spec.is_url(tree):
+        name = tree.rstrip("/").rpartition("/")[2].removesuffix(".git")
+        return _adhoc(f"{name}@{revision}", spec.GitRevision(tree, revision))
+    name, dot, _ = argument.rpartition("/")[2].partition(".tar")
+    if not dot:
+        msg = f"--kernel {argument}: neither a tarball nor URL@REV"
+        raise UserError(msg, hint="https://HOST/linux-6.6.tar.xz, https://HOST/linux.git@v6.6")
+    return _adhoc(name, spec.Tarball(url=argument))
 
 
 def _names(requests: Iterable[Request]) -> dict[Request, str]:
@@ -98,8 +113,8 @@ def _path_of(request: Request) -> Path | None:
     if isinstance(request, Prebuilt):
         return request.directory or request.bzimage
     match request.source:
-        case spec.Directory(path) | spec.GitRevision(path) if request.origin is None:
-            return Path(path)
+        case spec.Directory(path) | spec.GitRevision(path) | spec.Tarball(path) if request.origin is None:
+            return Path(request.argument if spec.is_url(request.argument) else path)
     return None
 
 
@@ -135,6 +150,9 @@ def _path(path: Path, argument: str) -> Request:
     if path.is_file():
         if image.is_bzimage(path):
             return Prebuilt(_safe(path.name), path, None)
+        name, dot, _ = path.name.partition(".tar")
+        if dot:
+            return _adhoc(name, spec.Tarball(str(path)))
         msg = f"--kernel {argument}: not a bzImage (no HdrS at 0x202)"
         hint = f"give {arch.GUEST.image}, which the boot protocol can load; vmlinux cannot be booted by it"
         raise UserError(msg, hint=hint)

@@ -1,7 +1,8 @@
 """Where kernel sources come from, and the id that names their content.
 
 Archives and git revisions are unpacked once into the cache and never written to after that; a directory that
-the user names is read where it is.
+the user names is read where it is. A definition may name several places: the first that has the source is
+used.
 """
 
 from __future__ import annotations
@@ -12,20 +13,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
-from typing import NamedTuple
 
 from bpfroots import arch, cache
-from bpfroots.errors import InfraError, KernelError, UserError
-from bpfroots.kernels import tree
+from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
+from bpfroots.kernels import debian, remote, worktree
 from bpfroots.kernels.facts import remember
 from bpfroots.kernels.git import environment, git
-from bpfroots.kernels.spec import Checkout, DebianSource, Definition, Directory, GitRevision, Source, Tarball
+from bpfroots.kernels.spec import (
+    Checkout,
+    DebianSource,
+    Definition,
+    Directory,
+    GitRevision,
+    Source,
+    Tarball,
+    is_url,
+)
 from bpfroots.process import run, spawn
 from bpfroots.progress import Progress
 from bpfroots.settings import cache_root
 
 # Tests point this at a directory of their own: there the tarballs of linux-source packages lie.
 DEBIAN_SOURCES = "BPFROOTS_DEBIAN_SOURCES"
+
+
+class NotFetched(InfraError):
+    """A source that is on another machine, and was not fetched yet."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +58,41 @@ class Located:
     commit: str = ""
 
 
-def locate(definition: Definition, progress: Progress) -> Located:
+def locate(definition: Definition, progress: Progress, *, fetch: bool = True) -> Located:
     """Find the source of ``definition``, without unpacking anything.
 
-    Raises InfraError for a package that is not installed, UserError for a path or revision
-    that does not exist, KernelError for a tree that cannot be built out of tree.
+    What is on another machine is fetched first; without ``fetch`` that raises NotFetched. Raises InfraError
+    for a package that is not installed or cannot be fetched, UserError for a path or revision that does not
+    exist, KernelError for a tree that cannot be built out of tree: of several places, for the first.
     """
-    source: Source = definition.source
+    failed: list[BpfrootsError] = []
+    for place in (definition.source, *definition.others):
+        try:
+            found = _locate(place, progress, fetch=fetch)
+        except (InfraError, UserError) as error:
+            failed.append(error)
+            continue
+        if failed:
+            progress.say(f"source  {definition.name}: {found.what}, because of {failed[0].message}")
+        return found
+    first, *others = failed
+    if others:
+        first.detail = "\n".join([*filter(None, [first.detail]), *(error.message for error in others)])
+    raise first
+
+
+def _locate(source: Source, progress: Progress, *, fetch: bool) -> Located:
     match source:
         case DebianSource():
-            return _debian(source, progress)
-        case Tarball(path):
-            return _tarball(Path(path))
+            return _debian(source, progress, fetch=fetch)
+        case Tarball():
+            return _tarball(source, progress if fetch else None)
         case Directory(path):
             return _directory(Path(path))
         case Checkout(path):
             return _checkout(Path(path))
         case GitRevision():
-            return _git(source)
+            return _git(source, progress if fetch else None)
 
 
 def unpacked(located: Located, progress: Progress) -> Path:
@@ -84,25 +114,41 @@ def is_source_tree(path: Path) -> bool:
     return all((path / name).is_file() for name in ("Makefile", "Kconfig", "Kbuild"))
 
 
-def _debian(source: DebianSource, progress: Progress) -> Located:
+def _debian(source: DebianSource, progress: Progress, *, fetch: bool) -> Located:
+    """The tarball of a package: what is installed, where that is the version or no suite is named; else what
+    the suites have."""
     directory = Path(os.environ.get(DEBIAN_SOURCES) or "/usr/src")
     tarball = directory / f"{source.package}.tar.xz"
-    if not tarball.is_file():
+    version = ""
+    if tarball.is_file():
+        version = remember("debian-version", tarball, lambda: _installed_version(source.package))
+        if version != source.version and not source.suites:
+            progress.say(
+                f"source  {source.package} {source.version} is not what is installed:"
+                f" using {version or 'the tarball as it is'}, whose figures are its own"
+            )
+    elif not source.suites:
         msg = f"{tarball}: missing: package {source.package} is not installed"
         raise InfraError(msg, hint="bpfroots setup")
-    installed = remember("debian-version", tarball, lambda: _installed_version(source.package))
-    if installed != source.version:
-        progress.say(
-            f"source  {source.package} {source.version} is not what is installed:"
-            f" using {installed or 'the tarball as it is'}, whose figures are its own"
-        )
+    if source.suites and version != source.version:
+        files, version = _of_suites(source, progress, fetch=fetch)
+        tarball = files / "usr/src" / f"{source.package}.tar.xz"
     digest = remember("sha256", tarball, lambda: cache.sha256(tarball))
     return Located(
-        id=f"{source.package}={installed or 'unknown'} sha256:{digest}",
+        id=f"{source.package}={version or 'unknown'} sha256:{digest}",
         directory=None,
         unpack=lambda target: _untar(tarball, target),
-        what=f"{source.package} {installed}",
+        what=f"{source.package} {version}",
     )
+
+
+def _of_suites(source: DebianSource, progress: Progress, *, fetch: bool) -> tuple[Path, str]:
+    if fetch:
+        return debian.package(source.package, source.version, source.suites, progress)
+    if files := debian.fetched(source.package, source.version):
+        return files, source.version
+    msg = f"{source.package} {source.version}: not fetched yet"
+    raise NotFetched(msg)
 
 
 def _installed_version(package: str) -> str:
@@ -111,8 +157,15 @@ def _installed_version(package: str) -> str:
     return answer.stdout.decode().strip() if answer.returncode == 0 else ""
 
 
-def _tarball(path: Path) -> Located:
-    if not path.is_file():
+def _tarball(source: Tarball, progress: Progress | None) -> Located:
+    path = Path(source.path)
+    if source.url:
+        found = remote.tarball(source.url, source.sha256, progress)
+        if found is None:
+            msg = f"{source.url}: not fetched yet"
+            raise NotFetched(msg)
+        path = found
+    elif not path.is_file():
         msg = f"{path}: no such tarball"
         raise UserError(msg, hint="check `path` in [source]")
     digest = remember("sha256", path, lambda: cache.sha256(path))
@@ -153,13 +206,16 @@ def _directory(path: Path) -> Located:
         raise AssertionError(path)  # it is there
 
     if (path / ".git").exists():
-        state = _git_state(path)
-        return Located(state.id, path, unpack, f"{path} {state}", lambda: _git_files(path), commit=state.head)
+        state = worktree.state(path)
+        return Located(
+            state.id, path, unpack, f"{path} {state}", lambda: worktree.git_files(path), state.head
+        )
     for left in ("include/config", f"arch/{arch.GUEST.kbuild}/include/generated"):
         if (path / left).exists():
             msg = f"{path}: has been built in place ({left}), and no git tells its sources apart"
             raise KernelError(msg, hint=f"make -C {path} mrproper, or make -C {path} bzImage")
-    return Located(f"files:{_list_hash(path)}", path, unpack, str(path), lambda: _plain_files(path))
+    identity = f"files:{worktree.list_hash(path)}"
+    return Located(identity, path, unpack, str(path), lambda: worktree.plain_files(path))
 
 
 def _checkout(path: Path) -> Located:
@@ -169,80 +225,27 @@ def _checkout(path: Path) -> Located:
     return _directory(path)
 
 
-class _State(NamedTuple):
-    """What a work tree holds: a commit, and what has changed since (a hash; empty where nothing has)."""
-
-    head: str
-    changes: str
-
-    @property
-    def id(self) -> str:
-        """Wherever a revision is checked out, it is the same source."""
-        return f"git:{self.head} changed:{self.changes}" if self.changes else f"git:{self.head}"
-
-    def __str__(self) -> str:
-        return f"({self.head[:12]} with changes)" if self.changes else f"({self.head[:12]})"
-
-
-def _git_state(path: Path) -> _State:
-    head = _git_out(path, "rev-parse", "HEAD")
-    changes = hashlib.sha256()
-    # What is added and what is only in the working tree; ignored files are not source.
-    changes.update(_git_bytes(path, "diff", "--binary", "--no-ext-diff", "HEAD"))
-    for name in sorted(_git_bytes(path, "ls-files", "-z", "--others", "--exclude-standard").split(b"\0")):
-        file = path / os.fsdecode(name)
-        if name and file.is_file():
-            changes.update(name + b"\0" + cache.sha256(file).encode())
-    clean = changes.hexdigest() == hashlib.sha256().hexdigest()
-    return _State(head, "" if clean else changes.hexdigest()[:16])
-
-
-# What configuring a tree in place leaves in it: kbuild refuses to build such a tree elsewhere.
-_CONFIGURED = frozenset({".config", ".config.old"})
-
-
-def _git_files(path: Path) -> list[str]:
-    """What git knows, and what it does not ignore: neither objects nor what is generated."""
-    listed = _git_bytes(path, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    names = dict.fromkeys(os.fsdecode(name) for name in listed.split(b"\0") if name)
-    # A file that was deleted is still in the index; a repository in the tree is listed as a directory.
-    present = (name for name in names if not name.endswith("/") and os.path.lexists(f"{path}/{name}"))
-    return [name for name in present if name not in _CONFIGURED]
-
-
-def _plain_files(path: Path) -> list[str]:
-    return [name for name in tree.files(path) if name not in _CONFIGURED]
-
-
-def _list_hash(path: Path) -> str:
-    """Names, sizes and times of every file: reading 1.5 GB for each start is too slow."""
-    digest = hashlib.sha256()
-    for directory, subdirectories, files in os.walk(path):
-        subdirectories.sort()
-        for name in sorted(files):
-            status = os.lstat(f"{directory}/{name}")
-            relative = os.path.relpath(directory, path)
-            line = f"{relative}/{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _git(source: GitRevision) -> Located:
-    repository = Path(source.tree)
-    top = git(repository, "rev-parse", "--git-dir")
-    if top.returncode != 0:
+def _git(source: GitRevision, progress: Progress | None) -> Located:
+    repository, name = Path(source.tree), Path(source.tree).name
+    if is_url(source.tree):
+        found = remote.repository(source.tree, source.rev, progress)
+        if found is None:
+            msg = f"{source.tree} {source.rev}: not fetched yet"
+            raise NotFetched(msg)
+        repository = found
+    elif git(repository, "rev-parse", "--git-dir").returncode != 0:
         msg = f"{repository}: no git repository"
         raise UserError(msg, hint="TREE@REV wants a git tree; for a plain one use --kernel TREE")
     answer = git(repository, "rev-parse", "-q", "--verify", "--end-of-options", f"{source.rev}^{{commit}}")
     if answer.returncode != 0:
-        msg = f"{repository}: no revision {source.rev}"
-        raise UserError(msg, hint=f"git -C {repository} fetch --tags, or check the name")
+        msg = f"{source.tree}: no revision {source.rev}"
+        raise UserError(msg, hint=f"git -C {source.tree} fetch --tags, or check the name")
     commit = answer.stdout.decode().strip()
     return Located(
         id=f"git:{commit}",
         directory=None,
         unpack=lambda target: _archive(repository, commit, target),
-        what=f"{repository.name} {source.rev} ({commit[:12]})",
+        what=f"{name} {source.rev} ({commit[:12]})",
         commit=commit,
     )
 
@@ -258,19 +261,3 @@ def _archive(repository: Path, commit: str, target: Path) -> None:
         errors = tar.popen.stderr.read()
         status = tar.wait() or archive.wait()
     _check_unpacked(status, errors, f"{repository} {commit[:12]}", target)
-
-
-def _git_bytes(path: Path, *arguments: str) -> bytes:
-    answer = git(path, *arguments)
-    if answer.returncode != 0:
-        msg = f"{path}: git {arguments[0]} failed"
-        raise InfraError(
-            msg,
-            detail=answer.stderr.decode(errors="replace").strip(),
-            hint=f"git config --global --add safe.directory {path}, when git calls its ownership dubious",
-        )
-    return answer.stdout
-
-
-def _git_out(path: Path, *arguments: str) -> str:
-    return _git_bytes(path, *arguments).decode().strip()

@@ -19,21 +19,31 @@ from bpfroots.shape import STANDARD, Shape
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
+def is_url(text: str) -> bool:
+    """Whether it names something on another machine, and not a path."""
+    return "://" in text
+
+
 class _Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
     pass
 
 
 class DebianSource(_Source, frozen=True, tag="debian-source"):
-    """The tarball that the Debian package ``package`` installs under /usr/src."""
+    """The tarball that the Debian package ``package`` installs under /usr/src. With ``suites`` it need not be
+    installed: it is fetched from there, into the cache."""
 
     package: str
     version: str
+    suites: tuple[str, ...] = ()
 
 
 class Tarball(_Source, frozen=True, tag="tarball"):
-    """A tar archive with one top directory."""
+    """A tar archive with one top directory: at ``path``, or at ``url`` and then with this ``sha256`` (in hex;
+    empty: not checked)."""
 
-    path: str
+    path: str = ""
+    url: str = ""
+    sha256: str = ""
 
 
 class Directory(_Source, frozen=True, tag="directory"):
@@ -51,7 +61,7 @@ class Checkout(_Source, frozen=True, tag="checkout"):
 
 
 class GitRevision(_Source, frozen=True, tag="git"):
-    """One revision of a git repository."""
+    """One revision of a git repository; ``tree`` is its path or its URL."""
 
     tree: str
     rev: str
@@ -69,7 +79,7 @@ class _Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    source: Source | None = None
+    source: Source | tuple[Source, ...] | None = None
     base: str | None = None
     series: str | tuple[str, ...] = ()
     config: tuple[str, ...] = ()
@@ -80,7 +90,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A kernel to build. With ``base`` the source is the base's, and fragments, command line and
+    """A kernel to build, from ``source`` or, where that has none, the first of ``others`` that has one. With
+    ``base`` the source is the base's, and fragments, command line and
     series add to the base's; ``series`` are paths that `series.read` takes, in the order in which they
     apply. The last ``own`` of them are not of the base; of these only the first ``patches`` patches, where
     that is given. ``absent``: options of the fragments that this kernel does not have. ``shape`` is that of
@@ -90,6 +101,7 @@ class Definition(msgspec.Struct, frozen=True):
     name: str
     source: Source
     config: tuple[Path, ...]
+    others: tuple[Source, ...] = ()
     base: str | None = None
     series: tuple[Path, ...] = ()
     own: int = 0
@@ -108,6 +120,8 @@ class Definition(msgspec.Struct, frozen=True):
             match self.source:
                 case Directory(path):
                     return path
+                case Tarball(path, url):
+                    return path or url
                 case GitRevision(tree, rev):
                     return f"{tree}@{rev}"
         return self.name
@@ -138,9 +152,15 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
     shape, countable = Shape(machine.cpus, machine.memory_mib), machine.icount
     if given.base is None:
         assert given.source is not None  # noqa: S101
+        places = given.source if isinstance(given.source, tuple) else (given.source,)
+        if not places:
+            msg = f"{where}: source: no place is named"
+            raise UserError(msg)
+        first, *others = (_anchored(where, place) for place in places)
         return Definition(
             name=name,
-            source=_anchored(given.source),
+            source=first,
+            others=tuple(others),
             config=config,
             series=series,
             own=len(series),
@@ -155,6 +175,7 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
     return Definition(
         name=name,
         source=base.source,
+        others=base.others,
         config=base.config + config,
         base=base.name,
         series=base.series + series,
@@ -236,15 +257,18 @@ def _series(where: str, name: str) -> Path:
     return path
 
 
-def _anchored(source: Source) -> Source:
-    """Relative paths in a definition start at the project root."""
+def _anchored(where: str, source: Source) -> Source:
+    """Relative paths in a definition start at the project root. Raises UserError."""
     match source:
-        case Tarball(path):
-            return Tarball(anchored(path))
+        case Tarball(path, url):
+            if bool(path) == bool(url):
+                msg = f"{where}: a tarball needs exactly one of path and url"
+                raise UserError(msg)
+            return source if url else Tarball(anchored(path))
         case Directory(path):
             return Directory(anchored(path))
         case Checkout(path):
             return Checkout(anchored(path))
-        case GitRevision(tree, rev):
+        case GitRevision(tree, rev) if not is_url(tree):
             return GitRevision(anchored(tree), rev)
     return source

@@ -50,6 +50,10 @@ def environment() -> dict[str, str]:
         "CCACHE_DIR": str(cache_root() / "ccache"),
         "CCACHE_MAXSIZE": "5G",
         "CCACHE_NOHASHDIR": "true",
+        # What a file includes is known from the dependencies that kbuild has the compiler write. Without this
+        # ccache runs the preprocessor for each miss: a first build takes 1.2 to 1.3 times the CPU of a plain
+        # one, with it 1.05.
+        "CCACHE_DEPEND": "true",
         # Of the real one: our script's time says nothing.
         "CCACHE_COMPILERCHECK": f"string:{_version('gcc')}",
     }
