@@ -14,15 +14,15 @@ import jinja2
 from markupsafe import Markup
 
 from bpfroots.analysis import diff, verifier_log
-from bpfroots.analysis import matrix as analysis_matrix
+from bpfroots.analysis.by_kernel import matrix
 from bpfroots.analysis.compare import BASELINE, Comparison, Row, compare, refusal
 from bpfroots.escape import visible
-from bpfroots.report import case_page, junit, ktap, matrix, plots, text, veristat
+from bpfroots.report import by_kernel, case_page, junit, ktap, plots, text, veristat
 from bpfroots.results.model import BAD, Cell, Run
 
 _TEMPLATES = "templates"
 #: The page of a load on several kernels, beside the index.
-MATRIX = "matrix.html"
+MATRIX = "by_kernel.html"
 
 
 def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequence[Cell] = ()) -> Path:
@@ -80,16 +80,16 @@ def _is_matrix(run: Run, cells: Sequence[Cell]) -> bool:
 
 
 def _write_matrix(path: Path, run: Run, cells: Sequence[Cell], by_case: dict[str, str]) -> None:
-    shown = analysis_matrix.matrix(cells)
+    shown = matrix(cells)
     text = render(
-        "matrix.html.j2",
+        "by_kernel.html.j2",
         up="",
         run=run,
         matrix=shown,
         pages=by_case,
-        heads=matrix.heads(shown.columns),
-        word=matrix.word,
-        places=lambda reason: matrix.places(reason, shown.columns),
+        heads=by_kernel.heads(shown.columns),
+        word=by_kernel.word,
+        places=lambda reason: by_kernel.places(reason, shown.columns),
     )
     path.write_text(text, encoding="utf-8")
 

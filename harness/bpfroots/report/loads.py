@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from bpfroots.analysis.matrix import matrix
+from bpfroots.analysis.by_kernel import matrix
 from bpfroots.report import failure, terminal, text
-from bpfroots.report.matrix import print_matrix
+from bpfroots.report.by_kernel import print_matrix
 from bpfroots.results.model import BAD, Cell, Root
 
 # Cells that are shown in full, below the table.

@@ -11,17 +11,17 @@ from bpfroots.programs.protocol import Mechanism, VerdictOrNone
 from bpfroots.results.model import Cell, Outcome, Root
 
 
-class Column(NamedTuple):
+class KernelColumn(NamedTuple):
     kernel: str
     mechanism: Mechanism
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProgramVerdict:
     """What one kernel says of one program. ``verdict`` is empty where there is none; ``outcome``, that of the
     object, then says more. ``insns`` are the verified instructions of the program's load, None where there
     was none, or where another program of the same load has them. ``reason`` is the number of the reason in
-    `Matrix.reasons`, counted from 1; 0 for a program that is accepted."""
+    `KernelMatrix.reasons`, counted from 1; 0 for a program that is accepted."""
 
     verdict: VerdictOrNone
     outcome: Outcome
@@ -30,13 +30,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Line:
+class ProgramLine:
     """One program, or an object of which no program is known (``program`` is empty)."""
 
     object: str
     program: str
     type: str
-    answers: dict[Column, Answer]
+    answers: dict[KernelColumn, ProgramVerdict]
 
     @property
     def differs(self) -> bool:
@@ -45,37 +45,37 @@ class Line:
 
 
 @dataclass
-class Reason:
+class NumberedReason:
     """Why programs were not accepted, in the words of the first kernel that says so. ``programs`` are those
     that it applies to, by column."""
 
     message: str
-    programs: dict[Column, list[str]] = field(default_factory=dict)
+    programs: dict[KernelColumn, list[str]] = field(default_factory=dict)
 
 
 @dataclass
-class Matrix:
+class KernelMatrix:
     """``insns`` are the verified instructions of all loads, by column."""
 
-    columns: list[Column]
-    lines: list[Line]
-    reasons: list[Reason]
-    insns: dict[Column, int]
+    columns: list[KernelColumn]
+    lines: list[ProgramLine]
+    reasons: list[NumberedReason]
+    insns: dict[KernelColumn, int]
 
-    def accepted(self, column: Column) -> int:
+    def accepted(self, column: KernelColumn) -> int:
         """Programs that this kernel accepts."""
         return sum(line.answers[column].verdict == "accept" for line in self.lines if column in line.answers)
 
-    def asked(self, column: Column) -> int:
+    def asked(self, column: KernelColumn) -> int:
         """Programs that this kernel has a verdict for."""
         return sum(bool(line.answers[column].verdict) for line in self.lines if column in line.answers)
 
 
-def matrix(cells: Sequence[Cell]) -> Matrix:
+def matrix(cells: Sequence[Cell]) -> KernelMatrix:
     """A line for each program; lines on which kernels differ come first."""
-    columns = list(dict.fromkeys(Column(cell.kernel, cell.mechanism) for cell in cells))
-    table = {(Column(cell.kernel, cell.mechanism), cell.case): cell for cell in cells}
-    made = Matrix(columns, [], [], dict.fromkeys(columns, 0))
+    columns = list(dict.fromkeys(KernelColumn(cell.kernel, cell.mechanism) for cell in cells))
+    table = {(KernelColumn(cell.kernel, cell.mechanism), cell.case): cell for cell in cells}
+    made = KernelMatrix(columns, [], [], dict.fromkeys(columns, 0))
     for (column, _), cell in table.items():
         made.insns[column] += cell.cost.processed_insns
     for case, program in dict.fromkeys(row for cell in cells for row in _rows(cell)):
@@ -85,7 +85,7 @@ def matrix(cells: Sequence[Cell]) -> Matrix:
             column: _answer(made, column, cell, roots[column], program) for column, cell in found.items()
         }
         kind = next((root.type for root in roots.values() if root), "")
-        made.lines.append(Line(case, program, kind, answers))
+        made.lines.append(ProgramLine(case, program, kind, answers))
     made.lines.sort(key=lambda line: not line.differs)
     return made
 
@@ -98,19 +98,23 @@ def _root(program: str, cell: Cell) -> Root | None:
     return next((root for root in [*cell.roots, *cell.targets] if root.name == program), None)
 
 
-def _answer(made: Matrix, column: Column, cell: Cell, root: Root | None, program: str) -> Answer:
+def _answer(
+    made: KernelMatrix, column: KernelColumn, cell: Cell, root: Root | None, program: str
+) -> ProgramVerdict:
     verdict = root.verdict if root else ""
     load = cell.load_of(program)
     first = load is not None and load.programs[0] == program
     message = "" if verdict == "accept" else (root.message if root else "") or cell.reason
     number = _number(made, message, column, program or cell.case) if message else 0
-    return Answer(verdict, cell.outcome, load.verifier.processed_insns if load and first else None, number)
+    return ProgramVerdict(
+        verdict, cell.outcome, load.verifier.processed_insns if load and first else None, number
+    )
 
 
-def _number(made: Matrix, message: str, column: Column, program: str) -> int:
+def _number(made: KernelMatrix, message: str, column: KernelColumn, program: str) -> int:
     at = next((n for n, known in enumerate(made.reasons) if wording.same(known.message, message)), None)
     if at is None:
         at = len(made.reasons)
-        made.reasons.append(Reason(message))
+        made.reasons.append(NumberedReason(message))
     made.reasons[at].programs.setdefault(column, []).append(program)
     return at + 1

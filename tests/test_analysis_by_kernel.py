@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 
-from bpfroots.analysis.matrix import Column, matrix
+from bpfroots.analysis.by_kernel import KernelColumn, matrix
 from bpfroots.programs.protocol import Verdict
 from bpfroots.report import terminal
-from bpfroots.report.matrix import print_matrix
+from bpfroots.report.by_kernel import print_matrix
 from bpfroots.results.model import Cell, Cost, Outcome, Root, Verification, VerifierStats
 
-_OLD, _NEW = Column("v6.1", "duplicate"), Column("v7.3", "duplicate")
+_OLD, _NEW = KernelColumn("v6.1", "duplicate"), KernelColumn("v7.3", "duplicate")
 
 
 def _cell(kernel: str, programs: dict[str, str], *, outcome: Outcome = "pass", reason: str = "") -> Cell:

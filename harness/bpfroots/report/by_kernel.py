@@ -8,27 +8,27 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from bpfroots.analysis.matrix import Answer, Column, Matrix, Reason
+from bpfroots.analysis.by_kernel import KernelColumn, KernelMatrix, NumberedReason, ProgramVerdict
 from bpfroots.report import terminal, text
 
 # Of more programs a reason names the first.
 _NAMED = 3
 
 
-def heads(columns: Sequence[Column]) -> list[str]:
+def heads(columns: Sequence[KernelColumn]) -> list[str]:
     """A column's head: its kernel, and its mechanism where there are several."""
     several = len({column.mechanism for column in columns}) > 1
     return [f"{one.mechanism} on {one.kernel}" if several else one.kernel for one in columns]
 
 
-def word(answer: Answer | None) -> str:
+def word(answer: ProgramVerdict | None) -> str:
     """accept, reject, or why there is no verdict; empty where the program was not there."""
     if answer is None:
         return ""
     return answer.verdict or text.verdict("", answer.outcome)
 
 
-def print_matrix(shown: Matrix, out: Console) -> None:
+def print_matrix(shown: KernelMatrix, out: Console) -> None:
     """A line per program, a column per kernel, those programs first on which kernels differ; then each
     reason once, with its number in the table."""
     objects = len({line.object for line in shown.lines}) > 1
@@ -66,18 +66,18 @@ def print_matrix(shown: Matrix, out: Console) -> None:
             out.print(Text(f"      {where}", style="bright_black"), soft_wrap=True)
 
 
-def _cell(answer: Answer | None) -> Text:
+def _cell(answer: ProgramVerdict | None) -> Text:
     if answer is None:
         return Text("")
     note = f" [{answer.reason}]" if answer.reason else ""
     return Text(word(answer) + note, style="" if answer.verdict == "accept" else "bold red")
 
 
-def _insns(answer: Answer | None) -> str:
+def _insns(answer: ProgramVerdict | None) -> str:
     return "" if answer is None or answer.insns is None else text.number(answer.insns)
 
 
-def places(reason: Reason, columns: Sequence[Column]) -> list[str]:
+def places(reason: NumberedReason, columns: Sequence[KernelColumn]) -> list[str]:
     """Where a reason applies, as ``kernel, kernel: program, program``; one line where the programs are the
     same."""
     names = dict(zip(columns, heads(columns), strict=True))
