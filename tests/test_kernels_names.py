@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bpfroots.jobs import kit, run
-from bpfroots.kernels import Definition, Kernel, Prebuilt, ensure, resolve, resolve_all
+from bpfroots.kernels import Definition, Kernel, Request, ensure, resolve, resolve_all
 from bpfroots.kernels.build import plan
 from bpfroots.progress import Progress
 from bpfroots.results.model import KernelInfo
@@ -113,7 +113,7 @@ def test_the_name_is_in_no_key(fake: Project) -> None:
     for name in ("a", "b"):
         Tree(Path(name) / "linux")
 
-    def key(request: Definition | Prebuilt) -> str:
+    def key(request: Request) -> str:
         assert isinstance(request, Definition)
         return plan(request, Progress(quiet=True)).key
 

@@ -33,7 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="K",
-        help="kernel to run the cases on: a name in kernels/, a tree, a build directory, a bzImage, TREE@REV",
+        help="kernel to run the cases on: a name in kernels/, a tree, a build directory, a bzImage, "
+        "TREE@REV, debian:PACKAGE",
     )
     group.addoption(
         "--cost", action="store_true", help="measure instructions per run of what is accepted, at the end"

@@ -151,7 +151,7 @@ def _errors_as_text() -> Iterator[None]:
 
 
 def _usage(error: click.ClickException) -> UserError:
-    """click's complaint in the form of ours."""
+    """click's complaint in the form of all other errors."""
     message = error.format_message().removesuffix(".")
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "bpfroots"

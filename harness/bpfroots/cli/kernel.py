@@ -196,7 +196,7 @@ def _definition(name: str) -> Definition:
     from bpfroots import kernels
 
     request = kernels.resolve(name)
-    if isinstance(request, kernels.Prebuilt):
+    if not isinstance(request, kernels.Definition):
         msg = f"{name} is built already; only a definition has a series"
         raise UserError(msg, hint="bpfroots kernel list")
     return request

@@ -27,8 +27,8 @@ KERNEL = click.option(
     multiple=True,
     metavar="K",
     shell_complete=complete.kernels,
-    help="A name in kernels/, a source tree, a build directory, a bzImage, or TREE@REV. Repeatable."
-    "  [default: baseline]",
+    help="A name in kernels/, a source tree, a build directory, a bzImage, TREE@REV, or debian:PACKAGE. "
+    "Repeatable.  [default: baseline]",
 )
 MECHANISM = click.option(
     "--mechanism",

@@ -10,6 +10,7 @@ from bpfroots.images.image import (
     write_initrd,
 )
 from bpfroots.images.keys import Keys, make_keys, overlay
+from bpfroots.images.modules import modules_archive
 from bpfroots.images.static import build_static
 from bpfroots.images.tools import Tools, build_tools, runner_sources
 
@@ -24,6 +25,7 @@ __all__ = [
     "build_tools",
     "image_inputs_digest",
     "make_keys",
+    "modules_archive",
     "overlay",
     "populate",
     "runner_sources",

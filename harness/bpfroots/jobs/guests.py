@@ -56,25 +56,27 @@ class Guests:
         spec = self._spec(kernel, shape, append)
         if not self.no_clones:
             try:
-                return self._clone(kernel.key, spec, console_log)
+                return self._clone(kernel, spec, console_log)
             except SnapshotFailure as failure:
                 self.no_clones = failure.message
                 self._say(f"guests    {failure.message}; each guest is booted")
-        return self._cold(spec, console_log)
+        return self._cold(kernel, spec, console_log)
 
     def cold(self, kernel: Kernel, console_log: Path) -> Machine:
         """As `boot`, but booted for this call."""
-        return self._cold(self._spec(kernel, None, ()), console_log)
+        return self._cold(kernel, self._spec(kernel, None, ()), console_log)
 
     def _spec(self, kernel: Kernel, shape: Shape | None, append: tuple[str, ...]) -> BootSpec:
         words = (*kernel.append, *append)
         return BootSpec(kernel.image.path, self._accel, shape or kernel.shape, words, kernel.name)
 
-    def _cold(self, spec: BootSpec, console_log: Path, memory: Path | None = None) -> Machine:
+    def _cold(self, kernel: Kernel, spec: BootSpec, console_log: Path, memory: Path | None = None) -> Machine:
         keys = images.make_keys()
+        modules = kernel.image.modules
+        overlay = images.overlay(keys) + (images.modules_archive(modules) if modules else b"")
         directory = process.temporary_directory()
         initrd = directory / "initrd"
-        images.write_initrd(self._kit.image.path, images.overlay(keys), initrd)
+        images.write_initrd(self._kit.image.path, overlay, initrd)
         try:
             return Machine.boot(
                 spec,
@@ -88,13 +90,12 @@ class Guests:
             initrd.unlink()
             directory.rmdir()
 
-    def _clone(self, kernel: str, spec: BootSpec, console_log: Path) -> Machine:
-        """``kernel`` is its key."""
-        key = templates.key(kernel, self._kit.image.digest, spec)
+    def _clone(self, kernel: Kernel, spec: BootSpec, console_log: Path) -> Machine:
+        key = templates.key(kernel.key, self._kit.image.digest, spec)
 
         def make(template: Snapshot) -> None:
             try:
-                machine = self._cold(spec, console_log, template.memory)
+                machine = self._cold(kernel, spec, console_log, template.memory)
             except InfraError as error:  # a full disk ends QEMU with SIGBUS, in the middle of the boot
                 msg = f"no template: {error.message}"
                 raise SnapshotFailure(msg, detail=error.detail) from None

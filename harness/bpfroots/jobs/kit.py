@@ -45,7 +45,7 @@ def prepare_for(requests: Sequence[Request], progress: Progress) -> Kit:
     """As `prepare`, with what `kernels.resolve_all` has made of the arguments."""
     clang.find()
     # What is already built can be wrong at once; what is not takes minutes to find out.
-    prebuilt = [request for request in requests if isinstance(request, kernels.Prebuilt)]
+    prebuilt = [request for request in requests if not isinstance(request, kernels.Definition)]
     baseline = kernels.resolve("baseline")
     found: dict[Request, Kernel] = {}
     for request in dict.fromkeys([*prebuilt, baseline, *requests]):

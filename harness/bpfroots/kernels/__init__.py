@@ -8,15 +8,16 @@ costs a few stats.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from bpfroots import cache
 from bpfroots.errors import UserError
-from bpfroots.kernels import build, image, kconfig
+from bpfroots.kernels import build, image, kconfig, packaged
 from bpfroots.kernels.facts import remember
+from bpfroots.kernels.packaged import Package
 from bpfroots.kernels.resolve import Prebuilt, Request, resolve, resolve_all
 from bpfroots.kernels.spec import Definition, load, names
 from bpfroots.kernels.travel import key_of, pack, unpack
@@ -27,6 +28,7 @@ __all__ = [
     "BootImage",
     "Definition",
     "Kernel",
+    "Package",
     "Prebuilt",
     "Provenance",
     "Request",
@@ -46,12 +48,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BootImage:
-    """What is booted, and the files that tell about it. ``missing`` are options that a guest needs and it is
-    built without; None where its configuration is unknown."""
+    """What is booted, and the files that tell about it. ``modules`` is lib/modules/RELEASE of a kernel of a
+    distribution, which has drivers there that a guest needs. ``missing`` are options that a guest needs and
+    it is built without; None where its configuration is unknown."""
 
     path: Path
     vmlinux: Path | None = None
     config: Path | None = None
+    modules: Path | None = None
     missing: tuple[kconfig.Missing, ...] | None = None
 
     @property
@@ -112,6 +116,9 @@ def ensure(request: Request, progress: Progress | None = None, force: bool = Fal
     progress = progress or Progress()
     if isinstance(request, Prebuilt):
         return _prebuilt(request)
+    if isinstance(request, packaged.Package):
+        found = _prebuilt(Prebuilt(request.name, packaged.unpacked(request, progress), None))
+        return replace(found, argument=request.argument)
     wanted = build.plan(request, progress)
     entry = build.built(wanted, progress, force=force)
     record = msgspec.json.decode((entry / "kernel.json").read_bytes(), type=build.Record)
@@ -160,6 +167,8 @@ def is_built(request: Request, progress: Progress | None = None) -> bool:
     """Whether ``ensure`` would find the kernel already there. Builds nothing."""
     if isinstance(request, Prebuilt):
         return True
+    if isinstance(request, packaged.Package):
+        return packaged.is_unpacked(request)
     return build.is_built(request, progress or Progress(quiet=True))
 
 
@@ -179,10 +188,19 @@ def _definition(name: str) -> Definition | UserError:
         return error
 
 
+def _missing(config: str, modules: Path | None) -> tuple[kconfig.Missing, ...]:
+    """What a guest needs and does not get, by a driver that is built in or by a module."""
+    found = kconfig.missing(config)
+    return tuple(
+        one for one in found if not (modules and one.value == "m" and one.symbol in packaged.DRIVERS)
+    )
+
+
 def _prebuilt(request: Prebuilt) -> Kernel:
     """What can be known of a kernel that we did not build."""
     directory = request.directory
-    config = directory / ".config" if directory else None
+    config = directory / ".config" if directory else packaged.config(request.bzimage)
+    modules = None if directory else packaged.modules(request.bzimage)
     text = config.read_text(errors="replace") if config else image.config(request.bzimage)
     vmlinux = directory / "vmlinux" if directory and (directory / "vmlinux").is_file() else None
     if not request.bzimage.is_file():
@@ -196,7 +214,11 @@ def _prebuilt(request: Prebuilt) -> Kernel:
         key=digest[:32],
         release=image.release(request.bzimage),
         image=BootImage(
-            request.bzimage, vmlinux, config, missing=None if text is None else kconfig.missing(text)
+            request.bzimage,
+            vmlinux,
+            config,
+            modules,
+            missing=None if text is None else _missing(text, modules),
         ),
         made=Provenance(
             source_id=f"bzImage sha256:{digest}",

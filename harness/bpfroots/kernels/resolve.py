@@ -1,5 +1,6 @@
 """What ``--kernel`` may name: a definition, some patches of its series (``patched@5``), a definition and one
-fragment more (``patched+debug``), a source tree, a build directory, a bzImage, TREE@REV."""
+fragment more (``patched+debug``), a source tree, a build directory, a bzImage, TREE@REV, a package
+(``debian:linux-image-cloud-amd64``)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import msgspec
 
 from bpfroots import arch
 from bpfroots.errors import UserError
-from bpfroots.kernels import image, spec
+from bpfroots.kernels import image, packaged, spec
 from bpfroots.kernels.source import is_source_tree
 
 # The user's own tree is configured as this definition is, and its guests have its shape.
@@ -34,7 +35,7 @@ class Prebuilt:
         return str(self.directory or self.bzimage)
 
 
-Request = spec.Definition | Prebuilt
+Request = spec.Definition | Prebuilt | packaged.Package
 
 
 def resolve_all(arguments: Iterable[str]) -> dict[str, Request]:
@@ -56,6 +57,8 @@ def resolve(argument: str) -> Request:
     """
     if argument in spec.names():
         return spec.load(argument)
+    if argument.startswith(packaged.PREFIX):
+        return packaged.parse(argument)
     path = Path(argument).expanduser()
     if path.exists():
         return _path(path.resolve(), argument)
@@ -112,6 +115,8 @@ def _path_of(request: Request) -> Path | None:
     """What the kernel is named for; None for a definition, whose name is given."""
     if isinstance(request, Prebuilt):
         return request.directory or request.bzimage
+    if isinstance(request, packaged.Package):
+        return None
     match request.source:
         case spec.Directory(path) | spec.GitRevision(path) | spec.Tarball(path) if request.origin is None:
             return Path(request.argument if spec.is_url(request.argument) else path)
@@ -141,7 +146,7 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 
 def _named(request: Request, name: str) -> Request:
-    if isinstance(request, Prebuilt):
+    if isinstance(request, Prebuilt | packaged.Package):
         return replace(request, name=name)
     return msgspec.structs.replace(request, name=name)
 

@@ -196,7 +196,7 @@ class Suite:
 def _test_verifier(argument: str, progress: Progress) -> Path:
     """The binary, of the tree of that ``--kernel``, of baseline's where only a build is known of it."""
     request = kernels.resolve(argument)
-    if isinstance(request, kernels.Prebuilt):
+    if not isinstance(request, kernels.Definition):
         request = spec.load("baseline")
     source, digest = kernels.tools_source(request, progress)
     cache = Cache(cache_root(), "selftests", progress.say)
