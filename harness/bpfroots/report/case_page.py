@@ -11,11 +11,13 @@ from pathlib import Path
 from markupsafe import escape
 
 from bpfroots import arch
-from bpfroots.analysis import verifier_log
+from bpfroots.analysis import groups, verifier_log
 from bpfroots.analysis.cell import image_key, readable_maps
 from bpfroots.analysis.compare import Row
 from bpfroots.analysis.diff import code_added
+from bpfroots.analysis.shared import SHARING
 from bpfroots.programs.protocol import MECHANISMS
+from bpfroots.report import text
 from bpfroots.results.figures import FIGURES
 from bpfroots.results.key import Key
 from bpfroots.results.model import BAD, Cell, JitImage, Measure, Root, RunResult
@@ -89,13 +91,14 @@ class _Program:
 
 @dataclass(frozen=True)
 class _Column:
-    """One cell: a mechanism on a kernel."""
+    """One cell: a mechanism on a kernel. ``shared`` says what its programs share, where they may."""
 
     cell: Cell
     row: Row | None
     bad: bool
     programs: dict[str, _Program]
     files: list[tuple[str, str]]
+    shared: list[str]
 
 
 def context(
@@ -171,11 +174,7 @@ def _artefact(cell: Cell, name: str) -> str:
 
 
 def _column(run_dir: Path, cell: Cell, row: Row | None, prefix: str) -> _Column:
-    callers: dict[str, list[str]] = {}
-    for root in (*cell.roots, *cell.targets):
-        for image in root.jit.images:
-            if key := image_key(image):
-                callers.setdefault(key, []).append(root.name)
+    callers = groups.callers([*cell.roots, *cell.targets])
     shown: dict[str, str] = {}
     programs = {
         root.name: _program(run_dir, cell, root, target, f"{prefix}-{index}")
@@ -185,7 +184,8 @@ def _column(run_dir: Path, cell: Cell, row: Row | None, prefix: str) -> _Column:
     }
     for program in programs.values():
         _show_images(program, callers, shown)
-    return _Column(cell, row, cell.outcome in BAD, programs, sorted(cell.artefacts.items()))
+    shared = text.groups(groups.groups(cell)) if cell.mechanism in SHARING and cell.verifications else []
+    return _Column(cell, row, cell.outcome in BAD, programs, sorted(cell.artefacts.items()), shared)
 
 
 def _show_images(program: _Program, callers: Mapping[str, list[str]], shown: dict[str, str]) -> None:

@@ -11,6 +11,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from bpfroots.analysis.by_kernel import matrix
+from bpfroots.analysis.groups import groups
+from bpfroots.analysis.shared import SHARING
 from bpfroots.report import failure, terminal, text
 from bpfroots.report.by_kernel import print_matrix
 from bpfroots.results.model import BAD, Cell, Root
@@ -38,18 +40,35 @@ def print_loads(cells: Sequence[Cell], run_dir: Path) -> None:
     out = terminal.console()
     if len({cell.kernel for cell in cells}) > 1:
         print_matrix(matrix(cells), out)
+        _print_groups(cells, out)
         return
     columns = list(dict.fromkeys(_Column(cell.kernel, cell.mechanism) for cell in cells))
     table = {(_Column(cell.kernel, cell.mechanism), cell.case): cell for cell in cells}
     rows = list(dict.fromkeys(row for cell in cells for row in _rows(cell)))
     rows.sort(key=lambda row: not _differs(row, columns, table))
     _print_table(rows, columns, table, out)
+    _print_groups(cells, out)
     bad = [cell for cell in cells if cell.outcome in BAD]
     for cell in bad[:_IN_FULL]:
         shown = Text(failure.failure(cell, run_dir), style="red" if out.is_terminal else "")
         out.print(shown, soft_wrap=True)
     if len(bad) > _IN_FULL:
         out.print(f"and {len(bad) - _IN_FULL} more that are not accepted: see the report")
+
+
+def _print_groups(cells: Sequence[Cell], out: Console) -> None:
+    """Of cells whose programs may share functions: which do. Equal ones of several kernels as one."""
+    wanted = [cell for cell in cells if cell.mechanism in SHARING and cell.verifications]
+    objects = len({cell.case for cell in cells}) > 1
+    found: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for cell in wanted:
+        lines = tuple(text.groups(groups(cell)))
+        found.setdefault((cell.mechanism, cell.case if objects else "", lines), []).append(cell.kernel)
+    for (mechanism, case, lines), kernels in found.items():
+        head = " ".join(part for part in (mechanism, f"on {', '.join(kernels)}", case) if part)
+        out.print(Padding(Text(head, style="bold"), (0, 0, 0, 2), expand=False), soft_wrap=True)
+        for line in lines:
+            out.print(Text(f"    {line}"), soft_wrap=True)
 
 
 def _rows(cell: Cell) -> list[_Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpfroots.analysis.compare import BASELINE, Row, Total
+from bpfroots.analysis.groups import Groups
 from bpfroots.analysis.shared import Sharing
 from bpfroots.results.figures import FIGURES, Figure
 
@@ -17,6 +18,15 @@ def number(value: float) -> str:
 def ratio(value: float | None) -> str:
     """Two digits; "-" where the baseline's figure is 0 and no ratio exists."""
     return "-" if value is None else f"{value:,.2f}"
+
+
+def groups(found: Groups) -> list[str]:
+    """Which programs were loaded together, and which functions they share; a line each."""
+    lines = [f"one load: {', '.join(programs)}" for programs in found.groups]
+    if found.alone:
+        lines.append(f"loaded alone: {', '.join(found.alone)}")
+    lines += [f"shared function: {name}, called by {', '.join(by)}" for name, by in found.shared.items()]
+    return lines if found.shared else [*lines, "no function is shared"]
 
 
 def plural(count: int, noun: str) -> str:
