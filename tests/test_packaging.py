@@ -43,6 +43,14 @@ def test_what_is_imported_is_declared() -> None:
         assert names & declared, f"{module} (of {', '.join(names) or 'nothing installed'}) is not declared"
 
 
+def test_what_is_declared_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    modules = {name.partition(".")[0] for name in _imported()}
+    providers = packages_distributions()
+    used = {_name(name) for module in modules for name in providers.get(module, [])}
+    assert {_name(requirement) for requirement in project["dependencies"]} - used == set()
+
+
 def test_nothing_private_is_imported() -> None:
     private = [name for name in _imported() if any(part.startswith("_") for part in name.split("."))]
     assert [name for name in private if name != "__future__"] == []

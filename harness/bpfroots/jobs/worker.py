@@ -137,7 +137,7 @@ class Worker(Generic[T_co]):
         has no complaint until then: of what comes later from a guest that is no longer good nothing counts.
         """
         guest.asked = time.monotonic()
-        _log.info("%d cells for the guest on port %d", len(pending), guest.machine.port)
+        _log.info("port %d: given %d to run", guest.machine.port, len(pending))
         loads = {spec.key: spec.load(self._slowdown) for spec in pending.values()}
         files = {n: path for key, load in loads.items() for n, path in self._objects[key].of(load).items()}
         hello: protocol.Hello | None = None

@@ -291,6 +291,7 @@ class Machine:
         if self._closed:
             return
         self._closed = True
+        _log.debug("%s: not needed any more", self._qemu.name)
         self._queue.close()
         self._qemu.close()
         if self._transport is not None:

@@ -79,6 +79,7 @@ class Qmp:
 
     def execute(self, command: str, arguments: dict[str, object] | None = None, *, timeout: float) -> Any:
         """One command's return value. Raises QmpFailure, after ``timeout`` seconds at the latest."""
+        _log.debug("%s: %s %s", self._name, command, arguments or "")
         return self._await(self._client.execute(command, arguments), timeout, command)
 
     def ssh_port(self, timeout: float) -> int:

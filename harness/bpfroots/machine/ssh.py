@@ -168,7 +168,8 @@ class Session:
             why = str(error) or type(error).__name__
         self._ended = True
         seconds = time.monotonic() - start
-        _log.debug("port %d: command %d: status %s after %.3f s %s", port, self.number, status, seconds, why)
+        end = why or f"status {status}"
+        _log.debug("port %d: command %d: %s after %.3f s", port, self.number, end, seconds)
         if not self.given_up:
             self._post(SessionEnded(self.number, status, self._transport.is_active(), why))
 
