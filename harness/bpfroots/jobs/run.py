@@ -12,7 +12,7 @@ from typing import Self
 
 from bpfroots import exitcodes
 from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
-from bpfroots.jobs import cost
+from bpfroots.jobs import ahead, cost
 from bpfroots.jobs.compiled import Compiled, compile_cells
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit, prepare, roomy
@@ -179,6 +179,7 @@ def opened(
     kit = prepare(request.kernels, progress)
     if isinstance(request.what, Objects):
         kit = roomy(kit)
+    ahead.import_libraries()
     programs = Programs.of(specs, kit)  # before a run folder is there to be left empty
     if request.accel == "auto" and accel.reason:
         progress.say(f"guests    {accel.reason}")

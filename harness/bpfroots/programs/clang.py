@@ -19,6 +19,8 @@ _VERSION = re.compile(r"\bclang version \d+")
 # An empty program, through the code generator: every clang's front end knows the target.
 _PROBE = ("-target", "bpf", "-mcpu=v3", "-x", "c", "-c", "/dev/null", "-o", "/dev/null")
 _TIMEOUT_S = 20.0
+# Variables that add directories with headers.
+_INCLUDED_BY = ("CPATH", "C_INCLUDE_PATH")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,12 @@ def system_includes(clang: Clang) -> tuple[Path, ...]:
     With -target bpf it leaves out the one of this architecture, which <linux/types.h> needs.
     As get_sys_includes of tools/testing/selftests/bpf/Makefile.
     """
-    done = process.run([clang.path, "-v", "-E", "-"], timeout=_TIMEOUT_S)
-    listed = _SEARCHED.search(done.stderr.decode(errors="replace"))
-    return tuple(Path(line.strip()) for line in listed[1].splitlines()) if listed else ()
+
+    def ask() -> str:
+        done = process.run([clang.path, "-v", "-E", "-"], timeout=_TIMEOUT_S)
+        listed = _SEARCHED.search(done.stderr.decode(errors="replace"))
+        return "\n".join(line.strip() for line in listed[1].splitlines()) if listed else ""
+
+    real = clang.path.resolve().name.startswith("clang") and not any(map(os.environ.get, _INCLUDED_BY))
+    said = remember("includes", clang.path, ask) if real else ask()
+    return tuple(map(Path, said.splitlines()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from bpfroots import settings
 from bpfroots.analysis import diff, verifier_log
 from bpfroots.analysis.by_kernel import matrix
 from bpfroots.analysis.compare import BASELINE, Comparison, Row, compare, refusal
@@ -120,10 +122,20 @@ def _visible(value: object) -> object:
     return visible(value) if isinstance(value, str) else value
 
 
+def _bytecode() -> Path:
+    """Where compiled templates are kept. To compile them takes longer than to render a small report."""
+    # jinja2 looks at a template's source and Python's version; its own, and how it is set up here, count too.
+    made_by = jinja2.__version__.encode() + Path(__file__).read_bytes()
+    path = settings.cache_root() / "report-templates" / hashlib.sha256(made_by).hexdigest()[:16]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, _TEMPLATES),
+        bytecode_cache=jinja2.FileSystemBytecodeCache(str(_bytecode())),
         autoescape=True,
         finalize=_visible,
         undefined=jinja2.StrictUndefined,

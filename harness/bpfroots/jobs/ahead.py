@@ -1,0 +1,22 @@
+"""Libraries that a run needs once its first guest is there: imported while that starts."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+
+# In the order in which they are needed.
+_MODULES = ("bpfroots.machine.ssh", "capstone", "bpfroots.report.html")
+
+
+def import_libraries() -> None:
+    """Import them on a thread of its own. One that cannot be imported says so where it is needed."""
+    threading.Thread(target=_import, name="bpfroots-import", daemon=True).start()
+
+
+def _import() -> None:
+    for name in _MODULES:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            return
