@@ -76,6 +76,15 @@ def test_a_log_file_has_all_of_it_and_is_appended_to(tmp_path: Path) -> None:
     assert all(_LINE.match(line) or line.startswith("    ") for line in both.splitlines())
 
 
+def test_the_configuration_file_has_these_options_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[kernel.show]\nverbose = 2\n")
+    monkeypatch.setenv("BPFROOTS_CONFIG", str(config))
+    assert " cache: " in _bpfroots(*_SHOW).stderr
+
+
 def test_a_log_file_has_the_traceback_of_an_error(tmp_path: Path) -> None:
     path = tmp_path / "log"
     done = _bpfroots("kernel", "show", "nowhere", "--log-file", str(path))

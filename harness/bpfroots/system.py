@@ -104,7 +104,7 @@ def install(progress: Progress, log: Path, *, yes: bool) -> None:
     if not yes and not _agreed():
         msg = "nothing was installed"
         raise InfraError(msg, hint="bpfroots setup --yes")
-    with progress.task(f"machine   installing {len(packages)} packages (log: {log})"), log.open("wb") as out:
+    with progress.task(f"machine   installing missing packages (log: {log})"), log.open("wb") as out:
         _apt(update, out.fileno(), log)
         _apt([*command, *(_pinned(name, progress) for name in packages)], out.fileno(), log)
 

@@ -70,6 +70,7 @@ def _options(*, hidden: bool) -> list[click.Parameter]:
         click.Option(
             ["--log-file"],
             metavar="FILE",
+            type=click.Path(dir_okay=False),
             callback=_log_file,
             help="Append to FILE all that -vv prints.",
             **common,
