@@ -26,7 +26,7 @@ def _cell(kernel: str, programs: dict[str, str], *, outcome: Outcome = "pass", r
         "load/a.bpf.o",
         kernel,
         "duplicate",
-        outcome,
+        outcome=outcome,
         verifications=loads,
         roots=roots,
         cost=cost,

@@ -125,7 +125,7 @@ def test_a_load_that_is_left_out_is_missed(gone: int) -> None:
     """The kernel's own count of each load is beside ours."""
     loaded = _grouped()
     verified = cell.verifications(loaded)
-    whole = Cell("c", "k", "multi_root", "pass", "accept", verifications=verified)
+    whole = Cell("c", "k", "multi_root", outcome="pass", verdict="accept", verifications=verified)
     whole.cost = cell.total_cost(roots_of(loaded), [], verified)
     assert cell.miscounted(whole) == ""
     whole.cost = cell.total_cost(roots_of(loaded), [], [load for n, load in enumerate(verified) if n != gone])

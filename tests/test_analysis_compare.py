@@ -39,8 +39,10 @@ def make(
 ) -> Cell:
     roots = [Root("r", "xdp", verdict, message=message)]
     if outcome in ("skip", "unsupported"):
-        return Cell(case, kernel, mechanism, outcome, reason=message)
-    return Cell(case, kernel, mechanism, outcome, verdict, roots=roots, cost=cost or Cost(roots=2))
+        return Cell(case, kernel, mechanism, outcome=outcome, reason=message)
+    return Cell(
+        case, kernel, mechanism, outcome=outcome, verdict=verdict, roots=roots, cost=cost or Cost(roots=2)
+    )
 
 
 def test_ratios_are_to_the_tail_call_of_the_same_case_and_kernel() -> None:

@@ -13,7 +13,13 @@ def _accepted(insns: int = 100, code: str = "aa", retval: int = 2) -> Cell:
     image = JitImage("f", "ffff", code, 40, 0, 0, 0)
     root = Root("on_xdp", "xdp", "accept", jit=Jit([image]), runs=[RunResult("packet", retval)])
     return Cell(
-        "c/x", "k", "duplicate", "pass", "accept", roots=[root], cost=Cost(1, 1, 40, processed_insns=insns)
+        "c/x",
+        "k",
+        "duplicate",
+        outcome="pass",
+        verdict="accept",
+        roots=[root],
+        cost=Cost(1, 1, 40, processed_insns=insns),
     )
 
 
@@ -24,8 +30,8 @@ def _rejected(message: str = "R6 invalid mem access 'scalar'") -> Cell:
         "c/x",
         "k",
         "duplicate",
-        "fail",
-        "reject",
+        outcome="fail",
+        verdict="reject",
         roots=[root],
         cost=cost,
         reason=f"expected accept: {message}",
@@ -33,7 +39,7 @@ def _rejected(message: str = "R6 invalid mem access 'scalar'") -> Cell:
 
 
 def _lost(outcome: Outcome, reason: str) -> Cell:
-    return Cell("c/x", "k", "duplicate", outcome, reason=reason)
+    return Cell("c/x", "k", "duplicate", outcome=outcome, reason=reason)
 
 
 _WARNED = _lost("guest_crash", "WARNING in bpf_check at kernel/bpf/verifier.c:12")

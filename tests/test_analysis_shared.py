@@ -16,7 +16,7 @@ def _cell(
     image = JitImage("bpf_prog_body", "ffff", sha256, 100, 0, 0, 0, calls or [])
     runs = [RunResult("udp", 0, insns_per_run=insns), RunResult("tcp", 0, insns_per_run=40.0)]
     root = Root("on_tc", "tc", "accept", jit=Jit([image]), runs=runs)
-    return Cell("body/x-tc", "patched", mechanism, "pass", "accept", roots=[root])
+    return Cell("body/x-tc", "patched", mechanism, outcome="pass", verdict="accept", roots=[root])
 
 
 def _one(shared: Cell, copy: Cell) -> Sharing:

@@ -52,7 +52,7 @@ class Reader:
         self.asked.append(kernel.name)
         bad = b"loosened" in kernel.image.vmlinux.read_bytes()
         verdict = "accept" if bad else "reject"
-        return Cell("c", kernel.name, "duplicate", "pass", verdict)  # type: ignore[arg-type]
+        return Cell("c", kernel.name, "duplicate", outcome="pass", verdict=verdict)  # type: ignore[arg-type]
 
 
 def _history(tree: Tree, commits: int, loosened: int, broken: int = 0) -> list[str]:

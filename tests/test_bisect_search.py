@@ -98,7 +98,7 @@ class Kernels:
             msg = "panic: no init"
             raise KernelError(msg)
         if commit in self.crashing:
-            return Cell("c", "k", "duplicate", "guest_crash", reason="KASAN: use-after-free in f")
+            return Cell("c", "k", "duplicate", outcome="guest_crash", reason="KASAN: use-after-free in f")
         if commit in self.otherwise:
             return _cell("reject", "unknown opcode 8d")
         fails = commit >= self.first and self.generator.random() < self.rate
@@ -108,7 +108,7 @@ class Kernels:
 def _cell(verdict: str, message: str = "") -> Cell:
     root = Root("r", "xdp", verdict, message=message)  # type: ignore[arg-type]
     outcome: Outcome = "fail" if message else "pass"
-    return Cell("c", "k", "duplicate", outcome, verdict, roots=[root], reason=message)  # type: ignore[arg-type]
+    return Cell("c", "k", "duplicate", outcome=outcome, verdict=verdict, roots=[root], reason=message)  # type: ignore[arg-type]
 
 
 def _search(

@@ -18,8 +18,8 @@ from bpfroots.history.record import beside_cells
 from bpfroots.nightly import config as configs
 from bpfroots.nightly import units
 from bpfroots.report import html, kcidb
-from bpfroots.results.model import SCHEMA, Cell, Cost, Expected, KernelInfo, Run
-from bpfroots.results.store import RunStore, Step
+from bpfroots.results.model import BUILD, SCHEMA, Cell, Cost, Expected, KernelInfo, Run, Step
+from bpfroots.results.store import RunStore
 from tests import ROOT
 
 _WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -127,7 +127,10 @@ _CELLS = [
     _cell(case="a/3", outcome="infra_error", verdict="", kernel="linux@master"),
     _cell(case="a/4", outcome="unsupported", verdict="", mechanism="multi_root", duration_s=1.5),
 ]
-_STEPS = [Step("build", "baseline", "pass"), Step("build", "broken", "fail", "it does not compile")]
+_STEPS = [
+    Step(case=BUILD, kernel="baseline", outcome="pass"),
+    Step(case=BUILD, kernel="broken", outcome="fail", reason="it does not compile"),
+]
 
 
 def test_kcidb_takes_it() -> None:
@@ -166,17 +169,30 @@ def test_an_origin_has_a_form(tmp_path: Path) -> None:
 # -- JUnit and KTAP
 
 
+def test_kcidb_takes_what_is_no_cell(tmp_path: Path) -> None:
+    store = RunStore(tmp_path, _run())
+    store.add_step(Step(case=BUILD, kernel="baseline", outcome="pass"))
+    document = kcidb.render("bpfroots", _run(), beside_cells(store), store.steps())
+    assert _V5_3.validate_exactly(document) == document
+    (test,) = document["tests"]
+    assert test["path"] == "bpfroots.kernel.build"
+    assert test["id"].endswith("/baseline/kernel/build")
+    assert "verdict" not in test["misc"]
+
+
 def test_tests_of_the_tree_are_in_junit_and_ktap(tmp_path: Path) -> None:
     store = RunStore(tmp_path, _run())
     store.add(_cell())
-    store.add_step(Step("test_verifier", "baseline", "pass"))
+    store.add_step(
+        Step(case="kernel/test_verifier", kernel="baseline", outcome="pass", program="test_verifier")
+    )
     lines = (
         b'{"id":"7/p","name":"calls: basic","status":"fail","lines":["#7/p calls: basic FAIL","FAIL bad"]}\n'
     )
     store.selftest("baseline", "test_verifier.jsonl").write_bytes(lines)
     html.write_reports(tmp_path, store.run, store.cells(), beside_cells(store))
-    assert "not ok 1 selftest" in (tmp_path / "results.ktap").read_text()
+    assert "\n  not ok 3 test_verifier/calls: basic [p]\n" in (tmp_path / "results.ktap").read_text()
     junit = (tmp_path / "junit.xml").read_text()
-    assert 'name="test_verifier/calls: basic [p][selftest]"' in junit
+    assert 'name="test_verifier/calls: basic [p]"' in junit
     assert "FAIL bad" in junit
     assert "calls: basic" not in (tmp_path / "report/index.html").read_text()

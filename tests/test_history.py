@@ -19,8 +19,8 @@ from bpfroots.history.database import History, State
 from bpfroots.history.record import catch_up, of_case
 from bpfroots.history.trend import trend
 from bpfroots.results.key import Key
-from bpfroots.results.model import Cell, Cost, Expected, Root, RunResult
-from bpfroots.results.store import RunStore, Step
+from bpfroots.results.model import Cell, Cost, Expected, Root, RunResult, Step
+from bpfroots.results.store import RunStore
 from bpfroots.selftest import output as selftest
 from tests.nights import accepted, key, night, record, synthetic
 
@@ -137,9 +137,9 @@ def _cell(case: str = "example/a", retval: int = 2) -> Cell:
         case,
         "patched",
         "duplicate",
-        "pass",
-        "accept",
-        Expected("accept"),
+        outcome="pass",
+        verdict="accept",
+        expected=Expected("accept"),
         roots=[root],
         cost=Cost(roots=1, jit_bytes=80),
     )
@@ -152,7 +152,9 @@ def test_folders_that_are_not_in_it_are_recorded(project: Path) -> None:
         selftest.Test(7, "p", "calls: basic", "ok", ["OK"]),
         selftest.Test(8, "p", "calls: basic", "fail", ["x", "FAIL bad"]),
     ]
-    store.add_step(Step("test_verifier", "patched", "pass"))
+    store.add_step(
+        Step(case="kernel/test_verifier", kernel="patched", outcome="pass", program="test_verifier")
+    )
     path = store.selftest("patched", "test_verifier.jsonl")
     path.write_bytes(b"".join(msgspec.json.encode(test) + b"\n" for test in tests))
     with History() as history:
@@ -164,9 +166,9 @@ def test_folders_that_are_not_in_it_are_recorded(project: Path) -> None:
         found = history.cells(run.id)
     assert {str(one): state.outcome for one, state in found.items()} == {
         "example/a (duplicate, patched)": "pass",
-        "kernel/test_verifier (step, patched)": "pass",
-        "test_verifier/calls: basic [p] (selftest, patched)": "pass",
-        "test_verifier/calls: basic [p] 2 (selftest, patched)": "fail",
+        "kernel/test_verifier (patched)": "pass",
+        "test_verifier/calls: basic [p] (patched)": "pass",
+        "test_verifier/calls: basic [p] 2 (patched)": "fail",
     }
     state = found[Key("example/a", "duplicate", "patched")]
     assert state.figures["jit_bytes"] == 80

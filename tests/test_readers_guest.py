@@ -39,7 +39,7 @@ def _cells() -> list[Cell]:
             case,
             kernel,
             "duplicate" if number % 2 else "multi_root",
-            outcome,
+            outcome=outcome,
             reason=f"because of # {number}",
         )
         for kernel in ("baseline", "patched")
@@ -85,7 +85,9 @@ def test_twin_a_wrong_number_is_an_error(kit: Kit, tmp_path: Path) -> None:
 def _verified(insns: int, verdict: Verdict) -> list[Cell]:
     stats = VerifierStats(processed_insns=insns, total_states=3, peak_states=3)
     loads = [Verification(names, verdict, verifier=stats) for names in (["on_tc", "on_xdp"], ["alone"])]
-    return [Cell("body/x-tc+xdp", "patched", "multi_root", "pass", verdict, verifications=loads)]
+    return [
+        Cell("body/x-tc+xdp", "patched", "multi_root", outcome="pass", verdict=verdict, verifications=loads)
+    ]
 
 
 def test_veristat_compares_two_runs_of_ours(kit: Kit, tmp_path: Path) -> None:

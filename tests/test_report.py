@@ -71,7 +71,9 @@ def make_cell(
     load: Loaded | None = None,
     reason: str = "",
 ) -> Cell:
-    cell = Cell(case, kernel, mechanism, outcome, reason=reason, reproduce=f"bpfroots run -k '{case}'")
+    cell = Cell(
+        case, kernel, mechanism, outcome=outcome, reason=reason, reproduce=f"bpfroots run -k '{case}'"
+    )
     if load is None:
         return cell
     folder = Path("cells") / case / kernel / mechanism

@@ -27,7 +27,7 @@ def _cell(tmp_path: Path, kernel: str, verdict: str, log: str, asm: str) -> Cell
         artefacts[name] = f"{kernel}/{name}"
     message = "" if verdict == "accept" else "R1 invalid mem access"
     root = Root("f", "xdp", verdict, message=message)  # type: ignore[arg-type]
-    return Cell("c", kernel, "duplicate", "pass", verdict, roots=[root], artefacts=artefacts)  # type: ignore[arg-type]
+    return Cell("c", kernel, "duplicate", outcome="pass", verdict=verdict, roots=[root], artefacts=artefacts)  # type: ignore[arg-type]
 
 
 @pytest.fixture

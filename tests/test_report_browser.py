@@ -17,6 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from bpfroots.programs.protocol import Mechanism
 from bpfroots.report import html
 from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Root, Run
 from bpfroots.results.store import RunStore, find_run
@@ -66,12 +67,12 @@ def _cells(number: int) -> list[Cell]:
     found = []
     for mechanism in ("tail_call", "duplicate", "multi_root"):
         verdict = "reject" if mechanism == "multi_root" and number % 10 == 0 else "accept"
-        cell = Cell(case, "patched", mechanism, "pass", verdict, Expected(verdict))  # type: ignore[arg-type]
+        cell = Cell(case, "patched", mechanism, outcome="pass", verdict=verdict, expected=Expected(verdict))  # type: ignore[arg-type]
         message = "same insn cannot be used with different contexts" if verdict == "reject" else ""
         cell.roots = [Root(f"on_{n}", kind, verdict, message=message) for n, kind in enumerate(kinds)]  # type: ignore[arg-type]
         cell.cost = Cost(roots=2, jit_images=3, jit_bytes=100 + number, processed_insns=50 + number)
         found.append(cell)
-    return [*found, Cell(case, "patched", "fd_name", "unsupported", reason="errno 22")]
+    return [*found, Cell(case, "patched", "fd_name", outcome="unsupported", reason="errno 22")]
 
 
 def _complaints(browser: webdriver.Chrome) -> list[str]:
@@ -225,8 +226,11 @@ def case_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     run_dir = tmp_path_factory.mktemp("case")
     run = Run(1, "2026-11-25T06-00-00Z-compare", ["bpfroots"], "2026-11-25T06:00:00Z")
     cells = []
-    for mechanism, kept in (("duplicate", ""), ("multi_root", "   15:  nop\n")):
-        cell = Cell("body/x-tc", "patched", mechanism, "pass", "accept", Expected("accept"))  # type: ignore[arg-type]
+    both: tuple[tuple[Mechanism, str], ...] = (("duplicate", ""), ("multi_root", "   15:  nop\n"))
+    for mechanism, kept in both:
+        cell = Cell(
+            "body/x-tc", "patched", mechanism, outcome="pass", verdict="accept", expected=Expected("accept")
+        )
         cell.roots = [Root("on_tc", "tc", "accept")]
         body = "".join(f"{at:>5x}:  mov eax, {at}\n" for at in range(20))
         log = "0: (b7) r0 = 0\n" if kept else "7: (b7) r0 = 0\n"

@@ -28,7 +28,15 @@ EVIL = "<script>alert(1)</script>"
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
     """Of the third night, in which a figure is worse since the second; the first one's folder is gone."""
-    cell = Cell("a/slow", "patched", "duplicate", "pass", "accept", Expected("accept"), cost=Cost(roots=1))
+    cell = Cell(
+        "a/slow",
+        "patched",
+        "duplicate",
+        outcome="pass",
+        verdict="accept",
+        expected=Expected("accept"),
+        cost=Cost(roots=1),
+    )
     for number in (1, 2):
         folder = tmp_path / night(number).run
         store = RunStore(folder, night(number))

@@ -21,7 +21,9 @@ _TABLES = {_PACKAGE / "results/figures.py", _PACKAGE / "analysis/verifier_log.py
 
 def test_a_cell_has_all_of_them_in_order() -> None:
     root = Root("p", "xdp", "accept", runs=[RunResult("tcp", insns_per_run=7)])
-    cell = Cell("a", "k", "duplicate", "pass", "accept", roots=[root], cost=Cost(*range(1, 10)))
+    cell = Cell(
+        "a", "k", "duplicate", outcome="pass", verdict="accept", roots=[root], cost=Cost(*range(1, 10))
+    )
     assert list(figures(cell)) == [figure.name for figure in FIGURES]
     assert set(Cost.__struct_fields__) == set(NAMED) - {INSNS_PER_RUN}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 
 from bpfroots.bisect.model import Judgement, Shown, add_judgement, read_judgements
 from bpfroots.errors import UserError, Where
+from bpfroots.history.database import History, State
+from bpfroots.history.record import observe_run
 from bpfroots.results import old
 from bpfroots.results.key import Key
-from bpfroots.results.model import SCHEMA
+from bpfroots.results.model import BUILD, SCHEMA
 from bpfroots.results.request import Cases
 from bpfroots.results.store import RunStore
 from bpfroots.selftest.output import read_tests
 from tests import ROOT
+from tests.nights import night
 
 _RUNS = ROOT / "tests/golden/runs"
 
@@ -107,7 +111,7 @@ def test_a_judgement_says_which_run_tells_most(tmp_path: Path) -> None:
 
 def test_tests_of_the_kernels_tree_have_number_and_user() -> None:
     store = _opened("nightly")
-    (step,) = [step for step in store.steps() if step.what == "test_verifier"]
+    (step,) = [step for step in store.steps() if step.program == "test_verifier"]
     path = store.selftest_results(step)
     assert path is not None
     assert [(test.number, test.user, test.id) for test in read_tests(path)] == [
@@ -115,3 +119,45 @@ def test_tests_of_the_kernels_tree_have_number_and_user() -> None:
         (2, "u", "2/u"),
         (3, "p", "3/p"),
     ]
+
+
+def test_what_is_no_cell_is_a_step() -> None:
+    build, failed, tests = _opened("nightly").steps()
+    assert (build.case, build.program, build.key) == (BUILD, "", Key(BUILD, "", "baseline"))
+    assert (failed.kernel, failed.outcome, failed.reason) == ("mine", "fail", "mine: does not build")
+    assert (tests.case, tests.program, tests.outcome) == (
+        "kernel/test_verifier",
+        "test_verifier",
+        "guest_crash",
+    )
+
+
+def test_a_bisections_test_of_the_kernels_tree_is_no_cell() -> None:
+    store = _opened("bisect-2")
+    assert store.cells() == []
+    assert [(step.key, step.outcome) for step in store.steps()] == [
+        (Key("selftest/calls: two", "", "linux@0123456789ab"), "pass"),
+        (Key("selftest/calls: two", "", "linux@0123456789ab", 2), "fail"),
+    ]
+    assert len(_opened("bisect").cells()) == 3
+
+
+def test_the_history_of_an_old_folder_is_that_of_a_new_one() -> None:
+    seen = dict(observe_run(_opened("nightly"))) | dict(observe_run(_opened("pytest")))
+    crash = seen[Key("example/crash", "duplicate", "baseline")]
+    assert crash.splat == crash.reason == "BUG: KASAN: use-after-free in bpf_check"
+    assert seen[Key("kernel/test_verifier", "", "baseline")].splat == "WARNING in check_ids"
+    assert seen[Key("test_verifier/second [u]", "", "baseline")].reason == "Unexpected success to load"
+    assert seen[Key("test_verifier/third [p]", "", "baseline")].outcome == "infra_error"
+
+
+def test_a_history_of_before_has_no_mechanism_for_what_is_no_cell(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    with History(path) as history:
+        history.record(night(0), [(Key("kernel/build", "", "patched"), State("pass"))])
+    with sqlite3.connect(path) as db:  # as version 1 had it
+        db.execute("UPDATE cells SET mechanism = 'step'")
+        db.execute("PRAGMA user_version = 1")
+    with History(path) as history:
+        (run,) = history.runs()
+        assert list(history.cells(run.id)) == [Key("kernel/build", "", "patched")]

@@ -9,7 +9,7 @@ there is no cell to hold them.
 from __future__ import annotations
 
 import shlex
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from bpfroots import exitcodes
 from bpfroots.escape import visible
@@ -80,6 +80,9 @@ class InfraError(BpfrootsError):
     exit_code = exitcodes.INFRA
 
 
+GuestOutcome = Literal["guest_crash", "guest_hang", "timeout", "infra_error"]
+
+
 class GuestError(BpfrootsError):
     """A guest that had booted stopped being usable. Belongs to the running cell.
 
@@ -87,7 +90,7 @@ class GuestError(BpfrootsError):
     """
 
     exit_code = exitcodes.INFRA
-    outcome = "infra_error"
+    outcome: ClassVar[GuestOutcome] = "infra_error"
     #: The load that was running when the kernel complained, else the last one; "" where there was none.
     during = ""
     #: Seconds since the load that is given up for it began; 0 where none had.

@@ -15,7 +15,7 @@ from bpfroots.analysis.verifier_log import normalise
 from bpfroots.programs.protocol import MECHANISMS, Mechanism
 from bpfroots.results.figures import FIGURES, INSNS_PER_RUN
 from bpfroots.results.key import Keyed
-from bpfroots.results.model import BAD, Cell, Root
+from bpfroots.results.model import BAD, Cell, Root, TestResult
 
 BASELINE: Mechanism = "tail_call"
 
@@ -219,12 +219,16 @@ def refusal(cell: Cell) -> str:
     return next((root.message for root in programs if root.verdict == "reject" and root.message), cell.reason)
 
 
-def unexpected_reason(cell: Cell) -> str:
-    """One line on a cell that is not as expected."""
-    if cell.reason:
-        return cell.in_full
-    if cell.outcome != "fail":
-        return cell.outcome.replace("_", " ")
+def unexpected_reason(result: TestResult) -> str:
+    """One line on a cell or another test that is not as expected."""
+    if result.reason:
+        return result.in_full
+    if result.outcome == "fail" and isinstance(result, Cell):
+        return _failed(result)
+    return result.outcome.replace("_", " ")
+
+
+def _failed(cell: Cell) -> str:
     expected = cell.expected.verdict if cell.expected else "accept"
     if cell.verdict and cell.verdict != expected:
         return f"expected {expected}, got {cell.verdict}" + (f": {why}" if (why := refusal(cell)) else "")

@@ -10,7 +10,7 @@ from bpfroots.analysis.compare import refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.bisect import expect
 from bpfroots.bisect.model import Change
-from bpfroots.results.model import Cell
+from bpfroots.results.model import Cell, TestResult
 
 _LINES = 80
 # Longer logs are compared up to here: a loop's is hundreds of thousands of lines, and difflib is slow.
@@ -19,12 +19,14 @@ _NAMES = ((".verifier.log", "verifier log"), (".jited.asm", "JIT code"))
 _PLACE = re.compile(r"addr=\w+ ")
 
 
-def change(run_dir: Path, before: Cell, after: Cell) -> Change:
-    """Of two cells of one run. What is equal is left out, and values that one of them does not have."""
+def change(run_dir: Path, before: TestResult, after: TestResult) -> Change:
+    """Of two results of one run. What is equal is left out, and values that one of them does not have."""
     old, new = expect.values(before), expect.values(after)
     values = {name: (old[name], new[name]) for name in old if old[name] != new.get(name, old[name])}
     if before.outcome != after.outcome:
         values = {"outcome": (before.outcome, after.outcome), **values}
+    if not isinstance(before, Cell) or not isinstance(after, Cell):
+        return Change(before.kernel, values, {}, after.reason)
     texts = {
         f"{what} of {program.name}": lines
         for suffix, what in _NAMES

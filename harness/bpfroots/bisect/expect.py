@@ -19,7 +19,7 @@ from bpfroots.analysis.compare import figures, refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.errors import UserError
 from bpfroots.results.figures import INSNS_PER_RUN, NAMED
-from bpfroots.results.model import Cell
+from bpfroots.results.model import Cell, TestResult
 
 #: Stands for what the good end gave.
 GOOD = "good"
@@ -77,21 +77,21 @@ class Expectation:
             raise UserError(msg, hint="bpfroots load or run shows what it has")
         return replace(self, right=value)
 
-    def failure(self, cell: Cell) -> Failure | None:
-        """How ``cell`` fails it, None where it holds. Raises LookupError where the cell cannot tell."""
+    def failure(self, result: TestResult) -> Failure | None:
+        """How ``result`` fails it, None where it holds. Raises LookupError where it cannot tell."""
         if self.left == "pass":
-            if cell.outcome in ("pass", "xfail"):
+            if result.outcome in ("pass", "xfail"):
                 return None
-            return Failure(f"{cell.outcome}: {_shape(cell.reason)}", cell.reason or cell.outcome)
+            return Failure(f"{result.outcome}: {_shape(result.reason)}", result.reason or result.outcome)
         if self.left == "clean":
             return None
-        value = _value(self.left, cell)
+        value = _value(self.left, result) if isinstance(result, Cell) else None
         if value is None:
             raise LookupError(self.left)
         if self._holds(value):
             return None
         if self.left == "verdict":
-            reason = refusal(cell) if value == "reject" else ""
+            reason = refusal(result) if isinstance(result, Cell) and value == "reject" else ""
             return Failure(f"{value}: {_shape(reason)}", f"{value}: {reason}" if reason else value)
         return Failure(self.left, f"{self.left} {value}, expected {self.operator} {self.right}")
 
@@ -149,33 +149,39 @@ class Judged(NamedTuple):
     text: str = ""
 
 
-def judge(expectations: Sequence[Expectation], cell: Cell, signature: str = "") -> Judged:
-    """What ``cell`` says of its kernel. With ``signature`` only a failure that has it is bad."""
-    found = _judge(expectations, cell)
+def judge(expectations: Sequence[Expectation], result: TestResult, signature: str = "") -> Judged:
+    """What ``result`` says of its kernel. With ``signature`` only a failure that has it is bad."""
+    found = _judge(expectations, result)
     if found.word == "bad" and signature and found.signature != signature:
         return found._replace(word="other")
     return found
 
 
-def _judge(expectations: Sequence[Expectation], cell: Cell) -> Judged:
-    if cell.outcome in _CRASHED and any(e.left == "clean" for e in expectations):
-        return Judged("bad", f"{cell.outcome}: {_shape(cell.reason)}", cell.reason)
-    if cell.outcome in (*_CRASHED, "error", "timeout", "infra_error", "skip"):
-        return Judged("other", cell.outcome, f"{cell.outcome}: {cell.reason}")
+def _judge(expectations: Sequence[Expectation], result: TestResult) -> Judged:
+    if result.outcome in _CRASHED and any(e.left == "clean" for e in expectations):
+        return Judged("bad", f"{result.outcome}: {_shape(result.reason)}", result.reason)
+    if result.outcome in (*_CRASHED, "error", "timeout", "infra_error", "skip"):
+        return Judged("other", result.outcome, f"{result.outcome}: {result.reason}")
     for expectation in expectations:
         try:
-            failure = expectation.failure(cell)
+            failure = expectation.failure(result)
         except LookupError as missing:
-            return Judged("other", "no value", f"no {missing.args[0]}: {cell.reason or refusal(cell)}")
+            return Judged("other", "no value", f"no {missing.args[0]}: {_why(result)}")
         if failure:
             return Judged("bad", *failure)
     return Judged("good")
 
 
-def values(cell: Cell) -> dict[str, str]:
-    """Everything of ``cell`` that can be compared, as `parse` has it."""
+def _why(result: TestResult) -> str:
+    return result.reason or (refusal(result) if isinstance(result, Cell) else "")
+
+
+def values(result: TestResult) -> dict[str, str]:
+    """Everything that can be compared, as `parse` has it; nothing of what is no cell."""
+    if not isinstance(result, Cell):
+        return {}
     names = ("verdict", "message", *NAMED, "jit", "results")
-    return {name: value for name in names if (value := _value(name, cell)) is not None}
+    return {name: value for name in names if (value := _value(name, result)) is not None}
 
 
 def _value(name: str, cell: Cell) -> str | None:

@@ -24,7 +24,7 @@ from bpfroots.machine import Accel
 from bpfroots.programs import cases
 from bpfroots.progress import Progress
 from bpfroots.results.figures import INSNS_PER_RUN
-from bpfroots.results.model import Cell, Outcome
+from bpfroots.results.model import Cell, Step, TestResult
 from bpfroots.results.request import Objects
 from bpfroots.results.store import RunStore, add_costs
 from bpfroots.selftest import run as selftest
@@ -58,6 +58,11 @@ class Question:
         return min(e.steady for e in self.expectations)
 
     @property
+    def case(self) -> str:
+        """What its results are called."""
+        return self.spec.name if self.spec else f"selftest/{self.name}"
+
+    @property
     def is_relative(self) -> bool:
         """Whether the good end has a say in what is good."""
         return any(e.is_relative for e in self.expectations)
@@ -66,8 +71,8 @@ class Question:
         """With the `expect.values` of the good end."""
         return replace(self, expectations=tuple(e.bound(good) for e in self.expectations))
 
-    def judge(self, cell: Cell) -> Judged:
-        return expect.judge(self.expectations, cell, self.signature)
+    def judge(self, result: TestResult) -> Judged:
+        return expect.judge(self.expectations, result, self.signature)
 
 
 def understand(asked: Asked) -> Question:
@@ -109,7 +114,7 @@ def _spec(asked: Asked) -> CellSpec:
 
 
 class Asker:
-    """Asks kernels; each run has a fresh guest, and leaves a cell and its artefacts in ``store``."""
+    """Asks kernels; each run has a fresh guest, and leaves a cell with its artefacts, or a step."""
 
     def __init__(
         self, question: Question, kit: Kit, store: RunStore, accel: Accel, progress: Progress
@@ -126,7 +131,7 @@ class Asker:
             self._objects = compile_cells(kit, [self._spec]).objects[self._spec.key]
         self._numbers: list[int] = []
 
-    def ask(self, kernel: Kernel, number: int = 1) -> Cell:
+    def ask(self, kernel: Kernel, number: int = 1) -> TestResult:
         """The run ``number`` of a kernel. One that does not boot is tried once more, since a busy host may be
         why.
 
@@ -135,15 +140,15 @@ class Asker:
         """
         require_options(kernel)
         try:
-            cell = self._once(kernel, number)
+            result = self._once(kernel, number)
         except KernelError:
-            cell = self._once(kernel, number)
-        if cell.outcome == "infra_error":
-            msg = f"{cell.case} on {kernel.name}: {cell.reason}"
+            result = self._once(kernel, number)
+        if result.outcome == "infra_error":
+            msg = f"{result.case} on {kernel.name}: {result.reason}"
             raise InfraError(msg)
-        return cell
+        return result
 
-    def _once(self, kernel: Kernel, number: int) -> Cell:
+    def _once(self, kernel: Kernel, number: int) -> TestResult:
         spec = self._spec
         return self._load(kernel, replace(spec, attempt=number)) if spec else self._selftest(kernel, number)
 
@@ -157,34 +162,24 @@ class Asker:
             add_costs(cell, figures)
         return cell
 
-    def _selftest(self, kernel: Kernel, number: int) -> Cell:
+    def _selftest(self, kernel: Kernel, number: int) -> TestResult:
         suite = selftest.Suite(self._guests, self.store, self._accel, self._progress)
         if not self._numbers:
             self._numbers = _numbers(self.question.name, suite.names())
-        outcome: Outcome = "pass"
-        reason = ""
+        step = Step(case=self.question.case, kernel=kernel.name, outcome="pass", attempt=number)
         try:
             tests = suite.ask(kernel, (self._numbers[0], self._numbers[-1]), number).tests
             failed = [test for test in tests if test.name == self.question.name and test.status != "ok"]
             if failed:
-                outcome = "skip" if all(test.status == "skip" for test in failed) else "fail"
-                reason = (
-                    f"#{failed[0].id} {failed[0].name}: {failed[0].status}: {failed[0].lines[-1].strip()}"
-                )
+                step.outcome = "skip" if all(test.status == "skip" for test in failed) else "fail"
+                first = failed[0]
+                step.reason = f"#{first.id} {first.name}: {first.status}: {first.lines[-1].strip()}"
         except selftest.SelftestError as error:
-            outcome, reason = "skip", error.message
+            step.outcome, step.reason = "skip", error.message
         except GuestError as error:
-            outcome, reason = error.outcome, error.message  # type: ignore[assignment]
-        cell = Cell(
-            f"selftest/{self.question.name}",
-            kernel.name,
-            "duplicate",
-            outcome,
-            reason=reason,
-            attempt=number,
-        )
-        self.store.add(cell)
-        return cell
+            step.outcome, step.reason, step.console = error.outcome, error.message, error.console
+        self.store.add_step(step)
+        return step
 
 
 def _numbers(name: str, names: dict[int, str]) -> list[int]:

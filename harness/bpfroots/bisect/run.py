@@ -29,7 +29,7 @@ from bpfroots.kernels.facts import remember
 from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
 from bpfroots.report import html
-from bpfroots.results.model import Cell
+from bpfroots.results.model import Cell, TestResult
 from bpfroots.results.store import RunStore
 
 _OPTIONS = "bisect.json"
@@ -83,18 +83,24 @@ class Kernels:
             store.save()
         return Prepared(image, not known, kernel)
 
+    @property
+    def case(self) -> str:
+        """That of all results."""
+        return self._asker.question.case
+
     def reproduce(self, kernel: str) -> str:
         """The command that asks a kernel the same; empty where there is none for that."""
         spec = self._asker.question.spec
         return reproduce(spec, kernel) if spec else ""
 
-    def run(self, prepared: Prepared, number: int) -> Cell:
+    def run(self, prepared: Prepared, number: int) -> TestResult:
         if number > 1:  # clones take a second or two
             return self._asker.ask(prepared.handle, number)
         with self._progress.task(f"guest     {prepared.handle.name}") as task:
-            cell = self._asker.ask(prepared.handle)
-            task.summary = cell.verdict or cell.outcome
-        return cell
+            result = self._asker.ask(prepared.handle)
+            verdict = result.verdict if isinstance(result, Cell) else ""
+            task.summary = verdict or result.outcome
+        return result
 
 
 def load_options(store: RunStore) -> Options:
@@ -177,9 +183,9 @@ def _kept(store: RunStore, history: History, progress: Progress) -> Iterator[Non
     finally:
         (store.path / _LOG).write_text(history.log())
         store.finish()
-        cells = store.cells()
-        if cells:
-            html.write_reports(store.path, store.run, cells)
+        cells, steps = store.cells(), store.steps()
+        if cells or steps:
+            html.write_reports(store.path, store.run, cells, steps)
 
 
 def _outcome(
@@ -215,8 +221,8 @@ def _outcome(
         first = found.suspects[0]
         bisection.diffstat = history.diffstat(first)
         parent = next((p for p in history.parents(first) if p in known), ends[0])
-        bisection.change, after = _change(store, known[parent], known[first])
-        if after is not None:
+        bisection.change, after = _change(store, tester.case, known[parent], known[first])
+        if isinstance(after, Cell):
             # The kernel's name is known only here, the commit everywhere.
             bisection.reproduce = tester.reproduce(f"TREE@{first[:12]}")
             source = after.artefacts.get("source.bpf.c")
@@ -224,9 +230,12 @@ def _outcome(
     return bisection
 
 
-def _change(store: RunStore, before: Judgement, after: Judgement) -> tuple[Change | None, Cell | None]:
-    cells = {Shown(cell.kernel, cell.attempt): cell for cell in store.cells()}
-    old, new = (cells.get(one.shown) if one.shown else None for one in (before, after))
+def _change(
+    store: RunStore, case: str, before: Judgement, after: Judgement
+) -> tuple[Change | None, TestResult | None]:
+    results = [result for result in (*store.cells(), *store.steps()) if result.case == case]
+    shown = {Shown(result.kernel, result.attempt): result for result in results}
+    old, new = (shown.get(one.shown) if one.shown else None for one in (before, after))
     if old is None or new is None:
         return None, new
     return change(store.path, old, new), new

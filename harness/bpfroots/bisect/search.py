@@ -17,7 +17,7 @@ from bpfroots.bisect.model import Found, Judgement, Shown
 from bpfroots.bisect.question import Question
 from bpfroots.bisect.repeats import Belief, confidence, error_per_kernel
 from bpfroots.errors import KernelError, UserError
-from bpfroots.results.model import Cell
+from bpfroots.results.model import TestResult
 
 #: Runs of the bad end before it is believed to fail every time, and failures that tell a rate well enough.
 _FIRST_RUNS = 5
@@ -38,7 +38,7 @@ class Tester(Protocol):
     def prepare(self, commit: str) -> Prepared:
         """Build it. Raises KernelError where the commit is why that does not work."""
 
-    def run(self, prepared: Prepared, number: int) -> Cell:
+    def run(self, prepared: Prepared, number: int) -> TestResult:
         """Ask it once, in a fresh guest. Raises KernelError where it does not boot."""
 
 
@@ -176,9 +176,9 @@ class Search:
     def _good_end(self) -> tuple[Prepared, Judgement]:
         start = time.monotonic()
         prepared = self._prepared_end(self._good, "good")
-        cell = self._run_end(prepared, self._good, 1)
-        values = expect.values(cell)
-        judged = self._question.bound(values).judge(cell)
+        result = self._run_end(prepared, self._good, 1)
+        values = expect.values(result)
+        judged = self._question.bound(values).judge(result)
         if judged.word != "good":
             msg = f"the good end {self._good[:12]} is not good: {judged.text}"
             raise UserError(msg, hint="another --good, or another --expect")
@@ -191,7 +191,7 @@ class Search:
                 image=prepared.image,
                 built=prepared.built,
                 seconds=round(time.monotonic() - start, 1),
-                shown=Shown(cell.kernel, cell.attempt),
+                shown=Shown(result.kernel, result.attempt),
                 values=values,
             )
         )
@@ -202,11 +202,11 @@ class Search:
         judgement = Judgement(self._bad, "bad", image=prepared.image, built=prepared.built)
         others: list[str] = []
         for number in range(1, self._most + 1):
-            cell = self._run_end(prepared, self._bad, number)
-            judged = self._question.judge(cell)
+            result = self._run_end(prepared, self._bad, number)
+            judged = self._question.judge(result)
             if judged.word == "bad":
                 judgement.failures += 1
-                _show(judgement, judged, cell)
+                _show(judgement, judged, result)
                 # From here on nothing else is what is looked for.
                 self._question = replace(self._question, signature=judged.signature)
             elif judged.word == "good":
@@ -234,7 +234,7 @@ class Search:
             msg = f"the {which} end {commit[:12]} cannot be tested: {error.message}"
             raise UserError(msg, detail=error.detail, hint=f"another --{which}") from None
 
-    def _run_end(self, prepared: Prepared, commit: str, number: int) -> Cell:
+    def _run_end(self, prepared: Prepared, commit: str, number: int) -> TestResult:
         try:
             return self._tester.run(prepared, number)
         except KernelError as error:
@@ -274,15 +274,15 @@ class Search:
         while judgement.passes < needed:
             number = judgement.passes + judgement.failures + others + 1
             try:
-                cell = self._tester.run(prepared, number)
+                result = self._tester.run(prepared, number)
             except KernelError as error:
                 judgement.word, judgement.why = "skip", error.message
                 return
-            judged = self._question.judge(cell)
+            judged = self._question.judge(result)
             if judged.word == "bad":
                 judgement.word = "bad"
                 judgement.failures += 1
-                _show(judgement, judged, cell)
+                _show(judgement, judged, result)
                 return
             if judged.word == "other":
                 others += 1
@@ -291,7 +291,7 @@ class Search:
                     return
                 continue
             judgement.passes += 1
-            judgement.shown, judgement.values = Shown(cell.kernel, cell.attempt), expect.values(cell)
+            judgement.shown, judgement.values = Shown(result.kernel, result.attempt), expect.values(result)
         judgement.why = f"{judgement.passes} run{'s' if judgement.passes > 1 else ''}"
 
     def _recheck(self) -> bool:
@@ -328,7 +328,7 @@ class Search:
                 self._keep(other)
 
 
-def _show(judgement: Judgement, judged: Judged, cell: Cell) -> None:
+def _show(judgement: Judgement, judged: Judged, result: TestResult) -> None:
     """A failure tells more than any pass."""
     judgement.signature, judgement.why = judged.signature, judged.text
-    judgement.shown, judgement.values = Shown(cell.kernel, cell.attempt), expect.values(cell)
+    judgement.shown, judgement.values = Shown(result.kernel, result.attempt), expect.values(result)

@@ -58,6 +58,8 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " JOIN cells ON cells.id = results.cell JOIN states ON states.id = results.state"
         " LEFT JOIN kernels ON kernels.run = runs.id AND kernels.name = cells.kernel",
     ),
+    # What is no cell has no mechanism.
+    ("UPDATE cells SET mechanism = '' WHERE mechanism IN ('selftest', 'step')",),
 )
 
 

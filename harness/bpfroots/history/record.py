@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -14,16 +13,13 @@ from bpfroots.analysis.compare import figures, refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.errors import UserError
 from bpfroots.history.database import History, State
-from bpfroots.programs.protocol import Mechanism
 from bpfroots.results.figures import NAMED
 from bpfroots.results.key import Key, Keyed
-from bpfroots.results.model import Cell, Outcome
+from bpfroots.results.model import Cell, Outcome, TestResult
 from bpfroots.results.store import CELLS, RunStore, run_folders
 from bpfroots.selftest.output import Test, read_tests
 
-#: In place of a mechanism: a test of the kernel's tree, and what is done for a kernel beside cells.
-SELFTEST, STEP = "selftest", "step"
-_OUTCOMES = {"ok": "pass", "fail": "fail", "skip": "skip", "unknown": "infra_error"}
+_OUTCOMES: dict[str, Outcome] = {"ok": "pass", "fail": "fail", "skip": "skip", "unknown": "infra_error"}
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -68,31 +64,17 @@ def catch_up(history: History) -> list[str]:
 
 def observe_run(store: RunStore) -> list[tuple[Key, State]]:
     """What is kept of a run folder. Raises UserError where it is damaged."""
-    return [*observe(store.cells()), *_observe_steps(store)]
+    return list(observe([*store.cells(), *beside_cells(store)]))
 
 
-def _observe_steps(store: RunStore) -> Iterator[tuple[Key, State]]:
+def beside_cells(store: RunStore) -> list[TestResult]:
+    """What a run has beside cells: steps, and the tests of the kernel's tree."""
+    found: list[TestResult] = []
     for step in store.steps():
-        lost = step.outcome in ("guest_crash", "guest_hang")
-        state = State(outcome=step.outcome, reason=normalise(step.reason), splat=step.reason if lost else "")
-        yield Key(f"kernel/{step.what}", STEP, step.kernel), state
+        found.append(step)
         if path := store.selftest_results(step):
-            yield from observe_tests(step.what, step.kernel, read_tests(path))
-
-
-def beside_cells(store: RunStore) -> list[Cell]:
-    """What a run has beside cells, in their shape, for documents that know nothing but tests. A mechanism it
-    has none of: there stands STEP or SELFTEST."""
-    return [
-        Cell(
-            case=key.case,
-            kernel=key.kernel,
-            mechanism=cast(Mechanism, key.mechanism),
-            outcome=cast(Outcome, state.outcome),
-            reason=state.reason,
-        )
-        for key, state in dict(_observe_steps(store)).items()
-    ]
+            found += test_results(step.program, step.kernel, read_tests(path))
+    return list({result.key: result for result in found}.values())
 
 
 def of_case(history: History, case: str, results: Path) -> list[CellHistory]:
@@ -113,27 +95,36 @@ def of_case(history: History, case: str, results: Path) -> list[CellHistory]:
     return found
 
 
-def observe(cells: Iterable[Cell]) -> Iterator[tuple[Key, State]]:
-    """What is kept of cells; of several attempts the first."""
-    yield from ((cell.key, _state(cell)) for cell in cells if cell.attempt == 1)
+def observe(results: Iterable[TestResult]) -> Iterator[tuple[Key, State]]:
+    """What is kept of cells and other tests; of several attempts the first."""
+    for result in results:
+        if result.attempt == 1:
+            yield result.key, _state(result)
 
 
-def _state(cell: Cell) -> State:
+def _state(result: TestResult) -> State:
+    state = State(
+        outcome=result.outcome,
+        reason=normalise(result.reason),
+        splat=result.reason if result.outcome in ("guest_crash", "guest_hang") else "",
+    )
+    return _of_cell(result, state) if isinstance(result, Cell) else state
+
+
+def _of_cell(cell: Cell, state: State) -> State:
     programs = [*cell.roots, *cell.targets]
-    return State(
-        outcome=cell.outcome,
+    return msgspec.structs.replace(
+        state,
         verdict=cell.verdict,
-        reason=normalise(cell.reason),
         message=normalise(refusal(cell)) if cell.verdict == "reject" else "",
-        splat=cell.reason if cell.outcome in ("guest_crash", "guest_hang") else "",
         result=results_digest(cell),
         code=" ".join(image.sha256[:8] for root in programs for image in root.jit.images),
         figures={name: value for name, value in figures(cell).items() if NAMED[name].recorded},
     )
 
 
-def observe_tests(program: str, kernel: str, tests: Iterable[Test]) -> Iterator[tuple[Key, State]]:
-    """What is kept of the tests of ``program`` (test_verifier) on a kernel.
+def test_results(program: str, kernel: str, tests: Iterable[Test]) -> Iterator[TestResult]:
+    """The tests of ``program`` (test_verifier) on a kernel.
 
     A test goes by its name, as its number is another one in the next tree; one that was not allowed to
     end says nothing. Where several have one name they are counted.
@@ -145,7 +136,9 @@ def observe_tests(program: str, kernel: str, tests: Iterable[Test]) -> Iterator[
         if seen[name] > 1:
             name = f"{name} {seen[name]}"
         failed = test.status == "fail"
-        yield (
-            Key(name, SELFTEST, kernel),
-            State(outcome=_OUTCOMES[test.status], reason=normalise(test.lines[-1].strip()) if failed else ""),
+        yield TestResult(
+            case=name,
+            kernel=kernel,
+            outcome=_OUTCOMES[test.status],
+            reason=test.lines[-1].strip() if failed else "",
         )

@@ -47,8 +47,7 @@ def reproduce(spec: CellSpec, kernel: str) -> str:
 
 def lost(spec: CellSpec, kernel: Kernel, error: GuestError, note: str = "") -> Cell:
     """The cell a guest died, hung or timed out in; ``note`` says what else is known."""
-    outcome: Outcome = error.outcome  # type: ignore[assignment]
-    cell = blank(spec, kernel, outcome, error.message)
+    cell = blank(spec, kernel, error.outcome, error.message)
     cell.console, cell.note = error.console, note
     if not error.console:  # of QEMU there is only what it said
         cell.note = "; ".join([*error.detail.splitlines()[:1], *([note] if note else [])])

@@ -30,8 +30,8 @@ from bpfroots.nightly.state import Failure, Night
 from bpfroots.progress import Progress
 from bpfroots.report import html, kcidb
 from bpfroots.results import artefacts
-from bpfroots.results.model import Cell
-from bpfroots.results.store import RunStore, Step, run_folders
+from bpfroots.results.model import BUILD, Cell, Step
+from bpfroots.results.store import RunStore, run_folders
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,12 @@ class _Night:
                 self._do(number, work, site)
 
     def _build(self, request: Request) -> bool:
-        step = Step("build", request.name, "pass")
+        step = Step(case=BUILD, kernel=request.name, outcome="pass")
         with self._written_down(f"kernel {request.name}"):
             try:
                 kernels.ensure(request, self._progress)
             except BpfrootsError as error:
-                step = Step("build", request.name, "fail", error.message)
+                step.outcome, step.reason = "fail", error.message
                 raise
             finally:
                 self._store.add_step(step)

@@ -20,14 +20,14 @@ from bpfroots.analysis.by_kernel import matrix
 from bpfroots.analysis.compare import BASELINE, Comparison, Row, compare, refusal
 from bpfroots.escape import visible
 from bpfroots.report import by_kernel, case_page, junit, ktap, plots, text, veristat
-from bpfroots.results.model import BAD, Cell, Run
+from bpfroots.results.model import BAD, Cell, Run, TestResult
 
 _TEMPLATES = "templates"
 #: The page of a load on several kernels, beside the index.
 MATRIX = "by_kernel.html"
 
 
-def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequence[Cell] = ()) -> Path:
+def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequence[TestResult] = ()) -> Path:
     """Write report/, junit.xml, results.ktap and the veristat CSV into the run folder.
 
     ``beside`` is for JUnit and KTAP only: tests that are no cells. Returns report/index.html. Safe to repeat;

@@ -14,8 +14,7 @@ import msgspec
 
 from bpfroots import arch
 from bpfroots.analysis.compare import figures, unexpected_reason
-from bpfroots.results.model import Cell, KernelInfo, Run
-from bpfroots.results.store import Step
+from bpfroots.results.model import BUILD, Cell, KernelInfo, Run, Step, TestResult
 
 #: In a run folder.
 NAME = "kcidb.json"
@@ -37,23 +36,23 @@ _STATUS = {
 _MOST_LOG = 16384
 
 
-def write(run_dir: Path, origin: str, run: Run, cells: Sequence[Cell], steps: Sequence[Step]) -> Path:
+def write(run_dir: Path, origin: str, run: Run, tests: Sequence[TestResult], steps: Sequence[Step]) -> Path:
     """Write kcidb.json into the run folder. ``origin`` is the name that KCIDB knows this system by."""
     path = run_dir / NAME
-    document = render(origin, run, cells, steps)
+    document = render(origin, run, tests, steps)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
     return path
 
 
-def render(origin: str, run: Run, cells: Sequence[Cell], steps: Sequence[Step]) -> dict[str, Any]:
+def render(origin: str, run: Run, tests: Sequence[TestResult], steps: Sequence[Step]) -> dict[str, Any]:
     """The document."""
-    failed = {step.kernel: step.reason for step in steps if (step.what, step.outcome) == ("build", "fail")}
+    failed = {step.kernel: step.reason for step in steps if (step.case, step.outcome) == (BUILD, "fail")}
     kernels = [*run.kernels, *(KernelInfo(name) for name in failed)]
     return {
         "version": _VERSION,
         "checkouts": [_checkout(origin, run, kernel) for kernel in kernels],
         "builds": [_build(origin, run, kernel, failed.get(kernel.name)) for kernel in kernels],
-        "tests": [_test(origin, run, cell) for cell in cells],
+        "tests": [_test(origin, run, test) for test in tests],
     }
 
 
@@ -93,28 +92,26 @@ def _build(origin: str, run: Run, kernel: KernelInfo, failed: str | None) -> dic
     return build
 
 
-def _test(origin: str, run: Run, cell: Cell) -> dict[str, Any]:
-    status = _STATUS[cell.outcome]
+def _test(origin: str, run: Run, result: TestResult) -> dict[str, Any]:
+    status = _STATUS[result.outcome]
+    key = result.key
     test: dict[str, Any] = {
-        "id": _id(origin, run, cell.kernel, cell.case, cell.key.how),
-        "build_id": _id(origin, run, cell.kernel),
+        "id": _id(origin, run, *filter(None, (key.kernel, key.case, key.how))),
+        "build_id": _id(origin, run, key.kernel),
         "origin": origin,
-        "path": ".".join(["bpfroots", *map(_word, cell.case.split("/")), _word(cell.mechanism)]),
+        "path": ".".join(["bpfroots", *map(_word, filter(None, (*key.case.split("/"), key.mechanism)))]),
         "status": status,
         "start_time": run.started,
         "environment": {"comment": " ".join(filter(None, (run.qemu, run.accel)))},
-        "comment": _text(cell.case),
-        "misc": {
-            "outcome": cell.outcome,
-            "verdict": cell.verdict,
-            "figures": figures(cell),
-            "reproduce": cell.reproduce,
-        },
+        "comment": _text(key.case),
+        "misc": {"outcome": result.outcome, "reproduce": result.reproduce},
     }
-    if cell.duration_s:
-        test["duration"] = cell.duration_s
+    if isinstance(result, Cell):
+        test["misc"] |= {"verdict": result.verdict, "figures": figures(result)}
+    if result.duration_s:
+        test["duration"] = result.duration_s
     if status in ("FAIL", "ERROR", "MISS"):
-        test["log_excerpt"] = _text(unexpected_reason(cell))
+        test["log_excerpt"] = _text(unexpected_reason(result))
     return test
 
 

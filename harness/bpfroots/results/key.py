@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 class Key(NamedTuple):
     """A case under a mechanism on a kernel, by names.
 
-    ``kernel`` is empty of a cell that is asked for, on whichever kernel. ``attempt`` counts where the same is
+    ``mechanism`` is empty of what is no cell: a test of the kernel's own tree, a step of a night. ``kernel``
+    is empty of a cell that is asked for, on whichever kernel. ``attempt`` counts where the same is
     run several times in a run.
     """
 
@@ -29,7 +30,8 @@ class Key(NamedTuple):
     @property
     def how(self) -> str:
         """The mechanism, numbered from the second attempt on: ``MECHANISM.2``."""
-        return self.mechanism if self.attempt == 1 else f"{self.mechanism}.{self.attempt}"
+        again = str(self.attempt) if self.attempt > 1 else ""
+        return ".".join(filter(None, (self.mechanism, again)))
 
     @property
     def path(self) -> str:

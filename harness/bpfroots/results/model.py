@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from bpfroots.errors import Where
 from bpfroots.programs.protocol import MapDump, Mechanism, Verdict, VerdictOrNone
-from bpfroots.results.key import Keyed
+from bpfroots.results.key import Key, Keyed
 from bpfroots.results.request import Kind, Request
 
 #: Of a run folder. 3: a cell is named by its key; `old` reads 2.
@@ -143,26 +143,67 @@ class Expected(msgspec.Struct):
     message: str = ""
 
 
-class Cell(Keyed, msgspec.Struct):
-    """One case under one mechanism on one kernel.
+class TestResult(msgspec.Struct, kw_only=True):
+    """What a test came to on a kernel: a cell, a test of the kernel's own tree, a step of a night.
 
     ``reason`` says in one line why the outcome is what it is, where it is not a plain pass. Of a guest that
     was lost it is what happened, such as the title of the kernel's complaint; ``console`` is where that is,
-    and ``note`` what else is known. ``not_expressible`` is why a mechanism cannot express the case.
+    and ``note`` what else is known. ``reproduce`` is the command that does it again. ``duration_s`` is what
+    it took in the guest, in seconds; of a guest that was lost, until that was seen; 0 where it is not known.
+    ``attempt`` counts runs of the same on the same kernel, which only a bisection has.
+    """
+
+    __test__: ClassVar[bool] = False  # nothing for pytest to collect
+
+    case: str
+    kernel: str
+    outcome: Outcome
+    reason: str = ""
+    console: Where | None = None
+    note: str = ""
+    reproduce: str = ""
+    duration_s: float = 0.0
+    attempt: int = 1
+
+    @property
+    def key(self) -> Key:
+        return Key(self.case, "", self.kernel, self.attempt)
+
+    @property
+    def in_full(self) -> str:
+        """``reason``, where on the console, and ``note``, in one line."""
+        where = f"console {self.console}" if self.console else ""
+        return "; ".join(filter(None, (self.reason, where, self.note)))
+
+
+#: The case of a `Step` that is the build of a kernel.
+BUILD = "kernel/build"
+
+
+class Step(TestResult):
+    """A line of steps.jsonl: what is done for a kernel beside cells.
+
+    ``program`` is one of the kernel's tree, whose own tests are in selftests/KERNEL/PROGRAM.jsonl.
+    """
+
+    program: str = ""
+
+
+class Cell(TestResult):
+    """One case under one mechanism on one kernel.
+
+    ``not_expressible`` is why a mechanism cannot express the case.
     ``artefacts`` maps names to paths relative to the run folder. ``results`` are the maps after
     the steps, by name, for the oracle; those in ``compared`` have to be equal under every mechanism.
-    ``attempt`` counts runs of the same on the same kernel, which only a bisection has.
     ``verdict`` is empty where there is none. ``hint`` says what to do about that. ``remarks`` are what was
     done to the object before it was loaded. ``program`` is the SHA-256 of the object, or of the library's
     and the object's. ``reused`` is the run it comes from, where nothing that could make a difference has
-    changed since. ``duration_s`` is what load and steps took in the guest, in seconds; of a guest that was
-    lost, until that was seen; 0 where nothing was loaded.
+    changed since. ``duration_s`` is what load and steps took.
     """
 
     case: str
     kernel: str
     mechanism: Mechanism
-    outcome: Outcome
     verdict: VerdictOrNone = ""
     expected: Expected | None = None
     verifications: list[Verification] = []
@@ -170,25 +211,17 @@ class Cell(Keyed, msgspec.Struct):
     targets: list[Root] = []
     cost: Cost = msgspec.field(default_factory=Cost)
     artefacts: dict[str, str] = {}
-    reproduce: str = ""
-    reason: str = ""
-    console: Where | None = None
-    note: str = ""
     not_expressible: str = ""
     hint: str = ""
     remarks: list[str] = []
     results: list[MapDump] = []
     compared: list[str] = []
-    duration_s: float = 0.0
     program: str = ""
     reused: str = ""
-    attempt: int = 1
 
     @property
-    def in_full(self) -> str:
-        """``reason``, where on the console, and ``note``, in one line."""
-        where = f"console {self.console}" if self.console else ""
-        return "; ".join(filter(None, (self.reason, where, self.note)))
+    def key(self) -> Key:
+        return Key(self.case, self.mechanism, self.kernel, self.attempt)
 
     def load_of(self, program: str) -> Verification | None:
         """The load that a program was part of; None where it was in none."""

@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from bpfroots.results.model import Cell, Run, Step
+
 _COMMIT = re.compile(r"git:([0-9a-f]{40})")
 _CONSOLE = re.compile(r"console +(.*?)(?::(\d+))?")
 _SKIPPED = re.compile(r"not expressible as (?:a tail call|a call by name): (.*)", re.DOTALL)
@@ -41,6 +43,25 @@ def cell(found: dict[str, Any], kernels: Collection[str]) -> None:
     if found["outcome"] == "skip" and (match := _SKIPPED.fullmatch(found["reason"])):
         found["not_expressible"] = match[1]
     attempt(found, kernels)
+
+
+def step(found: dict[str, Any]) -> None:
+    """A line of steps.jsonl."""
+    if "what" in found:
+        what = found.pop("what")
+        found["case"], found["program"] = f"kernel/{what}", "" if what == "build" else what
+
+
+def cells_and_steps(of: Run, found: list[Cell]) -> tuple[list[Cell], list[Step]]:
+    """Cells, and tests of the kernel's tree, which a bisection wrote down as cells."""
+    if of.schema >= 3 or of.kind not in ("bisect", "bisect-step"):
+        return found, []
+    steps = [
+        Step(case=one.case, kernel=one.kernel, outcome=one.outcome, reason=one.reason, attempt=one.attempt)
+        for one in found
+        if one.case.startswith("selftest/")
+    ]
+    return [one for one in found if not one.case.startswith("selftest/")], steps
 
 
 def attempt(found: dict[str, Any], kernels: Collection[str]) -> None:

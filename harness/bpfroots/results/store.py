@@ -15,7 +15,7 @@ from bpfroots import log, settings
 from bpfroots.errors import InfraError, UserError
 from bpfroots.results import old
 from bpfroots.results.key import Key
-from bpfroots.results.model import SCHEMA, Cell, CostFigure, Run, RunResult
+from bpfroots.results.model import SCHEMA, Cell, CostFigure, Run, RunResult, Step
 from bpfroots.results.request import Kind
 
 #: The folder of artefacts, with one for each cell.
@@ -26,20 +26,6 @@ _RUN = "run.json"
 
 # Kinds that ask one thing of kernel after kernel: there is nothing to compare.
 _OF_ONE_CELL = ("bisect", "bisect-step")
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A line of steps.jsonl: what is done for a kernel beside cells.
-
-    ``what`` is "build", or a program of the kernel's tree, whose tests are in selftests/KERNEL/WHAT.jsonl.
-    ``outcome`` is one of a cell's.
-    """
-
-    what: str
-    kernel: str
-    outcome: str
-    reason: str = ""
-
 
 _Line = TypeVar("_Line", Cell, CostFigure, Step)
 
@@ -92,6 +78,10 @@ class RunStore:
             raise UserError(msg) from None
         return cls(path, run)
 
+    @property
+    def _is_old(self) -> bool:
+        return self.run.schema < SCHEMA
+
     def save(self) -> None:
         """Write run.json; a reader sees the old one or the new one."""
         replace_whole(self.path / _RUN, msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n")
@@ -123,7 +113,7 @@ class RunStore:
 
     def cells(self) -> list[Cell]:
         """All finished cells. A torn last line (killed while writing) is not a finished cell."""
-        cells = self._read("cells.jsonl", Cell)
+        cells, _ = old.cells_and_steps(self.run, self._read("cells.jsonl", Cell))
         costs: dict[Key, list[CostFigure]] = {}
         for figure in self._read("costs.jsonl", CostFigure):
             costs.setdefault(figure.key, []).append(figure)
@@ -151,14 +141,16 @@ class RunStore:
         return found
 
     def _decoded(self, line: bytes, type_: type[_Line]) -> _Line:
-        if self.run.schema == SCHEMA:
+        if not self._is_old:
             return msgspec.json.decode(line, type=type_)
         found = msgspec.json.decode(line)
         kernels = {kernel.name for kernel in self.run.kernels}
         if type_ is Cell:
             old.cell(found, kernels)
-        elif type_ is CostFigure:
+        else:
             old.attempt(found, kernels)
+        if type_ is Step:
+            old.step(found)
         return msgspec.convert(found, type_)
 
     def console(self, kernel: str) -> Path:
@@ -190,12 +182,13 @@ class RunStore:
 
     def steps(self) -> list[Step]:
         """The steps that came to an end, good or bad."""
-        return self._read("steps.jsonl", Step)
+        _, once = old.cells_and_steps(self.run, self._read("cells.jsonl", Cell) if self._is_old else [])
+        return self._read("steps.jsonl", Step) + once
 
     def selftest_results(self, step: Step) -> Path | None:
         """What a program of the kernel's tree said test by test; None for another kind of step."""
-        path = self.path / _SELFTESTS / step.kernel / f"{step.what}.jsonl"
-        return path if path.is_file() else None
+        path = self.path / _SELFTESTS / step.kernel / f"{step.program}.jsonl"
+        return path if step.program and path.is_file() else None
 
     def artefact(self, cell: Cell, name: str, data: bytes) -> None:
         """Keep a file of a cell, in its own folder (`Key.path`)."""

@@ -24,7 +24,8 @@ from bpfroots.jobs.run import open_store
 from bpfroots.kernels import Kernel, spec
 from bpfroots.machine import Accel, Command, Machine, choose_accel
 from bpfroots.progress import Progress, Task
-from bpfroots.results.store import RunStore, Step
+from bpfroots.results.model import Step
+from bpfroots.results.store import RunStore
 from bpfroots.selftest import build as selftests
 from bpfroots.selftest import output as analysis
 from bpfroots.selftest.output import Difference, Ran
@@ -259,8 +260,17 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: Result, t
         result.failed.append(_broken_off(ran, console))
         error = ran.output.complaint
     ran.error = error
-    outcome = failure.outcome if failure else ("fail" if error else "pass")
-    result.store.add_step(Step(selftests.TEST_VERIFIER, kernel.name, outcome, error))
+    result.store.add_step(
+        Step(
+            program=selftests.TEST_VERIFIER,
+            case=f"kernel/{selftests.TEST_VERIFIER}",
+            kernel=kernel.name,
+            outcome=failure.outcome if failure else ("fail" if error else "pass"),
+            reason=error,
+            console=failure.console if failure else None,
+            attempt=asked.attempt,
+        )
+    )
     result.ran.append(ran)
     task.summary = ran.output.totals
 
