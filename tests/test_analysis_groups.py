@@ -26,7 +26,9 @@ def _cell(
     roots: list[Root], *together: list[str], mechanism: Mechanism = "multi_root", kernel: str = "k"
 ) -> Cell:
     verified = [Verification(list(names), "accept") for names in together]
-    return Cell("x.bpf.o", kernel, mechanism, "pass", "accept", roots=roots, verifications=verified)
+    return Cell(
+        "x.bpf.o", kernel, mechanism, outcome="pass", verdict="accept", roots=roots, verifications=verified
+    )
 
 
 def _shared() -> list[Root]:
