@@ -150,7 +150,7 @@ def test_a_full_disk_and_going_on_with_more_room(small_results: Path) -> None:
     with _start(small_results, mark, "run", "--resume", run.name, "--json") as harness:
         out, err2 = harness.communicate(timeout=300)
     assert harness.returncode == 0, err2
-    assert kept < {f"{c['case']}-{c['mechanism']}-{c['kernel']}" for c in json.loads(out)["cells"]}
+    assert kept < {Key(c["case"], c["mechanism"], c["kernel"]) for c in json.loads(out)["cells"]}
 
 
 def test_a_host_short_of_memory_is_told_in_a_line(tmp_path: Path) -> None:
