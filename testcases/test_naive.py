@@ -23,11 +23,11 @@ pytestmark = pytest.mark.guest
 # They count programs and descriptors: what was accepted wrongly, and attached, is one more.
 _COUNTING = frozenset(
     {
-        "T52 baseline",
-        "T52a EFAULT on copy out",
-        "T52d log ENOSPC after JIT",
-        "T56 pin root1, close all, get",
-        "A3 race",
+        "malformed_loads_leave_nothing",
+        "copy_out_fault",
+        "log_too_small",
+        "pinned_second_root",
+        "programs_used_while_they_are_loaded",
     }
 )
 

@@ -6,212 +6,540 @@
  * Every malformed load is refused before it has done anything, and leaves neither program nor FD.
  */
 
-static int tweak_value, tweak_attach_type;
-static void tweak_off(struct load *l)
+#define GROUP \
+	ROOT("ka", KPROBE, CALL_EXIT(2)), \
+	ROOT("xb", XDP, CALL_EXIT(2)), \
+	SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), RETURN(0))
+
+static void set_insn_off(struct load *l, int value)
 {
-	l->roots[1].insn_off = tweak_value;
+	l->roots[1].insn_off = value;
 }
-static void tweak_off0(struct load *l)
+
+static void set_first_insn_off(struct load *l, int value)
 {
-	l->roots[0].insn_off = 1;
+	l->roots[0].insn_off = value;
 }
-static void tweak_recsz(struct load *l)
+
+static void set_rec_size(struct load *l, int value)
 {
-	l->attr.root_rec_size = tweak_value;
+	l->attr.root_rec_size = value;
 }
-static void tweak_cnt(struct load *l)
+
+static void set_cnt(struct load *l, int value)
 {
-	l->attr.root_cnt = tweak_value;
+	l->attr.root_cnt = value;
 }
-static void tweak_rsvd(struct load *l)
+
+static void set_root_rsvd(struct load *l, int value)
 {
-	l->roots[1].rsvd[1] = 1;
+	l->roots[1].rsvd[1] = value;
 }
-static void tweak_byte148(struct load *l)
+
+/* @value: which of the words from byte 148 on */
+static void set_rsvd(struct load *l, int value)
 {
-	l->attr.prog_load_rsvd[tweak_value] = 1;
+	l->attr.prog_load_rsvd[value] = 1;
 }
-static void tweak_type(struct load *l)
+
+static void set_type(struct load *l, int value)
 {
-	l->attr.prog_type = XDP;
+	l->attr.prog_type = value;
 }
-static void tweak_ea(struct load *l)
+
+static void set_attach_type(struct load *l, int value)
 {
-	l->attr.expected_attach_type = 2;
+	l->attr.expected_attach_type = value;
 }
-static void tweak_name(struct load *l)
+
+static void set_name(struct load *l, int value)
 {
-	strcpy(l->attr.prog_name, "x");
+	l->attr.prog_name[0] = value;
 }
-static void tweak_ifi(struct load *l)
+
+static void set_ifindex(struct load *l, int value)
 {
-	l->attr.prog_ifindex = 1;
+	l->attr.prog_ifindex = value;
 }
-static void tweak_flags(struct load *l)
+
+static void set_flags(struct load *l, int value)
 {
-	l->attr.prog_flags = tweak_value;
+	l->attr.prog_flags = value;
 }
-static void tweak_rflags(struct load *l)
+
+static void set_root_flags(struct load *l, int value)
 {
-	l->roots[1].prog_flags = tweak_value;
+	l->roots[1].prog_flags = value;
 }
-static void tweak_btfid(struct load *l)
+
+static void set_root_btf_id(struct load *l, int value)
 {
-	l->roots[1].attach_btf_id = 5;
+	l->roots[1].attach_btf_id = value;
 }
-static void tweak_ptype(struct load *l)
+
+static void set_root_type(struct load *l, int value)
 {
-	l->roots[1].prog_type = tweak_value;
-	l->roots[1].expected_attach_type = tweak_attach_type;
+	l->roots[1].prog_type = value;
+	l->roots[1].expected_attach_type = 0;
 }
-static void tweak_nofi(struct load *l)
+
+static void drop_func_info(struct load *l, int value)
 {
 	l->attr.func_info_cnt = 0;
 	l->attr.func_info = 0;
 	l->attr.func_info_rec_size = 0;
 }
-static void tweak_null(struct load *l)
-{
-	l->attr.roots = 0;
-}
-static void tweak_license(struct load *l)
-{
-	l->attr.license = 1;
-}
-static void tweak_insns(struct load *l)
-{
-	l->attr.insns = 4096;
-}
-static void tweak_namebad(struct load *l)
-{
-	strcpy(l->roots[1].prog_name, "a b");
-}
-static void tweak_big(struct load *l)
-{
-	static char b[3 * 64];
-	memset(b, 0, sizeof(b));
-	for (int i = 0; i < l->nroots; i++)
-		memcpy(b + 64 * i, &l->roots[i], 56);
-	l->attr.roots = (long)b;
-	l->attr.root_rec_size = 64;
-	b[60 + 64] = tweak_value;
-}
-#define TWEAKED(name, fn_, a_, err, msg)   \
-	do {                               \
-		tweak_value = a_;          \
-		tweak = fn_;               \
-		REFUSE(name, f, err, msg); \
-	} while (0)
-void attributes_cases(void)
-{
-	struct func f[] = { ROOT("ka", KPROBE, CALL_EXIT(2)), ROOT("xb", XDP, CALL_EXIT(2)),
-			    SUB("s", LD_VALUE(R1, counter_map, 0), MOV_IMM(R0, 0), EXIT) };
-	int progs_before = count_progs(), fds_before = count_fds();
-	TWEAKED("T48 insn_off mid function", tweak_off, 1, EINVAL, NULL);
-	TWEAKED("T48b insn_off mid ldimm64", tweak_off, 7, EINVAL, NULL);
-	TWEAKED("T48c duplicate", tweak_off, 0, EINVAL, "root#1: insn_off 0 is not behind the one before");
-	TWEAKED("T48d beyond", tweak_off, 99, EINVAL, "root#1: insn_off 99 is out of range");
-	TWEAKED("T48e roots[0] not 0", tweak_off0, 0, EINVAL, "root#0: insn_off 1 is not 0");
-	TWEAKED("T48f root is the called subprog", tweak_off, 6, EINVAL, "is a root and cannot be called");
-	TWEAKED("T49 17 roots", tweak_cnt, 17, E2BIG, "too many roots: 17, the limit is 16");
-	TWEAKED("T49a huge root_cnt", tweak_cnt, -1, E2BIG, "too many roots");
-	TWEAKED("T49b rec_size 4", tweak_recsz, 4, EINVAL, "invalid root_rec_size 4");
-	TWEAKED("T49c rec_size 253", tweak_recsz, 253, EINVAL, "invalid root_rec_size 253");
-	TWEAKED("T49d rec_size 0", tweak_recsz, 0, EINVAL, "invalid root_rec_size 0");
-	TWEAKED("T49e rec tail nonzero", tweak_big, 1, E2BIG, NULL);
-	tweak_value = 0;
-	tweak = tweak_big;
-	{
-		load_prepare(&loaded, f, 3);
-		tweak_big(&loaded);
-		struct bpf_prog_root *q = (void *)(long)loaded.attr.roots;
-		tweak = NULL;
-		load_do(&loaded);
-		int a = q->fd, b = ((struct bpf_prog_root *)((char *)q + 64))->fd;
-		result("T49f rec_size 64 zero tail", !loaded.err && a > 0 && b > a, "err %d fds %d %d",
-		       loaded.err, a, b);
-		if (!loaded.err) {
-			close(a);
-			close(b);
-		}
-	}
-	TWEAKED("T49g rsvd", tweak_rsvd, 0, EINVAL, "root#1: reserved fields are used");
-	TWEAKED("T49h byte 148", tweak_byte148, 0, EINVAL, NULL);
-	TWEAKED("T49i byte 164", tweak_byte148, 4, EINVAL, NULL);
-	TWEAKED("T49j attr.prog_type", tweak_type, 0, EINVAL, "are given per root");
-	TWEAKED("T49k attr.eatype", tweak_ea, 0, EINVAL, "are given per root");
-	TWEAKED("T49l attr.name", tweak_name, 0, EINVAL, "are given per root");
-	TWEAKED("T49m ifindex", tweak_ifi, 0, EINVAL,
-		"device bound program is not supported in a multi-root load");
-	TWEAKED("T49n dev bound flag", tweak_flags, BPF_F_XDP_DEV_BOUND_ONLY, EINVAL,
-		"device bound program is not supported");
-	TWEAKED("T49o SLEEPABLE in attr", tweak_flags, BPF_F_SLEEPABLE, EINVAL, "invalid prog_flags");
-	TWEAKED("T49p root flags", tweak_rflags, BPF_F_STRICT_ALIGNMENT, EINVAL,
-		"root#1: invalid prog_flags");
-	TWEAKED("T49q attach_btf_id", tweak_btfid, 0, EINVAL, "reserved fields");
-	TWEAKED("T49r no func_info", tweak_nofi, 0, EINVAL, "multi-root load requires BTF func_info");
-	TWEAKED("T49s roots NULL", tweak_null, 0, EFAULT, NULL);
-	TWEAKED("T49t license EFAULT", tweak_license, 0, EFAULT, NULL);
-	TWEAKED("T49u insns EFAULT", tweak_insns, 0, EFAULT, NULL);
-	TWEAKED("T49v bad name", tweak_namebad, 0, EINVAL, NULL);
-	TWEAKED("T49w XDP sleepable", tweak_rflags, BPF_F_SLEEPABLE, EINVAL, "programs can be sleepable");
-	{
-		union bpf_attr a;
-		struct bpf_insn i[] = { MOV_IMM(R0, 0), EXIT };
-		memset(&a, 0, sizeof(a));
-		a.prog_type = XDP;
-		a.insns = (long)i;
-		a.insn_cnt = 2;
-		a.license = (long)"GPL";
-		a.root_rec_size = 56;
-		int r = bpf(BPF_PROG_LOAD, &a, sizeof(a));
-		result("T49x rec_size without roots", r < 0 && errno == EINVAL, "%d", r);
-		a.root_rec_size = 0;
-		r = bpf(BPF_PROG_LOAD, &a, sizeof(a));
-		view_get(r, &view0);
-		result("T49y ordinary load", r > 0 && view0.i.group_id == 0, "fd %d group_id %u", r,
-		       view0.i.group_id);
-		close(r);
-		a.prog_load_rsvd[0] = 1;
-		r = bpf(BPF_PROG_LOAD, &a, sizeof(a));
-		result("T49z rsvd in ordinary load", r < 0 && errno == EINVAL, "%d", r);
-	}
-	{
-		int t[][2] = { { BPF_PROG_TYPE_EXT, 0 },
-			       { BPF_PROG_TYPE_STRUCT_OPS, 0 },
-			       { BPF_PROG_TYPE_SYSCALL, 0 },
-			       { BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY },
-			       { BPF_PROG_TYPE_LSM, BPF_LSM_MAC },
-			       { BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, 0 },
-			       { BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP },
-			       { BPF_PROG_TYPE_LWT_IN, 0 },
-			       { BPF_PROG_TYPE_CGROUP_SOCKOPT, BPF_CGROUP_GETSOCKOPT } };
-		for (unsigned i = 0; i < 9; i++) {
-			char nm[64];
-			sprintf(nm, "T50 type %d", t[i][0]);
-			tweak_value = t[i][0];
-			tweak_attach_type = t[i][1];
-			tweak = tweak_ptype;
-			load_prepare(&loaded, f, 3);
-			tweak = NULL;
-			tweak_ptype(&loaded);
-			load_do(&loaded);
-			char m[100];
-			sprintf(m, "root#1: program type %d is not supported in a multi-root load", t[i][0]);
-			if (loaded.err == EINVAL && !log_text[0])
-				skip(nm, "no such program type in this kernel");
-			else
-				result(nm, loaded.err == EOPNOTSUPP && strstr(log_text, m),
-				       "errno %d, \"%s\"", loaded.err, tail_of(log_text));
-			close_all(&loaded);
-		}
-	}
-	tweak_attach_type = 0;
-	TWEAKED("T50z unknown type", tweak_ptype, 77, EINVAL, NULL);
-	TWEAKED("T50y type 0", tweak_ptype, 0, EINVAL, NULL);
-	rcu_settle();
-	int progs_after = count_progs(), fds_after = count_fds();
 
-	result("T52 baseline", progs_before == progs_after && fds_before == fds_after,
-	       "progs %d->%d fds %d->%d", progs_before, progs_after, fds_before, fds_after);
+static void set_roots(struct load *l, int value)
+{
+	l->attr.roots = value;
 }
+
+static void set_license(struct load *l, int value)
+{
+	l->attr.license = value;
+}
+
+static void set_insns(struct load *l, int value)
+{
+	l->attr.insns = value;
+}
+
+static void set_bad_root_name(struct load *l, int value)
+{
+	memcpy(l->roots[1].prog_name, "a b", 4);
+}
+
+/* Records of 64 bytes: 8 more than there are today. @value is one of them. */
+static void set_big_records(struct load *l, int value)
+{
+	static char records[3 * 64];
+	int i;
+
+	memset(records, 0, sizeof(records));
+	for (i = 0; i < l->nr_roots; i++)
+		memcpy(records + 64 * i, &l->roots[i], ROOT_SIZE);
+	records[64 + 60] = value;
+	l->attr.roots = (long)records;
+	l->attr.root_rec_size = 64;
+}
+
+static int progs_before, fds_before;
+
+static void count_before(void)
+{
+	progs_before = count_progs();
+	fds_before = count_fds();
+}
+
+static const struct insn_test tests[] = {
+	{
+		.name = "insn_off_in_a_function", /* T48 */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.tweak = set_insn_off,
+		.value = 1,
+		.setup = count_before,
+	},
+	{
+		.name = "insn_off_in_a_load_of_64_bits", /* T48b */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.tweak = set_insn_off,
+		.value = 7,
+	},
+	{
+		.name = "insn_off_twice", /* T48c */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "root#1: insn_off 0 is not behind the one before",
+		.tweak = set_insn_off,
+	},
+	{
+		.name = "insn_off_behind_the_end", /* T48d */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "root#1: insn_off 99 is out of range",
+		.tweak = set_insn_off,
+		.value = 99,
+	},
+	{
+		.name = "insn_off_of_first_root", /* T48e */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "root#0: insn_off 1 is not 0",
+		.tweak = set_first_insn_off,
+		.value = 1,
+	},
+	{
+		.name = "insn_off_of_shared_function", /* T48f */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "is a root and cannot be called",
+		.tweak = set_insn_off,
+		.value = 6,
+	},
+	{
+		.name = "root_cnt_17", /* T49 */
+		.funcs = { GROUP },
+		.err = E2BIG,
+		.msg = "too many roots: 17, the limit is 16",
+		.tweak = set_cnt,
+		.value = 17,
+	},
+	{
+		.name = "root_cnt_huge", /* T49a */
+		.funcs = { GROUP },
+		.err = E2BIG,
+		.msg = "too many roots",
+		.tweak = set_cnt,
+		.value = -1,
+	},
+	{
+		.name = "root_rec_size_4", /* T49b */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "invalid root_rec_size 4",
+		.tweak = set_rec_size,
+		.value = 4,
+	},
+	{
+		.name = "root_rec_size_253", /* T49c */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "invalid root_rec_size 253",
+		.tweak = set_rec_size,
+		.value = 253,
+	},
+	{
+		.name = "root_rec_size_0", /* T49d */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "invalid root_rec_size 0",
+		.tweak = set_rec_size,
+	},
+	{
+		.name = "root_rec_size_64", /* T49e */
+		.funcs = { GROUP },
+		.err = E2BIG,
+		.tweak = set_big_records,
+		.value = 1,
+	},
+	{
+		.name = "reserved_field_of_root", /* T49g */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "root#1: reserved fields are used",
+		.tweak = set_root_rsvd,
+		.value = 1,
+	},
+	{
+		.name = "reserved_byte_148", /* T49h */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.tweak = set_rsvd,
+	},
+	{
+		.name = "reserved_byte_164", /* T49i */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.tweak = set_rsvd,
+		.value = 4,
+	},
+	{
+		.name = "prog_type_of_load", /* T49j */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "are given per root",
+		.tweak = set_type,
+		.value = XDP,
+	},
+	{
+		.name = "attach_type_of_load", /* T49k */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "are given per root",
+		.tweak = set_attach_type,
+		.value = 2,
+	},
+	{
+		.name = "name_of_load", /* T49l */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "are given per root",
+		.tweak = set_name,
+		.value = 'x',
+	},
+	{
+		.name = "ifindex_of_load", /* T49m */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "device bound program is not supported in a multi-root load",
+		.tweak = set_ifindex,
+		.value = 1,
+	},
+	{
+		.name = "dev_bound_only", /* T49n */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "device bound program is not supported",
+		.tweak = set_flags,
+		.value = BPF_F_XDP_DEV_BOUND_ONLY,
+	},
+	{
+		.name = "sleepable_load", /* T49o */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "invalid prog_flags",
+		.tweak = set_flags,
+		.value = BPF_F_SLEEPABLE,
+	},
+	{
+		.name = "strict_alignment_of_root", /* T49p */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "root#1: invalid prog_flags",
+		.tweak = set_root_flags,
+		.value = BPF_F_STRICT_ALIGNMENT,
+	},
+	{
+		.name = "attach_btf_id_of_root", /* T49q */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "reserved fields",
+		.tweak = set_root_btf_id,
+		.value = 5,
+	},
+	{
+		.name = "no_func_info", /* T49r */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "multi-root load requires BTF func_info",
+		.tweak = drop_func_info,
+	},
+	{
+		.name = "roots_null", /* T49s */
+		.funcs = { GROUP },
+		.err = EFAULT,
+		.tweak = set_roots,
+	},
+	{
+		.name = "license_fault", /* T49t */
+		.funcs = { GROUP },
+		.err = EFAULT,
+		.tweak = set_license,
+		.value = 1,
+	},
+	{
+		.name = "insns_fault", /* T49u */
+		.funcs = { GROUP },
+		.err = EFAULT,
+		.tweak = set_insns,
+		.value = 4096,
+	},
+	{
+		.name = "name_of_root_with_a_space", /* T49v */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.tweak = set_bad_root_name,
+	},
+	{
+		.name = "sleepable_xdp", /* T49w */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "programs can be sleepable",
+		.tweak = set_root_flags,
+		.value = BPF_F_SLEEPABLE,
+	},
+	{
+		.name = "root_type_unknown", /* T50z */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.tweak = set_root_type,
+		.value = 77,
+	},
+	{
+		.name = "root_type_0", /* T50y */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.tweak = set_root_type,
+	},
+};
+
+/* Records of 64 bytes, of which the last are 0: as new programs have them on old kernels. */
+static void big_records(void)
+{
+	const struct bpf_prog_root *first, *second;
+
+	load_prepare(&loaded, tests[0].funcs, 3);
+	set_big_records(&loaded, 0);
+	first = (void *)(long)loaded.attr.roots;
+	second = (void *)first + 64;
+	load_do(&loaded);
+	result("root_rec_size_64_zeroes", /* T49f */
+	       !loaded.err && first->fd > 0 && second->fd > first->fd, "errno %d FDs %d %d",
+	       loaded.err, first->fd, second->fd);
+	if (!loaded.err) {
+		close(first->fd);
+		close(second->fd);
+	}
+}
+
+/* New fields in a load without roots. */
+static void ordinary_load(void)
+{
+	struct bpf_insn insns[] = { RETURN(0) };
+	union bpf_attr attr;
+	int fd;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = XDP;
+	attr.insns = (long)insns;
+	attr.insn_cnt = ARRAY_SIZE(insns);
+	attr.license = (long)"GPL";
+	attr.root_rec_size = ROOT_SIZE;
+	fd = bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+	result("root_rec_size_without_roots", fd < 0 && errno == EINVAL, "%d", fd); /* T49x */
+	attr.root_rec_size = 0;
+	fd = bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+	view_get(fd, &view0);
+	result("ordinary_load", fd > 0 && view0.info.group_id == 0, /* T49y */
+	       "FD %d group_id %u", fd, view0.info.group_id);
+	close(fd);
+	attr.prog_load_rsvd[0] = 1;
+	fd = bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+	result("ordinary_load_with_reserved_field", fd < 0 && errno == EINVAL, "%d", fd); /* T49z */
+}
+
+/* Types that cannot take part. */
+static void other_types(void)
+{
+	static const struct {
+		const char *name;
+		int type;
+		int attach_type;
+	} types[] = {
+		/* T50 */
+		{ "root_type_ext", BPF_PROG_TYPE_EXT },
+		{ "root_type_struct_ops", BPF_PROG_TYPE_STRUCT_OPS },
+		{ "root_type_syscall", BPF_PROG_TYPE_SYSCALL },
+		{ "root_type_tracing", BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY },
+		{ "root_type_lsm", BPF_PROG_TYPE_LSM, BPF_LSM_MAC },
+		{ "root_type_raw_tracepoint_writable", BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE },
+		{ "root_type_sk_lookup", BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP },
+		{ "root_type_lwt_in", BPF_PROG_TYPE_LWT_IN },
+		{ "root_type_cgroup_sockopt", BPF_PROG_TYPE_CGROUP_SOCKOPT,
+		  BPF_CGROUP_GETSOCKOPT },
+	};
+	char msg[100];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		load_prepare(&loaded, tests[0].funcs, 3);
+		loaded.roots[1].prog_type = types[i].type;
+		loaded.roots[1].expected_attach_type = types[i].attach_type;
+		load_do(&loaded);
+		snprintf(msg, sizeof(msg),
+			 "root#1: program type %d is not supported in a multi-root load",
+			 types[i].type);
+		if (loaded.err == EINVAL && !log_text[0])
+			skipped(types[i].name, "no such program type in this kernel");
+		else
+			expect_load(types[i].name, loaded.err, EOPNOTSUPP, msg);
+		close_all(&loaded);
+	}
+}
+
+static void count_after(void)
+{
+	int progs, fds;
+
+	rcu_settle();
+	progs = count_progs();
+	fds = count_fds();
+	result("malformed_loads_leave_nothing", /* T52 baseline */
+	       progs == progs_before && fds == fds_before, "programs %d->%d FDs %d->%d",
+	       progs_before, progs, fds_before, fds);
+}
+
+/*
+ * A SYSCALL program passes the value of a frozen, read-only map as roots: FDs written there would
+ * change what the verifier took for a constant.
+ */
+static void roots_in_a_frozen_map(void)
+{
+	enum { AT_LICENSE = 512, AT_FUNC_INFO = 640, AT_INSNS = 1024 };
+	struct bpf_prog_root record = { .prog_type = SOCKET_FILTER, .prog_name = "r" }, after;
+	const struct func funcs[] = { ROOT("r", SOCKET_FILTER, RETURN(0)) };
+	struct func_info_record info = { 0, BTF_FUNC0 };
+	static unsigned char data[4096];
+	union bpf_attr *inner = (void *)data, attr;
+	int values = map_create(BPF_MAP_TYPE_ARRAY, 4, sizeof(data), 1, 0);
+	int frozen = map_create(BPF_MAP_TYPE_ARRAY, 4, sizeof(record), 1, BPF_F_RDONLY_PROG);
+	int btf = btf_create(funcs, 1), prog, err;
+	const struct bpf_insn insns[] = {
+		LD_VALUE(R6, values, 0),
+		LD_VALUE(R7, frozen, 0),
+		MOV_REG(R1, R6),
+		BPF_ALU64_IMM(BPF_ADD, R1, AT_INSNS),
+		BPF_STX_MEM(BPF_DW, R6, R1, offsetof(union bpf_attr, insns)),
+		MOV_REG(R1, R6),
+		BPF_ALU64_IMM(BPF_ADD, R1, AT_LICENSE),
+		BPF_STX_MEM(BPF_DW, R6, R1, offsetof(union bpf_attr, license)),
+		MOV_REG(R1, R6),
+		BPF_ALU64_IMM(BPF_ADD, R1, AT_FUNC_INFO),
+		BPF_STX_MEM(BPF_DW, R6, R1, offsetof(union bpf_attr, func_info)),
+		BPF_STX_MEM(BPF_DW, R6, R7, offsetof(union bpf_attr, roots)),
+		MOV_IMM(R1, BPF_PROG_LOAD),
+		MOV_REG(R2, R6),
+		MOV_IMM(R3, sizeof(union bpf_attr)),
+		HELPER(sys_bpf),
+		EXIT,
+	};
+
+	map_set(frozen, 0, &record);
+	memset(&attr, 0, sizeof(attr));
+	attr.map_fd = frozen;
+	err = bpf(BPF_MAP_FREEZE, &attr, sizeof(attr));
+	memcpy(data + AT_INSNS, funcs[0].insns, 2 * sizeof(funcs[0].insns[0]));
+	memcpy(data + AT_LICENSE, "GPL", 4);
+	memcpy(data + AT_FUNC_INFO, &info, sizeof(info));
+	inner->insn_cnt = 2;
+	inner->prog_btf_fd = btf;
+	inner->func_info_cnt = 1;
+	inner->func_info_rec_size = sizeof(info);
+	inner->root_cnt = 1;
+	inner->root_rec_size = sizeof(record);
+	map_set(values, 0, data);
+	prog = load_plain(BPF_PROG_TYPE_SYSCALL, insns, ARRAY_SIZE(insns), BPF_F_SLEEPABLE);
+	result("sys_bpf_prepared", !err && prog >= 0, /* A2 prepared */
+	       "freeze %d, load %d %s", err, prog, log_tail());
+	memset(&attr, 0, sizeof(attr));
+	attr.test.prog_fd = prog;
+	err = bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr));
+	map_get(frozen, 0, &after);
+	result("sys_bpf_with_roots", /* A2 sys_bpf with roots */
+	       !err && (int)attr.test.retval == -EOPNOTSUPP && !after.fd,
+	       "run %d, sys_bpf returned %d, FD in the frozen map %d", err,
+	       (int)attr.test.retval, after.fd);
+	close(prog);
+	close(btf);
+	close(frozen);
+	close(values);
+}
+
+static void scenarios(void)
+{
+	big_records();
+	ordinary_load();
+	other_types();
+	count_after();
+	roots_in_a_frozen_map();
+}
+
+const struct insn_group attributes_group = {
+	.name = "attributes",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = scenarios,
+};

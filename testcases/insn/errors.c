@@ -2,101 +2,110 @@
 #include "insn.h"
 
 /*
- * Failures after the JIT: copy-out, FDs, log. All or nothing: no program, FD or symbol stays behind.
+ * Failures after the JIT: copy-out, FDs, log. All or nothing: no program, FD or symbol stays
+ * behind.
  */
 
-static void tweak_ro(struct load *l)
+static const struct func funcs[] = {
+	ROOT("ka", KPROBE, CALL_EXIT(2)),
+	ROOT("xb", XDP, CALL_EXIT(2)),
+	SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), RETURN(0)),
+};
+
+/* What there was before. */
+static int progs, fds;
+
+/* The load failed with @err, and nothing is left of it. */
+static void check_nothing_left(const char *name, int err)
 {
-	char *p = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	memcpy(p, l->roots, sizeof(l->roots[0]) * l->nroots);
-	mprotect(p, 4096, PROT_READ);
-	l->attr.roots = (long)p;
-}
-static void tweak_ro2(struct load *l) /* second record is read-only, first is not */
-{
-	char *p = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	p += 4096 - 56;
-	memcpy(p, l->roots, 112);
-	mprotect(p + 56, 4096, PROT_READ);
-	l->attr.roots = (long)p;
-}
-static void tweak_log(struct load *l)
-{
-	l->attr.log_size = 150;
-	l->attr.log_level = 2;
+	int progs_left, fds_left, images;
+
+	rcu_settle();
+	progs_left = count_progs();
+	fds_left = count_fds();
+	images = kallsyms_count("_s");
+	result(name, loaded.err == err && progs_left == progs && fds_left == fds && !images,
+	       "errno %d programs %d->%d FDs %d->%d images %d", loaded.err, progs, progs_left,
+	       fds, fds_left, images);
 }
 
-void errors_cases(void)
+/* The records, of which those from @first on cannot be written to. */
+static void make_read_only(struct load *l, int first)
 {
-	struct func f[] = { ROOT("ka", KPROBE, CALL_EXIT(2)), ROOT("xb", XDP, CALL_EXIT(2)),
-			    SUB("s", LD_VALUE(R1, counter_map, 0), MOV_IMM(R0, 0), EXIT) };
-	int progs_before = count_progs(), fds_before = count_fds();
-	rcu_settle();
-	for (int i = 0; i < 20; i++) {
-		tweak = tweak_ro;
-		load_prepare(&loaded, f, 3);
-		tweak_ro(&loaded);
-		tweak = NULL;
-		load_do(&loaded);
-		if (loaded.err != EFAULT)
+	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *records = pages + 4096 - first * ROOT_SIZE;
+
+	memcpy(records, l->roots, l->nr_roots * ROOT_SIZE);
+	mprotect(pages + 4096, 4096, PROT_READ);
+	l->attr.roots = (long)records;
+}
+
+static void copy_out_fails(const char *name, int first)
+{
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		load_prepare(&loaded, funcs, ARRAY_SIZE(funcs));
+		make_read_only(&loaded, first);
+		if (load_do(&loaded) != EFAULT)
 			break;
 	}
-	rcu_settle();
-	result("T52a EFAULT on copy out",
-	       loaded.err == EFAULT && count_progs() == progs_before && count_fds() == fds_before &&
-		       kallsyms_count("_s") == 0,
-	       "errno %d progs %d fds %d kallsyms %d", loaded.err, count_progs(), count_fds(),
-	       kallsyms_count("_s"));
-	for (int i = 0; i < 20; i++) {
-		load_prepare(&loaded, f, 3);
-		tweak_ro2(&loaded);
-		load_do(&loaded);
-		if (loaded.err != EFAULT)
-			break;
-	}
-	rcu_settle();
-	result("T52b EFAULT on second",
-	       loaded.err == EFAULT && count_progs() == progs_before && count_fds() == fds_before,
-	       "errno %d progs %d fds %d", loaded.err, count_progs(), count_fds());
-	{
-		struct rlimit o, n;
-		getrlimit(RLIMIT_NOFILE, &o);
-		load_prepare(&loaded, f, 3);
-		int top = dup(0);
-		close(top);
-		n = o;
-		n.rlim_cur = top + 1;
-		setrlimit(RLIMIT_NOFILE, &n);
-		load_do(&loaded);
-		setrlimit(RLIMIT_NOFILE, &o);
-		rcu_settle();
-		result("T52c EMFILE, one fd left",
-		       loaded.err == EMFILE && count_progs() == progs_before && count_fds() == fds_before,
-		       "errno %d progs %d fds %d", loaded.err, count_progs(), count_fds());
-	}
-	tweak = tweak_log;
-	load_prepare(&loaded, f, 3);
-	tweak = NULL;
-	tweak_log(&loaded);
+	check_nothing_left(name, EFAULT);
+}
+
+static void no_fd_for_second(void)
+{
+	struct rlimit old, new;
+	int top;
+
+	getrlimit(RLIMIT_NOFILE, &old);
+	load_prepare(&loaded, funcs, ARRAY_SIZE(funcs));
+	top = dup(0);
+	close(top);
+	new = old;
+	new.rlim_cur = top + 1;
+	setrlimit(RLIMIT_NOFILE, &new);
 	load_do(&loaded);
-	rcu_settle();
-	result("T52d log ENOSPC after JIT",
-	       loaded.err == ENOSPC && count_progs() == progs_before && count_fds() == fds_before &&
-		       kallsyms_count("_s") == 0,
-	       "errno %d progs %d", loaded.err, count_progs());
-	/* log level 0, no buffer */
-	load_prepare(&loaded, f, 3);
-	loaded.attr.log_level = 0;
-	loaded.attr.log_buf = 0;
-	loaded.attr.log_size = 0;
+	setrlimit(RLIMIT_NOFILE, &old);
+	check_nothing_left("one_fd_left", EMFILE); /* T52c */
+}
+
+static void log_too_small(void)
+{
+	load_prepare(&loaded, funcs, ARRAY_SIZE(funcs));
+	loaded.attr.log_size = 150;
+	loaded.attr.log_level = 2;
 	load_do(&loaded);
-	result("T52e no log", !loaded.err, "errno %d", loaded.err);
+	check_nothing_left("log_too_small", ENOSPC); /* T52d */
+}
+
+static void without_log(void)
+{
+	load_prepare(&loaded, funcs, ARRAY_SIZE(funcs));
+	no_log(&loaded, 0);
+	load_do(&loaded);
+	result("load_without_log", !loaded.err, "errno %d", loaded.err); /* T52e */
 	close_all(&loaded);
-	load_prepare(&loaded, f, 3);
-	loaded.attr.log_level = 0;
-	loaded.attr.log_buf = 0;
-	loaded.attr.log_size = 0;
+	load_prepare(&loaded, funcs, ARRAY_SIZE(funcs));
+	no_log(&loaded, 0);
 	loaded.attr.root_cnt = 17;
 	load_do(&loaded);
-	result("T52f refusal without log", loaded.err == E2BIG, "errno %d", loaded.err);
+	result("refusal_without_log", loaded.err == E2BIG, "errno %d", loaded.err); /* T52f */
 }
+
+static void scenarios(void)
+{
+	rcu_settle();
+	progs = count_progs();
+	fds = count_fds();
+	copy_out_fails("copy_out_fault", 0); /* T52a */
+	copy_out_fails("copy_out_fault_of_second_root", 1); /* T52b */
+	no_fd_for_second();
+	log_too_small();
+	without_log();
+}
+
+const struct insn_group errors_group = {
+	.name = "errors",
+	.scenarios = scenarios,
+};

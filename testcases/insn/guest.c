@@ -1,157 +1,190 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <dirent.h>
 #include "insn.h"
 
 /* What the cases do to the guest around them, and what they look at in it. */
 
-/* how many images have a symbol that ends so */
+#define OWN_CGROUP "/sys/fs/cgroup/insn"
+
+/* How many images have a symbol that ends with @suffix. */
 int kallsyms_count(const char *suffix)
 {
-	char line[512];
-	int n = 0;
-	FILE *f = fopen("/proc/kallsyms", "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		char *s = strstr(line, "bpf_prog_");
-		if (!s)
+	int n = 0, len = strlen(suffix), name_len;
+	FILE *file = fopen("/proc/kallsyms", "r");
+	char line[512], *name;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		name = strstr(line, "bpf_prog_");
+		if (!name)
 			continue;
-		s[strcspn(s, " \t\n")] = 0;
-		int a = strlen(s), b = strlen(suffix);
-		if (a > b && !strcmp(s + a - b, suffix))
-			n++;
+		name[strcspn(name, " \t\n")] = 0;
+		name_len = strlen(name);
+		n += name_len > len && !strcmp(name + name_len - len, suffix);
 	}
-	if (f)
-		fclose(f);
+	if (file)
+		fclose(file);
 	return n;
 }
 
 int count_progs(void)
 {
-	union bpf_attr a;
+	union bpf_attr attr;
+	__u32 id = 0;
 	int n = 0;
-	unsigned id = 0;
+
 	for (;;) {
-		memset(&a, 0, sizeof(a));
-		a.start_id = id;
-		if (bpf(BPF_PROG_GET_NEXT_ID, &a, sizeof(a)))
-			break;
-		id = a.next_id;
+		memset(&attr, 0, sizeof(attr));
+		attr.start_id = id;
+		if (bpf(BPF_PROG_GET_NEXT_ID, &attr, sizeof(attr)))
+			return n;
+		id = attr.next_id;
 		n++;
 	}
-	return n;
 }
 
 int count_fds(void)
 {
+	DIR *dir = opendir("/proc/self/fd");
 	int n = 0;
-	DIR *d = opendir("/proc/self/fd");
-	while (readdir(d))
+
+	while (readdir(dir))
 		n++;
-	closedir(d);
+	closedir(dir);
 	return n;
 }
 
-int test_run_full(int fd, void *in, int inlen, void *ctx, int ctxlen, void *out, int outlen, int *retval)
+bool id_exists(__u32 id)
 {
-	union bpf_attr a;
-	memset(&a, 0, sizeof(a));
-	a.test.prog_fd = fd;
-	a.test.data_in = (long)in;
-	a.test.data_size_in = inlen;
-	a.test.repeat = inlen ? 1 : 0;
-	a.test.ctx_in = (long)ctx;
-	a.test.ctx_size_in = ctxlen;
-	a.test.data_out = (long)out;
-	a.test.data_size_out = outlen;
-	if (bpf(BPF_PROG_TEST_RUN, &a, sizeof(a)))
+	union bpf_attr attr;
+	int fd;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_id = id;
+	fd = bpf(BPF_PROG_GET_FD_BY_ID, &attr, sizeof(attr));
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+int test_run_packet(int fd, void *packet, int len, int *retval)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.test.prog_fd = fd;
+	attr.test.data_in = (long)packet;
+	attr.test.data_size_in = len;
+	attr.test.repeat = 1;
+	if (bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr)))
 		return -errno;
-	*retval = a.test.retval;
+	*retval = attr.test.retval;
 	return 0;
 }
 
-int test_run(int fd, int *rv)
+/* A test run with an IPv4 packet of 64 bytes, which start with 1, 2, 3, 4. */
+int test_run(int fd, int *retval)
 {
-	char pkt[64] = { 1, 2, 3, 4 };
-	pkt[12] = 8;
-	return test_run_full(fd, pkt, 64, NULL, 0, NULL, 0, rv);
+	char packet[64] = { 1, 2, 3, 4, [12] = 8 };
+
+	return test_run_packet(fd, packet, sizeof(packet), retval);
 }
 
-int readint(const char *p)
+/* What a test run returns with a context of @size bytes, or -errno. */
+int test_run_context(int fd, int size)
 {
-	char b[32] = "";
-	int fd = open(p, O_RDONLY);
+	static char ctx[256];
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.test.prog_fd = fd;
+	attr.test.ctx_in = size ? (long)ctx : 0;
+	attr.test.ctx_size_in = size;
+	return bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr)) ? -errno : (int)attr.test.retval;
+}
+
+int read_int(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	char text[32] = "";
+	ssize_t n;
+
 	if (fd < 0)
 		return -1;
-	if (read(fd, b, 31) < 0) {
-	}
+	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
-	return atoi(b);
+	return n < 0 ? -1 : atoi(text);
 }
 
-int writestr(const char *p, const char *s)
+int write_string(const char *path, const char *text)
 {
-	int fd = open(p, O_WRONLY);
-	int r;
+	int fd = open(path, O_WRONLY), r;
+
 	if (fd < 0)
 		return -errno;
-	r = write(fd, s, strlen(s)) < 0 ? -errno : 0;
+	r = write(fd, text, strlen(text)) < 0 ? -errno : 0;
 	close(fd);
 	return r;
 }
 
-int perf_open(struct perf_event_attr *pa)
+static int perf_event_open(struct perf_event_attr *attr)
 {
-	return syscall(__NR_perf_event_open, pa, -1, 0, -1, 0);
+	return syscall(__NR_perf_event_open, attr, -1, 0, -1, 0);
 }
 
-int attach_perf(int pfd, int prog)
+/* Returns the FD of the event, or -errno. */
+static int attach_event(struct perf_event_attr *attr, int prog)
 {
-	if (ioctl(pfd, PERF_EVENT_IOC_SET_BPF, prog))
-		return -errno;
-	if (ioctl(pfd, PERF_EVENT_IOC_ENABLE, 0))
-		return -errno;
-	return 0;
-}
+	int fd = perf_event_open(attr), err;
 
-int attach_kprobe(int prog, const char *sym)
-{
-	struct perf_event_attr pa = { .size = sizeof(pa) };
-	int fd, e;
-	pa.type = readint("/sys/bus/event_source/devices/kprobe/type");
-	pa.config1 = (long)sym;
-	fd = perf_open(&pa);
 	if (fd < 0)
 		return -errno;
-	e = attach_perf(fd, prog);
-	if (e) {
+	if (ioctl(fd, PERF_EVENT_IOC_SET_BPF, prog) || ioctl(fd, PERF_EVENT_IOC_ENABLE, 0)) {
+		err = -errno;
 		close(fd);
-		return e;
+		return err;
 	}
 	return fd;
 }
 
-int attach_tp(int prog, const char *cat_name)
+int attach_kprobe(int prog, const char *symbol)
 {
-	struct perf_event_attr pa = { .size = sizeof(pa), .type = PERF_TYPE_TRACEPOINT, .sample_period = 1 };
-	int fd, e;
+	struct perf_event_attr attr = { .size = sizeof(attr) };
+
+	attr.type = read_int("/sys/bus/event_source/devices/kprobe/type");
+	attr.config1 = (long)symbol;
+	return attach_event(&attr, prog);
+}
+
+/* @name: CATEGORY/EVENT */
+int attach_tracepoint(int prog, const char *name)
+{
+	struct perf_event_attr attr = { .size = sizeof(attr), .type = PERF_TYPE_TRACEPOINT };
 	char path[200];
-	snprintf(path, sizeof(path), "/sys/kernel/tracing/events/%s/id", cat_name);
-	pa.config = readint(path);
-	fd = perf_open(&pa);
-	if (fd < 0)
-		return -errno;
-	e = attach_perf(fd, prog);
-	if (e) {
-		close(fd);
-		return e;
-	}
-	return fd;
+
+	snprintf(path, sizeof(path), "/sys/kernel/tracing/events/%s/id", name);
+	attr.config = read_int(path);
+	attr.sample_period = 1;
+	return attach_event(&attr, prog);
 }
 
-#define OWN_CGROUP "/sys/fs/cgroup/insn"
+/* Attach what was loaded for its target. Returns the FD of the link, or -errno. */
+int attach_link(int prog, int type)
+{
+	union bpf_attr attr;
+	int r;
 
-/* One where nobody else's packets are counted: SSH comes through the root cgroup */
+	memset(&attr, 0, sizeof(attr));
+	attr.link_create.prog_fd = prog;
+	attr.link_create.attach_type = type;
+	r = bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
+	return r < 0 ? -errno : r;
+}
+
+/* A cgroup in which no one else's packets are counted: SSH comes through the root cgroup. */
 void enter_cgroup(void)
 {
 	int fd;
+
 	mkdir(OWN_CGROUP, 0755);
 	fd = open(OWN_CGROUP "/cgroup.procs", O_WRONLY);
 	if (fd < 0 || write(fd, "0", 1) != 1)
@@ -159,26 +192,55 @@ void enter_cgroup(void)
 	close(fd);
 }
 
-int cgroup_attach(int prog, int type, int detach)
+static int cgroup_command(int command, int prog, int type, int flags)
 {
-	union bpf_attr a;
-	int cg = open(OWN_CGROUP, O_RDONLY), r;
-	memset(&a, 0, sizeof(a));
-	a.target_fd = cg;
-	a.attach_bpf_fd = prog;
-	a.attach_type = type;
-	a.attach_flags = detach ? 0 : BPF_F_ALLOW_MULTI;
-	r = bpf(detach ? BPF_PROG_DETACH : BPF_PROG_ATTACH, &a, sizeof(a)) ? -errno : 0;
-	close(cg);
+	int cgroup = open(OWN_CGROUP, O_RDONLY), r;
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.target_fd = cgroup;
+	attr.attach_bpf_fd = prog;
+	attr.attach_type = type;
+	attr.attach_flags = flags;
+	r = bpf(command, &attr, sizeof(attr)) ? -errno : 0;
+	close(cgroup);
 	return r;
 }
 
-void lo_up(void)
+int cgroup_attach(int prog, int type)
 {
-	struct ifreq ifr;
+	return cgroup_command(BPF_PROG_ATTACH, prog, type, BPF_F_ALLOW_MULTI);
+}
+
+int cgroup_detach(int prog, int type)
+{
+	return cgroup_command(BPF_PROG_DETACH, prog, type, 0);
+}
+
+int pin(int fd, const char *path)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.pathname = (long)path;
+	attr.bpf_fd = fd;
+	return bpf(BPF_OBJ_PIN, &attr, sizeof(attr)) ? -errno : 0;
+}
+
+int get_pinned(const char *path)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.pathname = (long)path;
+	return bpf(BPF_OBJ_GET, &attr, sizeof(attr));
+}
+
+void loopback_up(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo" };
 	int s = socket(AF_INET, SOCK_DGRAM, 0);
-	memset(&ifr, 0, sizeof(ifr));
-	strcpy(ifr.ifr_name, "lo");
+
 	ioctl(s, SIOCGIFFLAGS, &ifr);
 	ifr.ifr_flags |= IFF_UP | IFF_RUNNING;
 	if (ioctl(s, SIOCSIFFLAGS, &ifr))
@@ -186,106 +248,48 @@ void lo_up(void)
 	close(s);
 }
 
+/* Sends @n packets of 48 bytes, and returns how many arrive. */
 int udp_ping(int n)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_port = htons(5555),
-				 .sin_addr.s_addr = htonl(0x7f000001) };
 	int r = socket(AF_INET, SOCK_DGRAM, 0), s = socket(AF_INET, SOCK_DGRAM, 0), got = 0;
-	char b[32] = "hello";
-	struct timeval tv = { 1, 0 };
-	setsockopt(r, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-	if (bind(r, (void *)&a, sizeof(a)))
+	struct sockaddr_in addr = { .sin_family = AF_INET };
+	struct timeval second = { 1, 0 };
+	char text[32] = "hello";
+
+	addr.sin_port = htons(5555);
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(r, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second));
+	if (bind(r, (void *)&addr, sizeof(addr)))
 		perror("bind");
 	while (n--) {
-		sendto(s, b, 20, 0, (void *)&a, sizeof(a));
-		if (recv(r, b, 32, 0) == 20)
-			got++;
+		sendto(s, text, 20, 0, (void *)&addr, sizeof(addr));
+		got += recv(r, text, sizeof(text), 0) == 20;
 	}
 	close(r);
 	close(s);
 	return got;
 }
 
-/* programs are freed after grace periods: wait for some */
+/* Programs are freed after grace periods: wait for some. */
 void rcu_settle(void)
 {
-	for (int i = 0; i < 6; i++) {
+	int i;
+
+	for (i = 0; i < 6; i++) {
 		syscall(__NR_membarrier, 1 /* GLOBAL */, 0, 0);
 		usleep(60000);
 	}
 }
 
+/* Calls __set_task_comm() @n times. */
 void set_comm(int n)
 {
-	char c[16];
-	for (int i = 0; i < n; i++) {
-		snprintf(c, 16, "mr%d", i);
-		prctl(PR_SET_NAME, c);
+	char name[16];
+	int i;
+
+	for (i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "mr%d", i);
+		prctl(PR_SET_NAME, name);
 		usleep(1000);
 	}
-}
-
-static char *kernel_btf;
-static struct btf_header *kernel_btf_header;
-
-static int kbtf_init(void)
-{
-	int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY);
-	size_t n = 0, cap = 32 << 20;
-	ssize_t r;
-	if (fd < 0)
-		return -1;
-	kernel_btf = malloc(cap);
-	while ((r = read(fd, kernel_btf + n, cap - n)) > 0)
-		n += r;
-	close(fd);
-	kernel_btf_header = (void *)kernel_btf;
-	return 0;
-}
-/* id of a type of the kernel, or the byte offset of its member; -1 if there is none */
-int kbtf_find(const char *name, int kind, const char *member)
-{
-	uint32_t *p, *e;
-	int id = 0;
-	char *str;
-	if (!kernel_btf && kbtf_init())
-		return -1;
-	p = (void *)(kernel_btf + kernel_btf_header->hdr_len + kernel_btf_header->type_off);
-	e = (void *)((char *)p + kernel_btf_header->type_len);
-	str = kernel_btf + kernel_btf_header->hdr_len + kernel_btf_header->str_off;
-	while (p < e) {
-		int k = (p[1] >> 24) & 31, vl = p[1] & 0xffff, kf = p[1] >> 31;
-		uint32_t *t = p;
-		id++;
-		p += 3;
-		switch (k) {
-		case BTF_KIND_INT:
-		case BTF_KIND_VAR:
-		case BTF_KIND_DECL_TAG:
-			p += 1;
-			break;
-		case BTF_KIND_ARRAY:
-			p += 3;
-			break;
-		case BTF_KIND_STRUCT:
-		case BTF_KIND_UNION:
-		case BTF_KIND_DATASEC:
-		case BTF_KIND_ENUM64:
-			p += 3 * vl;
-			break;
-		case BTF_KIND_ENUM:
-		case BTF_KIND_FUNC_PROTO:
-			p += 2 * vl;
-			break;
-		}
-		if (k != kind || strcmp(str + t[0], name))
-			continue;
-		if (!member)
-			return id;
-		for (int i = 0; i < vl; i++)
-			if (!strcmp(str + t[3 + 3 * i], member))
-				return (kf ? t[5 + 3 * i] & 0xffffff : t[5 + 3 * i]) / 8;
-	}
-	return -1;
 }

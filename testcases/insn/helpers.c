@@ -2,105 +2,178 @@
 #include "insn.h"
 
 /*
- * A helper id can mean another function per program type, or one that may sleep.
- * Attacks the choice of the implementation and the flags that sleepable roots put into arguments.
+ * A helper id can mean another function per program type, or one that may sleep. Attacks the
+ * choice of the implementation, and the flags that sleepable roots put into arguments.
  */
 
-void helpers_cases(void)
+#define PERF_EVENT_OUTPUT \
+	SUB("s", \
+	    BPF_ST_MEM(BPF_DW, R10, -8, 1), \
+	    LD_MAP(R2, MAP_PERF_EVENT_ARRAY), \
+	    BPF_MOV32_IMM(R3, -1), \
+	    STACK(R4, -8), \
+	    MOV_IMM(R5, 8), \
+	    HELPER(perf_event_output), \
+	    RETURN(0))
+#define TASK_STORAGE_SUB SUB("s", TASK_STORAGE, RETURN(0))
+
+/* The helper allocates: with GFP_ATOMIC, as one of the roots must not sleep. */
+static void check_atomic(const char *name)
 {
-	int pea = map_create(BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 2, 0);
-	struct func perf_output = SUB("s", BPF_ST_MEM(BPF_DW, R10, -8, 1), LD_MAP(R2, pea),
-				      BPF_MOV32_IMM(R3, -1), MOV_REG(R4, R10), BPF_ALU64_IMM(BPF_ADD, R4, -8),
-				      MOV_IMM(R5, 8), HELPER(perf_event_output), MOV_IMM(R0, 0), EXIT);
-	{
-		struct func f[] = { ROOT("kp", KPROBE, CALL_EXIT(2)), ROOT("tp", TRACEPOINT, CALL_EXIT(2)),
-				    perf_output };
-		REFUSE("T16 K,T perf_event_output", f, EINVAL,
-		       "helper bpf_perf_event_output#25 has different implementations");
+	int n = 0, r, i;
+
+	for (r = 0; r < 2; r++) {
+		view_get(loaded.fds[r], &view0);
+		for (i = 0; i < view0.nr_xlated; i++)
+			n += view0.xlated[i].code == (BPF_ALU64 | BPF_MOV | BPF_K) &&
+			     view0.xlated[i].dst_reg == R5 && view0.xlated[i].imm == 0x820;
 	}
-	{
-		struct func f[] = { ROOT("xd", XDP, CALL_EXIT(2)), ROOT("kp", KPROBE, CALL_EXIT(2)),
-				    perf_output };
-		REFUSE("T16b X,K perf_event_output", f, EINVAL,
-		       "has different implementations for root#0 xd() vs root#1 kp()");
-	}
-	{
-		struct func f[] = { ROOT("ka", KPROBE, CALL_EXIT(2)), ROOT("kb", KPROBE, CALL_EXIT(2)),
-				    perf_output };
-		ACCEPT_CLOSE("T16c K,K perf_event_output", f);
-	}
-	{
-		struct func f[] = { ROOT("xd", XDP, CALL_EXIT(2)), ROOT("tc", TC, CALL_EXIT(2)),
-				    SUB("s", MOV_IMM(R1, 1), MOV_IMM(R2, 0), HELPER(redirect), EXIT) };
-		REFUSE("T17 X,C redirect", f, EINVAL, "helper bpf_redirect#23 has different implementations");
-	}
-	{
-		struct func f[] = { ROOT("fi", SOCKET_FILTER, CALL_EXIT(2)), ROOT("kp", KPROBE, CALL_EXIT(2)),
-				    SUB("s", HELPER(get_smp_processor_id), EXIT) };
-		ACCEPT_CLOSE("T17b F,K inlined smp_processor_id", f);
-	}
-	{
-		struct func f[] = { ROOT("kp", KPROBE, CALL_EXIT(2)), ROOT("pe", PERF_EVENT, CALL_EXIT(2)),
-				    SUB("s", HELPER(get_attach_cookie), EXIT) };
-		REFUSE("T17c K,P attach cookie", f, EINVAL, "has different implementations");
-	}
-	{
-		struct func f[] = { ROOT("kp", KPROBE, CALL_EXIT(2)), ROOT("tp", TRACEPOINT, CALL_EXIT(2)),
-				    SUB("s", HELPER(ktime_get_ns), EXIT) };
-		ACCEPT_CLOSE("T17d K,T ktime", f);
-	}
-	{
-		struct func f[] = { ROOT("kp", KPROBE, MOV_IMM(R1, 1), CALL_FUNC(2), EXIT),
-				    ROOT("xd", XDP, MOV_REG(R2, R1), MOV_IMM(R1, 2), CALL_FUNC(2), EXIT),
-				    SUB("s", BPF_JMP_IMM(BPF_JNE, R1, 2, 5), MOV_REG(R1, R2), MOV_IMM(R2, -4),
-					HELPER(xdp_adjust_head), MOV_IMM(R0, 6), EXIT, MOV_IMM(R0, 1),
-					EXIT) };
-		int a = -1;
-		if (ACCEPT("T17e helper of X in its arm", f)) {
-			test_run(loaded.fds[1], &a);
-			result("T17e/run", a == 6, "%d", a);
-		}
-		close_all(&loaded);
-	}
-	{
-		struct func f[] = {
-			ROOT("kp", KPROBE, CALL_FUNC(2), EXIT), ROOT("xd", XDP, CALL_FUNC(2), EXIT),
-			SUB("s", MOV_IMM(R2, -4), HELPER(xdp_adjust_head), MOV_IMM(R0, 6), EXIT)
-		};
-		REFUSE("T17f helper of X live in K", f, EINVAL,
-		       "program of this type cannot use helper bpf_xdp_adjust_head");
-	}
-	int ts = map_create_btf(BPF_MAP_TYPE_TASK_STORAGE, 4, 4, 0, BPF_F_NO_PREALLOC, 1);
-	struct func task_storage = SUB("s", HELPER(get_current_task_btf), MOV_REG(R2, R0), LD_MAP(R1, ts),
-				       MOV_IMM(R3, 0), MOV_IMM(R4, 1), HELPER(task_storage_get),
-				       MOV_IMM(R0, 0), EXIT);
-	for (int o = 0; o < 2; o++) {
-		struct func f[] = { ROOTE("ka", KPROBE, 0, o ? BPF_F_SLEEPABLE : 0, CALL_EXIT(2)),
-				    ROOTE("kb", KPROBE, 0, o ? 0 : BPF_F_SLEEPABLE, CALL_EXIT(2)),
-				    task_storage };
-		if (ACCEPT(o ? "T18b K sleepable,K task_storage" : "T18 K,K sleepable task_storage", f)) {
-			int n = 0;
-			for (int r = 0; r < 2; r++) {
-				view_get(loaded.fds[r], &view0);
-				for (int i = 0; i < view0.nx; i++)
-					if (view0.xl[i].code == (BPF_ALU64 | BPF_MOV | BPF_K) &&
-					    view0.xl[i].dst_reg == 5 && view0.xl[i].imm == 0x820)
-						n++;
-			}
-			result("T18/atomic", n == 2, "GFP_ATOMIC seen in %d of 2 views", n);
-		}
-		close_all(&loaded);
-	}
-	{
-		struct func f[] = { ROOT("ka", KPROBE, CALL_EXIT(2)),
-				    ROOTE("kb", KPROBE, 0, BPF_F_SLEEPABLE, CALL_EXIT(2)),
-				    SUB("s", MOV_REG(R1, R10), BPF_ALU64_IMM(BPF_ADD, R1, -8), MOV_IMM(R2, 8),
-					MOV_IMM(R3, 0), HELPER(copy_from_user), EXIT) };
-		REFUSE("T19 K,K sleepable copy_from_user", f, EINVAL,
-		       "helper call might sleep in a non-sleepable prog");
-		struct func g[] = { f[1], f[0], f[2] };
-		REFUSE("T19b other order", g, EINVAL, "helper call might sleep in a non-sleepable prog");
-	}
-	close(pea);
-	close(ts);
+	sub_result(name, "atomic", n == 2, "GFP_ATOMIC seen in %d of 2 views", n);
 }
+
+static const struct insn_test tests[] = {
+	{
+		.name = "perf_event_output_kprobe_tracepoint", /* T16 */
+		.funcs = {
+			ROOT("kp", KPROBE, CALL_EXIT(2)),
+			ROOT("tp", TRACEPOINT, CALL_EXIT(2)),
+			PERF_EVENT_OUTPUT,
+		},
+		.err = EINVAL,
+		.msg = "helper bpf_perf_event_output#25 has different implementations",
+	},
+	{
+		.name = "perf_event_output_xdp_kprobe", /* T16b */
+		.funcs = {
+			ROOT("xd", XDP, CALL_EXIT(2)),
+			ROOT("kp", KPROBE, CALL_EXIT(2)),
+			PERF_EVENT_OUTPUT,
+		},
+		.err = EINVAL,
+		.msg = "has different implementations for root#0 xd() vs root#1 kp()",
+	},
+	{
+		.name = "perf_event_output_kprobes", /* T16c */
+		.funcs = {
+			ROOT("ka", KPROBE, CALL_EXIT(2)),
+			ROOT("kb", KPROBE, CALL_EXIT(2)),
+			PERF_EVENT_OUTPUT,
+		},
+	},
+	{
+		.name = "redirect_xdp_tc", /* T17 */
+		.funcs = {
+			ROOT("xd", XDP, CALL_EXIT(2)),
+			ROOT("tc", TC, CALL_EXIT(2)),
+			SUB("s",
+			    MOV_IMM(R1, 1),
+			    MOV_IMM(R2, 0),
+			    HELPER(redirect),
+			    EXIT),
+		},
+		.err = EINVAL,
+		.msg = "helper bpf_redirect#23 has different implementations",
+	},
+	{
+		.name = "inlined_helper_socket_filter_kprobe", /* T17b */
+		.funcs = {
+			ROOT("fi", SOCKET_FILTER, CALL_EXIT(2)),
+			ROOT("kp", KPROBE, CALL_EXIT(2)),
+			SUB("s", HELPER(get_smp_processor_id), EXIT),
+		},
+	},
+	{
+		.name = "attach_cookie_kprobe_perf_event", /* T17c */
+		.funcs = {
+			ROOT("kp", KPROBE, CALL_EXIT(2)),
+			ROOT("pe", PERF_EVENT, CALL_EXIT(2)),
+			SUB("s", HELPER(get_attach_cookie), EXIT),
+		},
+		.err = EINVAL,
+		.msg = "has different implementations",
+	},
+	{
+		.name = "ktime_kprobe_tracepoint", /* T17d */
+		.funcs = {
+			ROOT("kp", KPROBE, CALL_EXIT(2)),
+			ROOT("tp", TRACEPOINT, CALL_EXIT(2)),
+			SUB("s", HELPER(ktime_get_ns), EXIT),
+		},
+	},
+	{
+		.name = "helper_of_one_root_in_its_arm", /* T17e */
+		.funcs = {
+			ROOT("kp", KPROBE, MOV_IMM(R1, 1), CALL_FUNC(2), EXIT),
+			ROOT("xd", XDP,
+			     MOV_REG(R2, R1),
+			     MOV_IMM(R1, 2),
+			     CALL_FUNC(2),
+			     EXIT),
+			SUB("s",
+			    BPF_JMP_IMM(BPF_JNE, R1, 2, 5),
+			    MOV_REG(R1, R2),
+			    MOV_IMM(R2, -4),
+			    HELPER(xdp_adjust_head),
+			    RETURN(6),
+			    RETURN(1)),
+		},
+		.runs = { [1] = RETURNS(6) },
+	},
+	{
+		.name = "helper_of_one_root_reached_by_both", /* T17f */
+		.funcs = {
+			ROOT("kp", KPROBE, CALL_FUNC(2), EXIT),
+			ROOT("xd", XDP, CALL_FUNC(2), EXIT),
+			SUB("s",
+			    MOV_IMM(R2, -4),
+			    HELPER(xdp_adjust_head),
+			    RETURN(6)),
+		},
+		.err = EINVAL,
+		.msg = "program of this type cannot use helper bpf_xdp_adjust_head",
+	},
+	{
+		.name = "storage_second_root_sleeps", /* T18 */
+		.funcs = {
+			ROOT("ka", KPROBE, CALL_EXIT(2)),
+			SLEEPABLE("kb", KPROBE, CALL_EXIT(2)),
+			TASK_STORAGE_SUB,
+		},
+		.check = check_atomic,
+	},
+	{
+		.name = "storage_first_root_sleeps", /* T18b */
+		.funcs = {
+			SLEEPABLE("ka", KPROBE, CALL_EXIT(2)),
+			ROOT("kb", KPROBE, CALL_EXIT(2)),
+			TASK_STORAGE_SUB,
+		},
+		.check = check_atomic,
+	},
+	{
+		.name = "copy_from_user_second_root_sleeps", /* T19 */
+		.funcs = {
+			ROOT("ka", KPROBE, CALL_EXIT(2)),
+			SLEEPABLE("kb", KPROBE, CALL_EXIT(2)),
+			SUB("s", COPY_FROM_USER, EXIT),
+		},
+		.err = EINVAL,
+		.msg = "helper call might sleep in a non-sleepable prog",
+	},
+	{
+		.name = "copy_from_user_first_root_sleeps", /* T19b */
+		.funcs = {
+			SLEEPABLE("kb", KPROBE, CALL_EXIT(2)),
+			ROOT("ka", KPROBE, CALL_EXIT(2)),
+			SUB("s", COPY_FROM_USER, EXIT),
+		},
+		.err = EINVAL,
+		.msg = "helper call might sleep in a non-sleepable prog",
+	},
+};
+
+const struct insn_group helpers_group = {
+	.name = "helpers",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+};

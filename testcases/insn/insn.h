@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Multi-root loads by the raw system call. A case is an array of functions, the roots
- * first or not; calls name functions by their index.
+ * Loads of BPF programs by the raw system call. A case is an array of functions; calls name
+ * functions by their index. README.md shows how to write one.
  */
 #ifndef INSN_H
 #define INSN_H
@@ -12,35 +12,49 @@
 #include <unistd.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sched.h>
 #include <pthread.h>
-#include <dirent.h>
 #include <signal.h>
-#include <sys/syscall.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <sys/stat.h>
+#include <time.h>
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <arpa/inet.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <linux/bpf.h>
 #include <linux/btf.h>
+#include <linux/capability.h>
 #include <linux/perf_event.h>
-#include <stdarg.h>
-#include <time.h>
-#include <include/linux/filter.h> /* instruction macros, of tools/; uapi has a file of that name */
+/* instruction macros, of tools/; uapi has a file of that name */
+#include <include/linux/filter.h>
+
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(arr) (sizeof(arr) / sizeof((arr)[0]))
+#endif
+#ifndef __printf
+#define __printf(a, b) __attribute__((format(printf, a, b)))
+#endif
 
 #define MAX_INSNS 80000
-#define LOG_SIZE (1 << 20)
+#define MAX_FUNC_INSNS 32
+#define MAX_FUNCS 17
+#define MAX_LIBRARY_FUNCS 5
+#define MAX_ROOTS 20
+#define MAX_CALLEES 128
+#define LOG_SIZE (1024 * 1024)
 /* length of union bpf_attr for BPF_PROG_LOAD before there were roots */
 #define SINGLE_ATTR_SIZE 144
+/* length of a struct bpf_prog_root */
+#define ROOT_SIZE 56
 
 #define KPROBE BPF_PROG_TYPE_KPROBE
 #define TRACEPOINT BPF_PROG_TYPE_TRACEPOINT
@@ -49,17 +63,9 @@
 #define CGROUP_SKB BPF_PROG_TYPE_CGROUP_SKB
 #define SOCKET_FILTER BPF_PROG_TYPE_SOCKET_FILTER
 #define PERF_EVENT BPF_PROG_TYPE_PERF_EVENT
+#define INGRESS BPF_CGROUP_INET_INGRESS
+#define EGRESS BPF_CGROUP_INET_EGRESS
 
-/* call of function number k of the case */
-#define CALL_FUNC(k) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, k)
-#define HELPER(id) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_##id)
-#define KFUNC(id) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, id)
-#define LD_FUNC(reg, k) BPF_RAW_INSN(BPF_LD | BPF_DW | BPF_IMM, reg, BPF_PSEUDO_FUNC, 0, k), BPF_RAW_INSN(0, 0, 0, 0, 0)
-#define LD_MAP(reg, fd) BPF_RAW_INSN(BPF_LD | BPF_DW | BPF_IMM, reg, BPF_PSEUDO_MAP_FD, 0, fd), BPF_RAW_INSN(0, 0, 0, 0, 0)
-#define LD_VALUE(reg, fd, off) BPF_RAW_INSN(BPF_LD | BPF_DW | BPF_IMM, reg, BPF_PSEUDO_MAP_VALUE, 0, fd), BPF_RAW_INSN(0, 0, 0, 0, off)
-#define EXIT BPF_EXIT_INSN()
-#define MOV_IMM(d, i) BPF_MOV64_IMM(d, i)
-#define MOV_REG(d, s) BPF_MOV64_REG(d, s)
 #define R0 BPF_REG_0
 #define R1 BPF_REG_1
 #define R2 BPF_REG_2
@@ -69,165 +75,350 @@
 #define R6 BPF_REG_6
 #define R7 BPF_REG_7
 #define R8 BPF_REG_8
+#define R9 BPF_REG_9
 #define R10 BPF_REG_10
 
 /*
- * int(), int(struct pt_regs *), int(int), void(), int(int *), int(struct xdp_md *), int(struct __sk_buff *),
- * int(struct bpf_dynptr *), int(struct task_struct *), int(struct sock *), and with a struct __sk_buff * first: int *, struct bpf_dynptr *
+ * Maps that instructions name, with the loader putting in the FD. They are created when a case
+ * names them, and closed behind it, but for the first two. No FD is negative.
  */
-enum {
-	PROTO_VOID = 0, PROTO_PTREGS, PROTO_INT, PROTO_GVOID, PROTO_MEM, PROTO_XDP, PROTO_SKB,
-	PROTO_DYNPTR, PROTO_TASK, PROTO_SOCK, PROTO_SKB_MEM, PROTO_SKB_DYNPTR
+enum test_map {
+	MAP_COUNTERS = -64,	/* array of 1 x 128 bytes */
+	MAP_ARRAY,		/* array of 4 x 64 bytes */
+	MAP_PERCPU_ARRAY,
+	MAP_HASH,
+	MAP_HASH_OF_INT,
+	MAP_PERF_EVENT_ARRAY,
+	MAP_PROG_ARRAY,
+	MAP_RINGBUF,
+	MAP_TASK_STORAGE,
+	MAP_SK_STORAGE,
+	MAP_CGROUP_STORAGE,
+	MAP_CGROUP_STORAGE_2,
+	MAP_SPIN_LOCK,		/* array of 1, with a struct bpf_spin_lock */
+	MAP_TIMER,		/* array of 1, with a struct bpf_timer */
+	MAP_WQ,			/* array of 1, with a struct bpf_wq */
 };
 
-struct func {
-	const char *name;
-	int type;	/* 0: subprog */
-	int eatype;
-	int flags;
-	int global;
-	int exported; /* has the declaration tag bpf_export */
-	const char *arg_tag; /* declaration tag of its argument */
-	int proto;
-	struct bpf_insn *insns;
-	int n;
-};
-#define INSNS(...) .insns = (struct bpf_insn[]){ __VA_ARGS__ }, .n = sizeof((struct bpf_insn[]){ __VA_ARGS__ }) / sizeof(struct bpf_insn)
-#define ROOT(nm, ty, ...) { .name = nm, .type = ty, .global = 1, INSNS(__VA_ARGS__) }
-#define ROOTE(nm, ty, ea, fl, ...) { .name = nm, .type = ty, .eatype = ea, .flags = fl, .global = 1, INSNS(__VA_ARGS__) }
-#define SUB(nm, ...) { .name = nm, INSNS(__VA_ARGS__) }
-
-#define EXPORT(nm, pr, ...) { .name = nm, .global = 1, .exported = 1, .proto = pr, INSNS(__VA_ARGS__) }
-#define GLOBAL(nm, pr, ...) { .name = nm, .global = 1, .proto = pr, INSNS(__VA_ARGS__) }
-/* call of function number k of the program whose FD is number i of fd_array */
-#define CALL_PROG(i, k) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_PROG_CALL, i, BTF_FUNC0 + (k))
-
-struct load {
-	struct bpf_prog_root roots[20];
-	int nroots;
-	int fds[20];
-	int err;		/* 0 or errno */
-	char *log;
-	union bpf_attr attr;
-	struct bpf_insn insns[MAX_INSNS];
-	int ninsns;
+/* Functions of the kernel that instructions call, with the loader putting in the BTF id. */
+enum test_kfunc {
+	KFUNC_FIRST = -64,
+	KFUNC_bpf_dynptr_from_skb = KFUNC_FIRST,
+	KFUNC_bpf_dynptr_slice_rdwr,
+	KFUNC_bpf_obj_new_impl,
+	KFUNC_bpf_preempt_disable,
+	KFUNC_bpf_preempt_enable,
+	KFUNC_bpf_rcu_read_lock,
+	KFUNC_bpf_rcu_read_unlock,
+	KFUNC_bpf_rdonly_cast,
+	KFUNC_bpf_throw,
+	KFUNC_bpf_wq_init,
+	KFUNC_bpf_wq_set_callback_impl,
+	KFUNC_bpf_wq_start,
+	KFUNC_crash_kexec,
 };
 
-struct func_info_record { uint32_t off, id; };
+/* Members of struct task_struct that LDX_TASK() reads. */
+enum task_member {
+	TASK_PID = 1,
+	TASK_REAL_PARENT,	/* RCU protected */
+	TASK_PI_TOP_TASK,	/* not trusted */
+};
 
-/* what BPF_OBJ_GET_INFO_BY_FD says of one root */
-struct prog_view { struct bpf_prog_info i; uint32_t callees[64]; uint64_t ksyms[64]; uint32_t lens[64]; struct bpf_insn xl[2048]; int nx; struct func_info_record fi[64]; uint32_t maps[64]; unsigned char jit[65536]; };
+/* What a function takes, for its BTF. All return int but those of PROTO_GVOID. */
+enum proto {
+	PROTO_VOID,		/* nothing */
+	PROTO_PTREGS,		/* struct pt_regs * */
+	PROTO_INT,		/* int */
+	PROTO_GVOID,		/* nothing, and returns nothing */
+	PROTO_MEM,		/* int * */
+	PROTO_XDP,		/* struct xdp_md * */
+	PROTO_SKB,		/* struct __sk_buff * */
+	PROTO_DYNPTR,		/* struct bpf_dynptr * */
+	PROTO_TASK,		/* struct task_struct * */
+	PROTO_SOCK,		/* struct sock * */
+	PROTO_SKB_MEM,		/* struct __sk_buff *, int * */
+	PROTO_SKB_DYNPTR,	/* struct __sk_buff *, struct bpf_dynptr * */
+};
 
-extern char log_text[];
-extern int opt_log_level, opt_prog_flags;
-extern void (*tweak)(struct load *l);
-extern struct load loaded;
-extern struct prog_view view0, view1, view2;
-/* counters: array of 1 x 128 bytes; plain array of 4 x 64 */
-extern int counter_map, array_map;
-extern int passed, failed;
-/* nothing but the roots of accepted loads, each by itself: for kernels without roots */
-extern bool opt_alone;
+/* BTF id of the first function of a program that load.c describes */
 #define BTF_FUNC0 27
 
-int bpf(int cmd, union bpf_attr *a, unsigned int sz);
-int map_create(int type, int ks, int vs, int n, int flags);
-int map_get(int fd, int key, void *val);
-int map_set(int fd, int key, void *val);
-int map_del(int fd, int key);
-int btf_create(struct func *f, int n);
-void load_prepare(struct load *l, struct func *f, int n);
+#define MOV_IMM(reg, value) BPF_MOV64_IMM(reg, value)
+#define MOV_REG(reg, other) BPF_MOV64_REG(reg, other)
+#define EXIT BPF_EXIT_INSN()
+#define RETURN(value) MOV_IMM(R0, value), EXIT
+/* the address of a stack slot */
+#define STACK(reg, off) MOV_REG(reg, R10), BPF_ALU64_IMM(BPF_ADD, reg, off)
+#define HELPER(id) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_##id)
+#define KFUNC(id) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, KFUNC_##id)
+/* call of function number @k of the case */
+#define CALL_FUNC(k) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, k)
+#define CALL_EXIT(k) CALL_FUNC(k), RETURN(0)
+/* call of the function with BTF id @id of the program whose FD is number @i of fd_array */
+#define CALL_PROG_ID(i, id) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_PROG_CALL, i, id)
+/* call of function number @k of that program: 0 is that of .library, 1 that of .library2 */
+#define CALL_PROG(i, k) CALL_PROG_ID(i, BTF_FUNC0 + (k))
+#define LD_FUNC(reg, k) LD_PSEUDO(reg, BPF_PSEUDO_FUNC, k, 0)
+/* @map: an enum test_map, or an FD */
+#define LD_MAP(reg, map) LD_PSEUDO(reg, BPF_PSEUDO_MAP_FD, map, 0)
+#define LD_VALUE(reg, map, off) LD_PSEUDO(reg, BPF_PSEUDO_MAP_VALUE, map, off)
+#define LD_PSEUDO(reg, kind, imm1, imm2) \
+	BPF_RAW_INSN(BPF_LD | BPF_DW | BPF_IMM, reg, kind, 0, imm1), \
+	BPF_RAW_INSN(0, 0, 0, 0, imm2)
+/* a member of the task that @src points to; what the loader looks up is in imm */
+#define LDX_TASK(size, dst, src, member) \
+	BPF_RAW_INSN(BPF_LDX | BPF_SIZE(size) | BPF_MEM, dst, src, 0, member)
+/* adds one to a counter */
+#define INC(off) \
+	LD_VALUE(R2, MAP_COUNTERS, off), \
+	MOV_IMM(R3, 1), \
+	BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R2, R3, 0)
+/* the value of a map of one value in R0 */
+#define VALUE(map) \
+	BPF_ST_MEM(BPF_W, R10, -4, 0), \
+	STACK(R2, -4), \
+	LD_MAP(R1, map), \
+	HELPER(map_lookup_elem), \
+	BPF_JMP_IMM(BPF_JNE, R0, 0, 2), \
+	RETURN(0)
+#define SET_TIMER(k) \
+	VALUE(MAP_TIMER), \
+	MOV_REG(R1, R0), \
+	LD_FUNC(R2, k), \
+	HELPER(timer_set_callback)
+/* allocates, where the task has none yet: may sleep in a program that may */
+#define TASK_STORAGE \
+	HELPER(get_current_task_btf), \
+	MOV_REG(R2, R0), \
+	LD_MAP(R1, MAP_TASK_STORAGE), \
+	MOV_IMM(R3, 0), \
+	MOV_IMM(R4, 1), \
+	HELPER(task_storage_get)
+/* may sleep */
+#define COPY_FROM_USER \
+	STACK(R1, -8), \
+	MOV_IMM(R2, 8), \
+	MOV_IMM(R3, 0), \
+	HELPER(copy_from_user)
+
+/* One function of a program. */
+struct func {
+	const char *name;
+	int type;		/* program type of a root; 0: no root */
+	int attach_type;
+	int flags;		/* of the root, as prog_flags */
+	bool global;
+	bool exported;		/* has the declaration tag bpf_export */
+	const char *arg_tag;	/* declaration tag of its first argument */
+	enum proto proto;
+	struct bpf_insn insns[MAX_FUNC_INSNS];
+	/* where they do not fit */
+	const struct bpf_insn *long_insns;
+	int long_len;
+};
+
+#define INSNS(...) .insns = { __VA_ARGS__ }
+#define ROOT(nm, ty, ...) { .name = nm, .type = ty, .global = true, INSNS(__VA_ARGS__) }
+/* a root with an attach type and flags */
+#define ROOT_AS(nm, ty, at, fl, ...) \
+	{ .name = nm, .type = ty, .attach_type = at, .flags = fl, .global = true, \
+	  INSNS(__VA_ARGS__) }
+#define SLEEPABLE(nm, ty, ...) ROOT_AS(nm, ty, 0, BPF_F_SLEEPABLE, __VA_ARGS__)
+#define SYSCALL(nm, ...) SLEEPABLE(nm, BPF_PROG_TYPE_SYSCALL, __VA_ARGS__)
+/* the entry of a program whose functions others call */
+#define MAIN(ty) ROOT("lib", ty, RETURN(0))
+#define XDP_MAIN ROOT("lib", XDP, RETURN(2))
+/* static, global and exported functions */
+#define SUB(nm, ...) { .name = nm, INSNS(__VA_ARGS__) }
+#define SUB_PROTO(nm, pr, ...) { .name = nm, .proto = pr, INSNS(__VA_ARGS__) }
+#define GLOBAL(nm, pr, ...) { .name = nm, .global = true, .proto = pr, INSNS(__VA_ARGS__) }
+#define GLOBAL_TAG(nm, pr, tag, ...) \
+	{ .name = nm, .global = true, .proto = pr, .arg_tag = tag, INSNS(__VA_ARGS__) }
+#define EXPORT(nm, pr, ...) \
+	{ .name = nm, .global = true, .exported = true, .proto = pr, INSNS(__VA_ARGS__) }
+#define EXPORT_TAG(nm, pr, tag, ...) \
+	{ .name = nm, .global = true, .exported = true, .proto = pr, .arg_tag = tag, \
+	  INSNS(__VA_ARGS__) }
+/* an extension of a function of that name */
+#define EXTENSION(nm, pr, ...) \
+	{ .name = nm, .type = BPF_PROG_TYPE_EXT, .global = true, .proto = pr, INSNS(__VA_ARGS__) }
+#define IDENTITY MOV_REG(R0, R1), EXIT
+
+/* One load: what the kernel is given, and what it gives back. */
+struct load {
+	struct bpf_prog_root roots[MAX_ROOTS];
+	int nr_roots;
+	int fds[MAX_ROOTS];
+	int err;		/* 0 or errno */
+	union bpf_attr attr;
+	struct bpf_insn insns[MAX_INSNS];
+	int nr_insns;
+};
+
+/* What a test run of a root returns. */
+struct expected_run {
+	bool run;
+	int retval;
+};
+
+#define RETURNS(value) { .run = true, .retval = (value) }
+
+/*
+ * One case. More than one root is a multi-root load, one root an ordinary load. Prints a check
+ * NAME, and NAME/run for .runs.
+ */
+struct insn_test {
+	const char *name;	/* of a C identifier's form, unique in all files */
+	struct func funcs[MAX_FUNCS];
+	/* a program that is loaded before it: fd_array[0] */
+	struct func library[MAX_LIBRARY_FUNCS];
+	/* a program that is loaded between them, and may call the first: fd_array[1] */
+	struct func library2[MAX_LIBRARY_FUNCS];
+	int err;		/* 0: accepted */
+	const char *msg;	/* part of the log; NULL: any log */
+	struct expected_run runs[2];	/* of the first roots, with a packet of 64 bytes */
+	int prog_flags;
+	int log_level;		/* 0: 2 */
+	bool multi_root;	/* a multi-root load of one root */
+	/* once more as NAME/own, with function 1 of the library as part of the program itself */
+	bool own;
+	/* what no initializer can express, in @funcs, which is a copy */
+	void (*fill)(struct func *funcs);
+	/* before the load, and at the end */
+	void (*setup)(void);
+	void (*cleanup)(void);
+	/* changes attributes */
+	void (*tweak)(struct load *l, int value);
+	int value;
+	/* after a load that was accepted as expected, for further checks: sub_result() */
+	void (*check)(const char *name);
+};
+
+/* Cases of one topic, and what takes more steps than one load. */
+struct insn_group {
+	const char *name;
+	const struct insn_test *tests;
+	int nr_tests;
+	void (*scenarios)(void);
+};
+
+extern const struct insn_group *const groups[];
+extern const int nr_groups;
+
+struct func_info_record {
+	__u32 off;
+	__u32 id;
+};
+
+/* what BPF_OBJ_GET_INFO_BY_FD says of one program */
+struct prog_view {
+	struct bpf_prog_info info;
+	__u32 callees[64];
+	__u64 ksyms[64];
+	__u32 lens[64];
+	__u32 maps[64];
+	struct func_info_record funcs[64];
+	struct bpf_insn xlated[2048];
+	int nr_xlated;
+	unsigned char jited[65536];
+};
+
+/* load.c: the loader */
+extern char log_text[LOG_SIZE];
+extern int opt_log_level, opt_prog_flags;
+extern struct load loaded;
+extern int fd_array[MAX_CALLEES];
+extern int attach_id;	/* attach_btf_id for attach_to() */
+
+int func_len(const struct func *func);
+const struct bpf_insn *func_insns(const struct func *func);
+int bpf(int cmd, union bpf_attr *attr, unsigned int size);
+void load_prepare(struct load *l, const struct func *funcs, int n);
 int load_do(struct load *l);
-void close_all(struct load *l);
-char *tail_of(char *log);
-int check(const char *name, struct func *f, int n, int err, const char *msg);
-void check_alone(const char *name, struct func *f, int n);
-int view_get(int fd, struct prog_view *p);
-void counters_zero(void);
-void counters_read(uint64_t *v);
-int map_create_btf(int type, int ks, int vs, int n, int flags, int valid);
-extern int fd_array[128];
-void prepare_with_btf(struct func *f, int n);
+int load_group(const struct func *funcs, int n);
+void prepare_prog(const struct func *funcs, int n);
 int load_prepared(void);
-int load_with_btf(struct func *f, int n);
-int call_check(const char *name, struct func *f, int n, int err, const char *msg);
-#define LIBRARY(f) load_with_btf(f, ARRAY_LEN(f))
-#define CALL_REFUSE(name, f, err, msg) call_check(name, f, ARRAY_LEN(f), err, msg)
-#define CALL_ACCEPT(name, f) call_check(name, f, ARRAY_LEN(f), 0, NULL)
-void call_runs(const char *name, struct func *f, int n, int want);
-#define CALL_RUNS(name, f, want) call_runs(name, f, ARRAY_LEN(f), want)
-void no_log(struct load *l);
-void drop_caps(uint64_t keep);
-int load_single(int type, int eatype, struct bpf_insn *in, int n, int fl);
+int load_prog(const struct func *funcs, int n);
+#define LOAD_PROG(funcs) load_prog(funcs, ARRAY_SIZE(funcs))
+int load_plain(int type, const struct bpf_insn *insns, int n, int flags);
+int load_on(int type, int prog, int k, const struct func *func);
+void close_all(struct load *l);
+void no_log(struct load *l, int value);
+void attach_to(struct load *l, int value);
+const char *log_tail(void);
+
+/* btf.c: type information of programs and maps */
+int btf_create(const struct func *funcs, int n);
+int btf_load(const void *btf, unsigned int size);
+int btf_of_lock(void);
+int btf_of_special(const char *name);
+int kernel_btf_find(const char *name, int kind, const char *member);
+
+/* symbols.c: what instructions name */
+int map_fd(int map);
+void maps_open(void);
+void maps_close(void);
+int kfunc_id(int kfunc);
+void resolve_names(struct bpf_insn *insns, int n);
+int map_create(int type, int key_size, int value_size, int n, int flags);
+int map_get(int fd, int key, void *value);
+int map_set(int fd, int key, const void *value);
+int map_del(int fd, int key);
+void counters_zero(void);
+void counters_read(__u64 *values);
+
+/* result.c: one line per check */
+extern int passed, failed;
+
+void result(const char *name, bool ok, const char *fmt, ...) __printf(3, 4);
+void sub_result(const char *name, const char *what, bool ok, const char *fmt, ...) __printf(4, 5);
+void skipped(const char *name, const char *why);
+bool expect_load(const char *name, int got, int err, const char *msg);
+int accept_prog(const char *name, const struct func *funcs, int n);
+void refuse_prog(const char *name, const struct func *funcs, int n, int err, const char *msg);
+#define ACCEPT_PROG(name, funcs) accept_prog(name, funcs, ARRAY_SIZE(funcs))
+#define REFUSE_PROG(name, funcs, err, msg) refuse_prog(name, funcs, ARRAY_SIZE(funcs), err, msg)
+
+/* run.c and alone.c: cases of a table */
+void run_group(const struct insn_group *group);
+void run_test(const struct insn_test *test);
+int count_funcs(const struct func *funcs, int max);
+void run_alone(const struct insn_group *group);
+
+/* view.c: programs as they are loaded */
+extern struct prog_view view0, view1, view2;
+
+int view_get(int fd, struct prog_view *view);
+int shared_image(const struct prog_view *a, const struct prog_view *b, __u64 *addr);
+int calls_of(const struct prog_view *view, __u64 target);
+bool has_prologue(const struct prog_view *view);
+
+/* guest.c: the machine around */
 int kallsyms_count(const char *suffix);
 int count_progs(void);
 int count_fds(void);
-int test_run_full(int fd, void *in, int inlen, void *ctx, int ctxlen, void *out, int outlen, int *retval);
-int test_run(int fd, int *rv);
-int readint(const char *p);
-int writestr(const char *p, const char *s);
-int attach_kprobe(int prog, const char *sym);
-int attach_tp(int prog, const char *cat_name);
+bool id_exists(__u32 id);
+int test_run(int fd, int *retval);
+int test_run_packet(int fd, void *packet, int len, int *retval);
+int test_run_context(int fd, int size);
+int read_int(const char *path);
+int write_string(const char *path, const char *text);
+int attach_kprobe(int prog, const char *symbol);
+int attach_tracepoint(int prog, const char *name);
+int attach_link(int prog, int type);
+int cgroup_attach(int prog, int type);
+int cgroup_detach(int prog, int type);
+int pin(int fd, const char *path);
+int get_pinned(const char *path);
 void enter_cgroup(void);
-int cgroup_attach(int prog, int type, int detach);
-void lo_up(void);
+void loopback_up(void);
 int udp_ping(int n);
 void rcu_settle(void);
 void set_comm(int n);
-int kbtf_find(const char *name, int kind, const char *member);
-void result(const char *name, bool ok, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void skip(const char *name, const char *why);
-int shared_ksym(struct prog_view *a, struct prog_view *b, uint64_t *addr);
+void drop_caps(__u64 keep);
+int load_as(__u64 caps, const struct func *funcs, int n, char *said, int size);
 
-#define ARRAY_LEN(f) (sizeof(f) / sizeof((f)[0]))
-#define REFUSE(name, f, err, msg) check(name, f, ARRAY_LEN(f), err, msg)
-#define ACCEPT(name, f) check(name, f, ARRAY_LEN(f), 0, NULL)
-#define ACCEPT_CLOSE(name, f) do { check(name, f, ARRAY_LEN(f), 0, NULL); close_all(&loaded); } while (0)
 #define DIFFERENT_CONTEXTS "same insn cannot be used with different contexts"
-#define CALL_EXIT(k) CALL_FUNC(k), MOV_IMM(R0, 0), EXIT
-#define INC(val_off) LD_VALUE(R2, counter_map, val_off), MOV_IMM(R3, 1), BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R2, R3, 0)
-/* the example: kind 1 reads pt_regs->ip, 2 reads next_pid of sched_switch, 3 reads skb->len */
-#define EXAMPLE_SUB SUB("bpf_subprog", \
-	BPF_JMP_IMM(BPF_JNE, R1, 1, 6), \
-		BPF_LDX_MEM(BPF_DW, R4, R2, 128), \
-		LD_VALUE(R5, counter_map, 0), BPF_STX_MEM(BPF_DW, R5, R4, 64), MOV_IMM(R0, 1), BPF_JMP_A(14), \
-	BPF_JMP_IMM(BPF_JNE, R1, 2, 6), \
-		BPF_LDX_MEM(BPF_W, R4, R3, 56), \
-		LD_VALUE(R5, counter_map, 8), BPF_STX_MEM(BPF_DW, R5, R4, 64), MOV_IMM(R0, 1), BPF_JMP_A(7), \
-	BPF_JMP_IMM(BPF_JNE, R1, 3, 8), \
-		BPF_LDX_MEM(BPF_W, R4, R2, 0), \
-		LD_VALUE(R5, counter_map, 16), BPF_STX_MEM(BPF_DW, R5, R4, 64), MOV_IMM(R0, 1), BPF_JMP_A(0), \
-	BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R5, R0, 0), EXIT, \
-	MOV_IMM(R0, 0), EXIT)
-#define EXAMPLE_KPROBE(sub) ROOT("kp_root", KPROBE, MOV_REG(R2, R1), MOV_IMM(R1, 1), MOV_IMM(R3, 0), CALL_FUNC(sub), MOV_IMM(R0, 0), EXIT)
-#define EXAMPLE_TRACEPOINT(sub) ROOT("tp_root", TRACEPOINT, MOV_REG(R3, R1), MOV_IMM(R1, 2), MOV_IMM(R2, 0), CALL_FUNC(sub), MOV_IMM(R0, 0), EXIT)
-#define EXAMPLE_CGROUP(sub) ROOTE("cg_root", CGROUP_SKB, BPF_CGROUP_INET_INGRESS, 0, MOV_REG(R2, R1), MOV_IMM(R1, 3), MOV_IMM(R3, 0), CALL_FUNC(sub), MOV_IMM(R0, 1), EXIT)
-
-void example_cases(void);
-void views_cases(void);
-void state_cases(void);
-void context_cases(void);
-void helpers_cases(void);
-void memory_cases(void);
-void globals_cases(void);
-void kfuncs_cases(void);
-void maps_cases(void);
-void returns_cases(void);
-void layout_cases(void);
-void tail_calls_cases(void);
-void limits_cases(void);
-void attributes_cases(void);
-void privileges_cases(void);
-void errors_cases(void);
-void lifetime_cases(void);
-void review_cases(void);
-void progcall_cases(void);
-void progcall_callee_cases(void);
-void progcall_effects_cases(void);
-void progcall_life_cases(void);
-void progcall_review_cases(void);
-void progcall_trust_cases(void);
-void progcall_attack_cases(void);
-void progcall_more_cases(void);
 
 #endif

@@ -5,87 +5,147 @@
  * Kfuncs are specialised per program type, and some are allowed for some types only.
  */
 
-void kfuncs_cases(void)
+#define DYNPTR_FROM_SKB \
+	SUB("s", \
+	    MOV_IMM(R2, 0), \
+	    STACK(R3, -16), \
+	    KFUNC(bpf_dynptr_from_skb), \
+	    RETURN(0))
+
+/* For cgroup_skb the dynptr is read-only. */
+static void check_read_only(const char *name)
 {
-	int dfs = kbtf_find("bpf_dynptr_from_skb", BTF_KIND_FUNC, NULL),
-	    bthr = kbtf_find("bpf_throw", BTF_KIND_FUNC, NULL),
-	    objnew = kbtf_find("bpf_obj_new_impl", BTF_KIND_FUNC, NULL),
-	    rl = kbtf_find("bpf_rcu_read_lock", BTF_KIND_FUNC, NULL),
-	    ru = kbtf_find("bpf_rcu_read_unlock", BTF_KIND_FUNC, NULL);
-	struct func dynptr_sub = SUB("s", MOV_IMM(R2, 0), MOV_REG(R3, R10), BPF_ALU64_IMM(BPF_ADD, R3, -16),
-				     KFUNC(dfs), MOV_IMM(R0, 0), EXIT);
-	{
-		struct func f[] = { ROOT("tc", TC, CALL_EXIT(2)),
-				    ROOTE("cg", CGROUP_SKB, BPF_CGROUP_INET_INGRESS, 0, CALL_EXIT(2)),
-				    dynptr_sub };
-		REFUSE("T25 C,G dynptr_from_skb", f, EINVAL,
-		       "kfunc bpf_dynptr_from_skb has different implementations");
-		struct func g[] = { f[1], f[0], dynptr_sub };
-		REFUSE("T25b G,C dynptr_from_skb", g, EINVAL,
-		       "kfunc bpf_dynptr_from_skb has different implementations");
-	}
-	{
-		struct func f[] = { ROOT("tc", TC, CALL_EXIT(2)), ROOT("xd", XDP, CALL_EXIT(2)), dynptr_sub };
-		REFUSE("T25c C,X dynptr_from_skb", f, EACCES,
-		       "calling kernel function bpf_dynptr_from_skb is not allowed");
-	}
-	{
-		struct func f[] = { ROOT("ca", TC, CALL_EXIT(2)), ROOT("cb", TC, CALL_EXIT(2)), dynptr_sub };
-		int a = -1;
-		if (ACCEPT("T25d C,C dynptr_from_skb", f)) {
-			test_run(loaded.fds[1], &a);
-			result("T25d/run", a == 0, "%d", a);
-		}
-		close_all(&loaded);
-	}
-	{
-		struct func f[] = { ROOTE("ga", CGROUP_SKB, BPF_CGROUP_INET_INGRESS, 0, CALL_FUNC(2),
-					  MOV_IMM(R0, 1), EXIT),
-				    ROOTE("gb", CGROUP_SKB, BPF_CGROUP_INET_INGRESS, 0, CALL_FUNC(2),
-					  MOV_IMM(R0, 1), EXIT),
-				    SUB("s", MOV_IMM(R2, 0), MOV_REG(R3, R10),
-					BPF_ALU64_IMM(BPF_ADD, R3, -16), KFUNC(dfs),
-					BPF_ST_MEM(BPF_DW, R10, -24, 0), MOV_REG(R1, R10),
-					BPF_ALU64_IMM(BPF_ADD, R1, -16), MOV_IMM(R2, 0), MOV_REG(R3, R10),
-					BPF_ALU64_IMM(BPF_ADD, R3, -24), MOV_IMM(R4, 8), MOV_IMM(R5, 0),
-					HELPER(dynptr_write), LD_VALUE(R3, counter_map, 0),
-					BPF_STX_MEM(BPF_DW, R3, R0, 0), MOV_IMM(R0, 0), EXIT) };
-		int a = -1;
-		counters_zero();
-		if (ACCEPT("T25e G,G rdonly dynptr", f)) {
-			uint64_t v[16];
-			char pkt[64] = { 0x45 };
-			pkt[12] = 8;
-			int e = test_run_full(loaded.fds[1], pkt, 64, NULL, 0, NULL, 0, &a);
-			counters_read(v);
-			result("T25e/run", !e && (int64_t)v[0] == -EINVAL, "run %d dynptr_write gives %lld",
-			       e, (long long)v[0]);
-		}
-		close_all(&loaded);
-	}
-	{
-		struct func f[] = { ROOT("kp", KPROBE, CALL_EXIT(2)), ROOT("xd", XDP, CALL_EXIT(2)),
-				    SUB("s", KFUNC(rl), KFUNC(ru), MOV_IMM(R0, 0), EXIT) };
-		ACCEPT_CLOSE("T25f K,X rcu kfuncs", f);
-	}
-	{
-		struct func f[] = { ROOT("xa", XDP, CALL_EXIT(2)), ROOT("xb", XDP, CALL_EXIT(2)),
-				    SUB("s", MOV_IMM(R1, 0), KFUNC(bthr), MOV_IMM(R0, 0), EXIT) };
-		REFUSE("T44 bpf_throw", f, EINVAL, "bpf_throw is not supported in a multi-root load");
-	}
-	{
-		struct func f[] = { ROOT("xa", XDP, CALL_EXIT(2)), ROOT("xb", XDP, CALL_EXIT(2)),
-				    SUB("s", MOV_IMM(R1, 3), MOV_IMM(R2, 0), KFUNC(objnew), MOV_IMM(R0, 0),
-					EXIT) };
-		REFUSE("T44b bpf_obj_new", f, EINVAL,
-		       "bpf_obj_new_impl is not supported in a multi-root load");
-	}
-	{
-		struct func f[] = { ROOT("ka", KPROBE, CALL_EXIT(2)), ROOT("kb", KPROBE, CALL_EXIT(2)),
-				    SUB("s", LD_MAP(R1, array_map), LD_FUNC(R2, 3),
-					HELPER(timer_set_callback), MOV_IMM(R0, 0), EXIT),
-				    SUB("cb", MOV_IMM(R0, 0), EXIT) };
-		REFUSE("T43 timer", f, EINVAL,
-		       "bpf_timer_set_callback is not supported in a multi-root load");
-	}
+	char packet[64] = { 0x45, [12] = 8 };
+	int ret = -1, err;
+	__u64 v[16];
+
+	counters_zero();
+	err = test_run_packet(loaded.fds[1], packet, sizeof(packet), &ret);
+	counters_read(v);
+	sub_result(name, "run", !err && (__s64)v[0] == -EINVAL, "run %d dynptr_write gives %lld",
+		   err, (__s64)v[0]);
 }
+
+static const struct insn_test tests[] = {
+	{
+		.name = "dynptr_from_skb_tc_cgroup", /* T25 */
+		.funcs = {
+			ROOT("tc", TC, CALL_EXIT(2)),
+			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0, CALL_EXIT(2)),
+			DYNPTR_FROM_SKB,
+		},
+		.err = EINVAL,
+		.msg = "kfunc bpf_dynptr_from_skb has different implementations",
+	},
+	{
+		.name = "dynptr_from_skb_cgroup_tc", /* T25b */
+		.funcs = {
+			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0, CALL_EXIT(2)),
+			ROOT("tc", TC, CALL_EXIT(2)),
+			DYNPTR_FROM_SKB,
+		},
+		.err = EINVAL,
+		.msg = "kfunc bpf_dynptr_from_skb has different implementations",
+	},
+	{
+		.name = "dynptr_from_skb_tc_xdp", /* T25c */
+		.funcs = {
+			ROOT("tc", TC, CALL_EXIT(2)),
+			ROOT("xd", XDP, CALL_EXIT(2)),
+			DYNPTR_FROM_SKB,
+		},
+		.err = EACCES,
+		.msg = "calling kernel function bpf_dynptr_from_skb is not allowed",
+	},
+	{
+		.name = "dynptr_from_skb_tcs", /* T25d */
+		.funcs = {
+			ROOT("ca", TC, CALL_EXIT(2)),
+			ROOT("cb", TC, CALL_EXIT(2)),
+			DYNPTR_FROM_SKB,
+		},
+		.runs = { [1] = RETURNS(0) },
+	},
+	{
+		.name = "dynptr_read_only_cgroups", /* T25e */
+		.funcs = {
+			ROOT_AS("ga", CGROUP_SKB, INGRESS, 0,
+				CALL_FUNC(2),
+				RETURN(1)),
+			ROOT_AS("gb", CGROUP_SKB, INGRESS, 0,
+				CALL_FUNC(2),
+				RETURN(1)),
+			SUB("s",
+			    MOV_IMM(R2, 0),
+			    STACK(R3, -16),
+			    KFUNC(bpf_dynptr_from_skb),
+			    BPF_ST_MEM(BPF_DW, R10, -24, 0),
+			    STACK(R1, -16),
+			    MOV_IMM(R2, 0),
+			    STACK(R3, -24),
+			    MOV_IMM(R4, 8),
+			    MOV_IMM(R5, 0),
+			    HELPER(dynptr_write),
+			    LD_VALUE(R3, MAP_COUNTERS, 0),
+			    BPF_STX_MEM(BPF_DW, R3, R0, 0),
+			    RETURN(0)),
+		},
+		.check = check_read_only,
+	},
+	{
+		.name = "rcu_kfuncs_kprobe_xdp", /* T25f */
+		.funcs = {
+			ROOT("kp", KPROBE, CALL_EXIT(2)),
+			ROOT("xd", XDP, CALL_EXIT(2)),
+			SUB("s",
+			    KFUNC(bpf_rcu_read_lock),
+			    KFUNC(bpf_rcu_read_unlock),
+			    RETURN(0)),
+		},
+	},
+	{
+		.name = "throw_in_shared_function", /* T44 */
+		.funcs = {
+			ROOT("xa", XDP, CALL_EXIT(2)),
+			ROOT("xb", XDP, CALL_EXIT(2)),
+			SUB("s", MOV_IMM(R1, 0), KFUNC(bpf_throw), RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "bpf_throw is not supported in a multi-root load",
+	},
+	{
+		.name = "obj_new_in_shared_function", /* T44b */
+		.funcs = {
+			ROOT("xa", XDP, CALL_EXIT(2)),
+			ROOT("xb", XDP, CALL_EXIT(2)),
+			SUB("s",
+			    MOV_IMM(R1, 3),
+			    MOV_IMM(R2, 0),
+			    KFUNC(bpf_obj_new_impl),
+			    RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "bpf_obj_new_impl is not supported in a multi-root load",
+	},
+	{
+		.name = "timer_in_shared_function", /* T43 */
+		.funcs = {
+			ROOT("ka", KPROBE, CALL_EXIT(2)),
+			ROOT("kb", KPROBE, CALL_EXIT(2)),
+			SUB("s",
+			    LD_MAP(R1, MAP_ARRAY),
+			    LD_FUNC(R2, 3),
+			    HELPER(timer_set_callback),
+			    RETURN(0)),
+			SUB("cb", RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "bpf_timer_set_callback is not supported in a multi-root load",
+	},
+};
+
+const struct insn_group kfuncs_group = {
+	.name = "kfuncs",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+};

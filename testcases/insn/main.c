@@ -2,55 +2,43 @@
 #include "insn.h"
 
 /*
- * One line per check: "ok NAME", or "not ok NAME: what was seen"; "group NAME" ahead of
- * those of a group, and at the very end "done N" with the number of checks.
+ * insn [--alone | --twin]
+ *
+ * One line per check, see result.c; "group NAME" before those of a group, and at the very end
+ * "done N" with the number of checks. --alone loads nothing but the roots of accepted loads,
+ * each by itself, for kernels without multi-root loads.
  */
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} groups[] = {
-	{ "example", example_cases }, { "views", views_cases },		  { "state", state_cases },
-	{ "context", context_cases }, { "helpers", helpers_cases },	  { "memory", memory_cases },
-	{ "globals", globals_cases }, { "kfuncs", kfuncs_cases },	  { "maps", maps_cases },
-	{ "returns", returns_cases }, { "layout", layout_cases },	  { "tail_calls", tail_calls_cases },
-	{ "limits", limits_cases },   { "attributes", attributes_cases }, { "privileges", privileges_cases },
-	{ "errors", errors_cases },   { "lifetime", lifetime_cases },	  { "review", review_cases },
-	{ "progcall", progcall_cases },
-	{ "progcall callee", progcall_callee_cases },
-	{ "progcall effects", progcall_effects_cases },
-	{ "progcall life", progcall_life_cases },
-	{ "progcall review", progcall_review_cases },
-	{ "progcall trust", progcall_trust_cases },
-	{ "progcall attack", progcall_attack_cases },
-	{ "progcall more", progcall_more_cases },
-};
-
 /* a wrong expectation: must be reported as not ok */
-static void twin(void)
-{
-	struct func f[] = { ROOT("r0", SOCKET_FILTER, MOV_IMM(R0, 0), EXIT),
-			    ROOT("r1", SOCKET_FILTER, MOV_IMM(R0, 7), EXIT) };
-
-	REFUSE("twin", f, EINVAL, NULL);
-}
+static const struct insn_test twin = {
+	.name = "twin",
+	.funcs = {
+		ROOT("r0", SOCKET_FILTER, RETURN(0)),
+		ROOT("r1", SOCKET_FILTER, RETURN(7)),
+	},
+	.err = EINVAL,
+};
 
 int main(int argc, char **argv)
 {
+	const char *option = argc > 1 ? argv[1] : "";
+	int i;
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	counter_map = map_create(BPF_MAP_TYPE_ARRAY, 4, 128, 1, 0);
-	array_map = map_create(BPF_MAP_TYPE_ARRAY, 4, 64, 4, 0);
+	maps_open();
 	enter_cgroup();
-	lo_up();
-	opt_alone = argc > 1 && !strcmp(argv[1], "--alone");
-	if (argc > 1 && !strcmp(argv[1], "--twin")) {
+	loopback_up();
+	if (!strcmp(option, "--twin")) {
 		printf("group twin\n");
-		twin();
-	} else
-		for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
-			printf("group %s\n", groups[i].name);
-			groups[i].run();
+		run_test(&twin);
+	} else {
+		for (i = 0; i < nr_groups; i++) {
+			if (!strcmp(option, "--alone"))
+				run_alone(groups[i]);
+			else
+				run_group(groups[i]);
 		}
+	}
 	printf("done %d\n", passed + failed);
 	return failed != 0;
 }

@@ -5,47 +5,50 @@
  * A load needs the privileges of all of its roots.
  */
 
-void privileges_cases(void)
+#define CAPS(cap) (1ULL << CAP_##cap)
+
+static const struct func kprobe_xdp[] = {
+	ROOT("ka", KPROBE, CALL_EXIT(2)),
+	ROOT("xb", XDP, CALL_EXIT(2)),
+	SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), RETURN(0)),
+};
+
+/* types that need CAP_BPF alone; speculation is masked in what they share */
+static const struct func cgroup_filter[] = {
+	ROOT_AS("cg", CGROUP_SKB, 0, 0, CALL_FUNC(2), RETURN(1)),
+	ROOT("fi", SOCKET_FILTER, CALL_EXIT(2)),
+	SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), BPF_LDX_MEM(BPF_DW, R0, R1, 0), EXIT),
+};
+
+static const struct {
+	const char *name;
+	const struct func *funcs;
+	__u64 caps;
+	int err;
+} tests[] = {
+	/* T51 to T51f */
+	{ "group_without_caps", kprobe_xdp, 0, EPERM },
+	{ "group_with_bpf", kprobe_xdp, CAPS(BPF), EPERM },
+	{ "group_with_bpf_perfmon", kprobe_xdp, CAPS(BPF) | CAPS(PERFMON), EPERM },
+	{ "group_with_bpf_net_admin", kprobe_xdp, CAPS(BPF) | CAPS(NET_ADMIN), EPERM },
+	{ "group_with_bpf_perfmon_net_admin", kprobe_xdp,
+	  CAPS(BPF) | CAPS(PERFMON) | CAPS(NET_ADMIN), 0 },
+	{ "group_that_needs_bpf_alone", cgroup_filter, CAPS(BPF), 0 },
+};
+
+static void loads_with_caps(void)
 {
-	struct func f[] = { ROOT("ka", KPROBE, CALL_EXIT(2)), ROOT("xb", XDP, CALL_EXIT(2)),
-			    SUB("s", LD_VALUE(R1, counter_map, 0), MOV_IMM(R0, 0), EXIT) };
-	/* privileges */
-	{
-		uint64_t keep[] = { 0, 1ull << 39, 1ull << 39 | 1ull << 38, 1ull << 39 | 1ull << 12,
-				    1ull << 39 | 1ull << 38 | 1ull << 12 };
-		const char *n[] = { "T51 no caps", "T51b CAP_BPF", "T51c BPF+PERFMON", "T51d BPF+NET_ADMIN",
-				    "T51e all three" };
-		for (int i = 0; i < 5; i++) {
-			int st;
-			fflush(stdout);
-			pid_t p = fork();
-			if (!p) {
-				load_prepare(&loaded, f, 3);
-				drop_caps(keep[i]);
-				load_do(&loaded);
-				_exit(loaded.err);
-			}
-			waitpid(p, &st, 0);
-			int want = i == 4 ? 0 : EPERM;
-			result(n[i], WIFEXITED(st) && WEXITSTATUS(st) == want, "errno %d", WEXITSTATUS(st));
-		}
-	}
-	{
-		int st;
-		struct func g[] = { ROOTE("cg", CGROUP_SKB, 0, 0, CALL_FUNC(2), MOV_IMM(R0, 1), EXIT),
-				    ROOT("fi", SOCKET_FILTER, CALL_EXIT(2)),
-				    SUB("s", LD_VALUE(R1, counter_map, 0), BPF_LDX_MEM(BPF_DW, R0, R1, 0),
-					EXIT) };
-		fflush(stdout);
-		pid_t p = fork();
-		if (!p) {
-			load_prepare(&loaded, g, 3);
-			drop_caps(1ull << 39);
-			load_do(&loaded);
-			_exit(loaded.err);
-		}
-		waitpid(p, &st, 0);
-		result("T51f G,F with CAP_BPF only (spec masks on)", WEXITSTATUS(st) == 0, "errno %d",
-		       WEXITSTATUS(st));
+	char said[400];
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
+		err = load_as(tests[i].caps, tests[i].funcs, 3, said, sizeof(said));
+		result(tests[i].name, err == tests[i].err, "errno %d: %s", err, said);
 	}
 }
+
+const struct insn_group privileges_group = {
+	.name = "privileges",
+	.scenarios = loads_with_caps,
+};

@@ -2,84 +2,175 @@
 #include "insn.h"
 
 /*
- * Tail calls: owner of the program array, shared code that tail calls, roots as targets.
+ * Tail calls: the owner of the program array, shared code that tail calls, roots as targets.
  */
 
-void tail_calls_cases(void)
+#define TAIL_CALLS \
+	SUB("s", \
+	    LD_MAP(R2, MAP_PROG_ARRAY), \
+	    MOV_IMM(R3, 0), \
+	    HELPER(tail_call), \
+	    RETURN(2))
+
+static int load_target(void)
 {
-	{ /* tail calls */
-		int pa = map_create(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0);
-		struct bpf_insn ti[] = { MOV_IMM(R0, 3), EXIT };
-		int tgt = load_single(XDP, 0, ti, 2, 0), a = -1, b = -1, c = -1, e = -1;
-		struct func s =
-			SUB("s", LD_MAP(R2, pa), MOV_IMM(R3, 0), HELPER(tail_call), MOV_IMM(R0, 2), EXIT);
-		struct func f[] = { ROOT("xa", XDP, CALL_FUNC(2), EXIT), ROOT("xb", XDP, CALL_FUNC(2), EXIT),
-				    s };
-		if (ACCEPT("T40 tail call in shared code", f)) {
-			test_run(loaded.fds[0], &a);
-			int u = map_set(pa, 0, &tgt);
-			test_run(loaded.fds[0], &b);
-			close(loaded.fds[0]);
-			loaded.fds[0] = -1;
-			rcu_settle();
-			test_run(loaded.fds[1], &c);
-			map_del(pa, 0);
-			close(tgt);
-			rcu_settle();
-			test_run(loaded.fds[1], &e);
-			result("T40/run", a == 2 && b == 3 && c == 3 && e == 2 && !u,
-			       "empty %d set %d (root0) closed root0: %d (root1), deleted %d", a, b, c, e);
-		} else
-			close(tgt);
-		close_all(&loaded);
-		struct func g[] = { ROOT("xa", XDP, CALL_FUNC(2), EXIT),
-				    ROOT("kb", KPROBE, CALL_FUNC(2), EXIT), s };
-		REFUSE("T41 X,K tail call", g, EINVAL,
-		       "same insn cannot be used with different contexts: tail call");
-		tgt = load_single(XDP, 0, ti, 2, 0);
-		a = b = -1;
-		struct func h[] = { ROOT("xa", XDP, MOV_IMM(R0, 1), EXIT),
-				    ROOT("xb", XDP, LD_MAP(R2, pa), MOV_IMM(R3, 0), HELPER(tail_call),
-					 MOV_IMM(R0, 2), EXIT) };
-		if (ACCEPT("T42 tail call in root1", h)) {
-			map_set(pa, 0, &tgt);
-			close(loaded.fds[0]);
-			loaded.fds[0] = -1;
-			rcu_settle();
-			test_run(loaded.fds[1], &a);
-			map_del(pa, 0);
-			close(tgt);
-			rcu_settle();
-			test_run(loaded.fds[1], &b);
-			result("T42/run", a == 3 && b == 2, "%d %d", a, b);
-		}
-		close_all(&loaded);
-		/* prog array owned by X, loaded in an arm dead for T */
-		struct func q[] = { ROOT("tp", TRACEPOINT, MOV_REG(R4, R1), MOV_IMM(R1, 1), CALL_EXIT(2)),
-				    ROOT("xb", XDP, MOV_REG(R4, R1), MOV_IMM(R1, 2), CALL_FUNC(2), EXIT),
-				    SUB("s", BPF_JMP_IMM(BPF_JNE, R1, 2, 5), MOV_REG(R1, R4), LD_MAP(R2, pa),
-					MOV_IMM(R3, 0), HELPER(tail_call), MOV_IMM(R0, 2), EXIT) };
-		ACCEPT_CLOSE("T42b prog array of X in dead arm of T", q);
-		struct func w[] = { ROOT("kp", KPROBE, MOV_IMM(R0, 0), LD_MAP(R2, pa), MOV_IMM(R3, 0),
-					 HELPER(tail_call), MOV_IMM(R0, 0), EXIT),
-				    ROOT("xb", XDP, MOV_IMM(R0, 1), EXIT) };
-		REFUSE("T42c K uses prog array of X", w, EINVAL, NULL);
-		/* group roots as tail call targets */
-		struct func t[] = { ROOT("xa", XDP, CALL_FUNC(2), EXIT),
-				    ROOT("xb", XDP, MOV_IMM(R0, 1), EXIT), SUB("s", MOV_IMM(R0, 4), EXIT) };
-		if (ACCEPT("T42d root as tail call target", t)) {
-			struct bpf_insn ci[] = { LD_MAP(R2, pa), MOV_IMM(R3, 0), HELPER(tail_call),
-						 MOV_IMM(R0, 2), EXIT };
-			int cl = load_single(XDP, 0, ci, 6, 0), u = map_set(pa, 0, &loaded.fds[0]);
-			a = -1;
-			close(loaded.fds[0]);
-			loaded.fds[0] = -1;
-			test_run(cl, &a);
-			result("T42d/run", a == 4 && !u, "%d", a);
-			map_del(pa, 0);
-			close(cl);
-		}
-		close_all(&loaded);
-		close(pa);
-	}
+	static const struct bpf_insn target[] = { RETURN(3) };
+
+	return load_plain(XDP, target, ARRAY_SIZE(target), 0);
 }
+
+static void close_root(int root)
+{
+	close(loaded.fds[root]);
+	loaded.fds[root] = -1;
+	rcu_settle();
+}
+
+static void check_shared(const char *name)
+{
+	int array = map_fd(MAP_PROG_ARRAY), target = load_target(), err;
+	int empty = -1, set = -1, closed = -1, deleted = -1;
+
+	test_run(loaded.fds[0], &empty);
+	err = map_set(array, 0, &target);
+	test_run(loaded.fds[0], &set);
+	close_root(0);
+	test_run(loaded.fds[1], &closed);
+	map_del(array, 0);
+	close(target);
+	rcu_settle();
+	test_run(loaded.fds[1], &deleted);
+	sub_result(name, "run", empty == 2 && set == 3 && closed == 3 && deleted == 2 && !err,
+		   "empty %d, set %d, root#0 closed %d, deleted %d", empty, set, closed, deleted);
+}
+
+static void check_second_root(const char *name)
+{
+	int array = map_fd(MAP_PROG_ARRAY), target = load_target(), set = -1, deleted = -1;
+
+	map_set(array, 0, &target);
+	close_root(0);
+	test_run(loaded.fds[1], &set);
+	map_del(array, 0);
+	close(target);
+	rcu_settle();
+	test_run(loaded.fds[1], &deleted);
+	sub_result(name, "run", set == 3 && deleted == 2, "%d %d", set, deleted);
+}
+
+static void check_target(const char *name)
+{
+	static const struct bpf_insn caller[] = {
+		LD_MAP(R2, MAP_PROG_ARRAY),
+		MOV_IMM(R3, 0),
+		HELPER(tail_call),
+		RETURN(2),
+	};
+	int fd = load_plain(XDP, caller, ARRAY_SIZE(caller), 0), ret = -1;
+	int err = map_set(map_fd(MAP_PROG_ARRAY), 0, &loaded.fds[0]);
+
+	close(loaded.fds[0]);
+	loaded.fds[0] = -1;
+	test_run(fd, &ret);
+	sub_result(name, "run", ret == 4 && !err, "%d", ret);
+	map_del(map_fd(MAP_PROG_ARRAY), 0);
+	close(fd);
+}
+
+/* The first program that uses a program array owns it. */
+static void make_xdp_own_array(void)
+{
+	static const struct bpf_insn owner[] = {
+		LD_MAP(R2, MAP_PROG_ARRAY),
+		MOV_IMM(R3, 0),
+		HELPER(tail_call),
+		RETURN(2),
+	};
+
+	close(load_plain(XDP, owner, ARRAY_SIZE(owner), 0));
+}
+
+static const struct insn_test tests[] = {
+	{
+		.name = "tail_call_in_shared_function", /* T40 */
+		.funcs = {
+			ROOT("xa", XDP, CALL_FUNC(2), EXIT),
+			ROOT("xb", XDP, CALL_FUNC(2), EXIT),
+			TAIL_CALLS,
+		},
+		.check = check_shared,
+	},
+	{
+		.name = "tail_call_in_shared_function_of_two_types", /* T41 */
+		.funcs = {
+			ROOT("xa", XDP, CALL_FUNC(2), EXIT),
+			ROOT("kb", KPROBE, CALL_FUNC(2), EXIT),
+			TAIL_CALLS,
+		},
+		.err = EINVAL,
+		.msg = "same insn cannot be used with different contexts: tail call",
+	},
+	{
+		.name = "tail_call_in_second_root", /* T42 */
+		.funcs = {
+			ROOT("xa", XDP, RETURN(1)),
+			ROOT("xb", XDP,
+			     LD_MAP(R2, MAP_PROG_ARRAY),
+			     MOV_IMM(R3, 0),
+			     HELPER(tail_call),
+			     RETURN(2)),
+		},
+		.check = check_second_root,
+	},
+	{
+		.name = "tail_call_in_dead_arm_of_other_type", /* T42b */
+		.funcs = {
+			ROOT("tp", TRACEPOINT,
+			     MOV_REG(R4, R1),
+			     MOV_IMM(R1, 1),
+			     CALL_EXIT(2)),
+			ROOT("xb", XDP,
+			     MOV_REG(R4, R1),
+			     MOV_IMM(R1, 2),
+			     CALL_FUNC(2),
+			     EXIT),
+			SUB("s",
+			    BPF_JMP_IMM(BPF_JNE, R1, 2, 5),
+			    MOV_REG(R1, R4),
+			    LD_MAP(R2, MAP_PROG_ARRAY),
+			    MOV_IMM(R3, 0),
+			    HELPER(tail_call),
+			    RETURN(2)),
+		},
+		.setup = make_xdp_own_array,
+	},
+	{
+		.name = "prog_array_of_other_type", /* T42c */
+		.funcs = {
+			ROOT("kp", KPROBE,
+			     MOV_IMM(R0, 0),
+			     LD_MAP(R2, MAP_PROG_ARRAY),
+			     MOV_IMM(R3, 0),
+			     HELPER(tail_call),
+			     RETURN(0)),
+			ROOT("xb", XDP, RETURN(1)),
+		},
+		.err = EINVAL,
+		.setup = make_xdp_own_array,
+	},
+	{
+		.name = "root_as_tail_call_target", /* T42d */
+		.funcs = {
+			ROOT("xa", XDP, CALL_FUNC(2), EXIT),
+			ROOT("xb", XDP, RETURN(1)),
+			SUB("s", RETURN(4)),
+		},
+		.check = check_target,
+	},
+};
+
+const struct insn_group tail_calls_group = {
+	.name = "tail_calls",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+};

@@ -2,60 +2,89 @@
 #include "insn.h"
 
 /*
- * Each root has its own view of line info: only lines of functions it reaches, rising, inside its images.
+ * Each root has its own view of line info: only lines of functions it reaches, rising, inside its
+ * images.
  */
 
-void views_cases(void)
+static const struct func funcs[] = {
+	ROOT("xa", XDP, MOV_IMM(R1, 1), CALL_FUNC(2), EXIT),
+	ROOT("tb", TC, CALL_FUNC(3), CALL_FUNC(2), EXIT),
+	SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), RETURN(0)),
+	SUB("s3", RETURN(0)),
+};
+
+/* Instruction number i is on line i + 1. Returns how many lines there are. */
+static int describe_lines(struct bpf_line_info *lines)
 {
-	struct func f[] = { ROOT("xa", XDP, MOV_IMM(R1, 1), CALL_FUNC(2), EXIT),
-			    ROOT("tb", TC, CALL_FUNC(3), CALL_FUNC(2), EXIT),
-			    SUB("s", LD_VALUE(R1, counter_map, 0), MOV_IMM(R0, 0), EXIT),
-			    SUB("s3", MOV_IMM(R0, 0), EXIT) };
-	struct bpf_line_info li[64];
-	static struct bpf_prog_info pi;
-	static struct bpf_line_info o[64];
-	static uint64_t jl[64];
-	int n = 0, bad = 0;
-	union bpf_attr a;
-	load_prepare(&loaded, f, 4);
-	for (int i = 0; i < loaded.ninsns; i++) {
+	int n = 0, i;
+
+	for (i = 0; i < loaded.nr_insns; i++) {
+		/* the second half of a load of 64 bits */
 		if (i && loaded.insns[i].code == 0)
 			continue;
-		li[n++] = (struct bpf_line_info){ i, 1, 1, (i + 1) << 10 };
+		lines[n++] = (struct bpf_line_info){ i, 1, 1, (i + 1) << 10 };
 	}
-	loaded.attr.line_info = (long)li;
+	return n;
+}
+
+/* Returns how much of a root's view is not as it should be. */
+static int check_lines(int fd, int wanted, int first)
+{
+	static struct bpf_line_info lines[64];
+	static struct bpf_prog_info info;
+	static __u64 jited[64];
+	union bpf_attr attr;
+	unsigned int i, k;
+	int bad;
+
+	view_get(fd, &view0);
+	memset(&info, 0, sizeof(info));
+	memset(&attr, 0, sizeof(attr));
+	info.nr_line_info = ARRAY_SIZE(lines);
+	info.line_info = (long)lines;
+	info.line_info_rec_size = sizeof(lines[0]);
+	info.nr_jited_line_info = ARRAY_SIZE(jited);
+	info.jited_line_info = (long)jited;
+	info.jited_line_info_rec_size = sizeof(jited[0]);
+	attr.info.bpf_fd = fd;
+	attr.info.info_len = sizeof(info);
+	attr.info.info = (long)&info;
+	bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr));
+	bad = info.nr_line_info != wanted || info.nr_jited_line_info != wanted ||
+	      lines[0].insn_off || lines[0].line_col >> 10 != first + 1;
+	for (i = 1; i < info.nr_line_info; i++)
+		bad += lines[i].insn_off <= lines[i - 1].insn_off;
+	for (i = 0; i < info.nr_line_info; i++) {
+		bool inside = false;
+
+		for (k = 0; k < view0.info.nr_jited_ksyms; k++)
+			inside |= jited[i] >= view0.ksyms[k] &&
+				  jited[i] < view0.ksyms[k] + view0.lens[k];
+		bad += !inside;
+	}
+	return bad;
+}
+
+static void line_info(void)
+{
+	const char *name = "line_info"; /* T64 */
+	struct bpf_line_info lines[64];
+	int n, bad;
+
+	load_prepare(&loaded, funcs, ARRAY_SIZE(funcs));
+	n = describe_lines(lines);
+	loaded.attr.line_info = (long)lines;
 	loaded.attr.line_info_cnt = n;
-	loaded.attr.line_info_rec_size = sizeof(li[0]);
-	load_do(&loaded);
-	result("T64 line_info", !loaded.err, "errno %d %s", loaded.err, loaded.err ? tail_of(log_text) : "");
-	if (loaded.err)
+	loaded.attr.line_info_rec_size = sizeof(lines[0]);
+	if (!expect_load(name, load_do(&loaded), 0, NULL))
 		return;
-	int want[2] = { 3 + 3, 3 + 3 + 2 }, first[2] = { 0, 3 };
-	for (int r = 0; r < 2; r++) {
-		view_get(loaded.fds[r], &view0);
-		memset(&pi, 0, sizeof(pi));
-		memset(&a, 0, sizeof(a));
-		pi.nr_line_info = 64;
-		pi.line_info = (long)o;
-		pi.line_info_rec_size = sizeof(o[0]);
-		pi.nr_jited_line_info = 64;
-		pi.jited_line_info = (long)jl;
-		pi.jited_line_info_rec_size = 8;
-		a.info.bpf_fd = loaded.fds[r];
-		a.info.info_len = sizeof(pi);
-		a.info.info = (long)&pi;
-		bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a));
-		bad += pi.nr_line_info != want[r] || pi.nr_jited_line_info != want[r] || o[0].insn_off ||
-		       o[0].line_col >> 10 != first[r] + 1;
-		for (unsigned i = 1; i < pi.nr_line_info; i++)
-			bad += o[i].insn_off <= o[i - 1].insn_off;
-		for (unsigned i = 0; i < pi.nr_line_info; i++) {
-			int in = 0;
-			for (unsigned k = 0; k < view0.i.nr_jited_ksyms; k++)
-				in |= jl[i] >= view0.ksyms[k] && jl[i] < view0.ksyms[k] + view0.lens[k];
-			bad += !in;
-		}
-	}
-	result("T64/views", !bad, "bad %d last view %u entries", bad, pi.nr_line_info);
+	bad = check_lines(loaded.fds[0], 3 + 3, 0);
+	bad += check_lines(loaded.fds[1], 3 + 3 + 2, 3);
+	sub_result(name, "views", !bad, "%d are wrong", bad);
 	close_all(&loaded);
 }
+
+const struct insn_group views_group = {
+	.name = "views",
+	.scenarios = line_info,
+};

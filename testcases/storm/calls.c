@@ -3,14 +3,14 @@
 
 /* Programs that call functions of other programs, and go in any order. */
 
-#define IDENTITY MOV_REG(R0, R1), EXIT
 #define CALLER(k) ROOT("storm_caller", XDP, MOV_IMM(R1, 5), CALL_PROG(0, k), EXIT)
 #define LIBRARY_OF(nm, ...) ROOT("storm_lib", XDP, MOV_IMM(R0, 2), EXIT), EXPORT(nm, PROTO_INT, __VA_ARGS__)
 
-static int load_quietly(struct func *f, int n)
+static int load_quietly(const struct func *f, int n)
 {
-	tweak = no_log;
-	return load_with_btf(f, n);
+	prepare_prog(f, n);
+	no_log(&loaded, 0);
+	return load_prepared();
 }
 
 static int checked(int fd)
@@ -24,7 +24,7 @@ int load_library(void)
 {
 	struct func lib[] = { LIBRARY_OF("storm_f", IDENTITY) };
 
-	return load_quietly(lib, ARRAY_LEN(lib));
+	return load_quietly(lib, ARRAY_SIZE(lib));
 }
 
 /* Library and caller, either of which is closed first. */
@@ -62,7 +62,7 @@ void call_through(void)
 	if (lib < 0)
 		return;
 	fd_array[0] = lib;
-	next = checked(load_quietly(middle, ARRAY_LEN(middle)));
+	next = checked(load_quietly(middle, ARRAY_SIZE(middle)));
 	close(lib);
 	fd_array[0] = next;
 	fd = next < 0 ? -1 : checked(load_quietly(caller, 1));
@@ -82,9 +82,9 @@ void call_group(void)
 	struct func caller[] = { CALLER(2) };
 	int roots[2], first = rand() & 1, fd, wrong;
 
-	load_prepare(&loaded, group, ARRAY_LEN(group));
+	load_prepare(&loaded, group, ARRAY_SIZE(group));
 	if (load_do(&loaded)) {
-		odd("group: errno %d: %s", loaded.err, tail_of(log_text));
+		odd("group: errno %d: %s", loaded.err, log_tail());
 		return;
 	}
 	memcpy(roots, loaded.fds, sizeof(roots));
@@ -122,15 +122,11 @@ void call_shared(void)
 
 void replace_shared(void)
 {
-	struct func ext[] = { { .name = "storm_ext",
-				.type = BPF_PROG_TYPE_EXT,
-				.global = 1,
-				.proto = PROTO_INT,
-				INSNS(MOV_IMM(R0, 77), EXIT) } };
+	struct func ext[] = { EXTENSION("storm_ext", PROTO_INT, RETURN(77)) };
 	union bpf_attr attr;
 	int fd, link;
 
-	prepare_with_btf(ext, 1);
+	prepare_prog(ext, 1);
 	loaded.attr.attach_prog_fd = board->library;
 	loaded.attr.attach_btf_id = BTF_FUNC0 + 1;
 	fd = checked(load_prepared());

@@ -98,10 +98,10 @@ static void scan_for_leaks(bool print)
 			usleep(100000);
 	}
 	for (i = 0; i < 2; i++)
-		if (writestr(path, "scan"))
+		if (write_string(path, "scan"))
 			printf("leak cannot scan: %s\n", strerror(errno));
 	if (!print) {
-		writestr(path, "clear");
+		write_string(path, "clear");
 		return;
 	}
 	file = fopen(path, "r");
@@ -139,12 +139,12 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	counter_map = map_create(BPF_MAP_TYPE_ARRAY, 4, 128, 1, 0);
+	map_fd(MAP_COUNTERS);
 	prog_array = map_create(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0);
 	board->prog_array = prog_array;
 	board->library = load_library();
 	enter_cgroup();
-	lo_up();
+	loopback_up();
 	rcu_settle();
 	scan_for_leaks(false);
 	progs = count_progs();

@@ -9,8 +9,7 @@
  */
 
 #define SHARED                                                            \
-	SUB("storm_shared", LD_VALUE(R2, counter_map, 0), MOV_IMM(R3, 1), \
-	    BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R2, R3, 0), MOV_REG(R0, R1), EXIT)
+	SUB("storm_shared", INC(0), MOV_REG(R0, R1), EXIT)
 #define STUB(nm, type, n) ROOT(nm, type, MOV_IMM(R1, n), CALL_FUNC(4), EXIT)
 
 /* Four roots of four types, and what they share. */
@@ -24,21 +23,19 @@ static void prepare_group(void)
 		SHARED,
 	};
 
-	load_prepare(&loaded, group, ARRAY_LEN(group));
+	load_prepare(&loaded, group, ARRAY_SIZE(group));
 }
 
-static int load_group(void)
+static int load_storm_group(void)
 {
 	prepare_group();
-	loaded.attr.log_level = 0;
-	loaded.attr.log_buf = 0;
-	loaded.attr.log_size = 0;
+	no_log(&loaded, 0);
 	return load_do(&loaded);
 }
 
 static void close_shuffled(void)
 {
-	int n = loaded.nroots, i, j, fd;
+	int n = loaded.nr_roots, i, j, fd;
 
 	for (i = n - 1; i > 0; i--) {
 		j = rand() % (i + 1);
@@ -62,7 +59,7 @@ void expect_run(int fd, int wanted)
 
 static void load_run_close(void)
 {
-	int err = load_group();
+	int err = load_storm_group();
 
 	if (err) {
 		odd("load: errno %d", err);
@@ -78,13 +75,13 @@ static void load_run_close(void)
 
 static void attach_detach(void)
 {
-	int err = load_group(), event;
+	int err = load_storm_group(), event;
 
 	if (err) {
 		odd("load: errno %d", err);
 		return;
 	}
-	event = attach_tp(loaded.fds[1], "syscalls/sys_enter_getpgid");
+	event = attach_tracepoint(loaded.fds[1], "syscalls/sys_enter_getpgid");
 	if (event < 0)
 		odd("attach: errno %d", -event);
 	getpgid(0);
@@ -98,9 +95,9 @@ static void attach_detach(void)
 static void cgroup_storage(void)
 {
 	struct func roots[] = {
-		ROOTE("storm_in", CGROUP_SKB, BPF_CGROUP_INET_INGRESS, 0, LD_MAP(R1, 0), CALL_FUNC(2),
+		ROOT_AS("storm_in", CGROUP_SKB, BPF_CGROUP_INET_INGRESS, 0, LD_MAP(R1, 0), CALL_FUNC(2),
 		      MOV_IMM(R0, 1), EXIT),
-		ROOTE("storm_out", CGROUP_SKB, BPF_CGROUP_INET_EGRESS, 0, LD_MAP(R1, 0), CALL_FUNC(2),
+		ROOT_AS("storm_out", CGROUP_SKB, BPF_CGROUP_INET_EGRESS, 0, LD_MAP(R1, 0), CALL_FUNC(2),
 		      MOV_IMM(R0, 1), EXIT),
 		SUB("storm_store", MOV_IMM(R2, 0), HELPER(get_local_storage), MOV_IMM(R1, 1),
 		    BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R0, R1, 0), MOV_IMM(R0, 0), EXIT),
@@ -110,17 +107,17 @@ static void cgroup_storage(void)
 
 	roots[0].insns[0].imm = storage;
 	roots[1].insns[0].imm = storage;
-	load_prepare(&loaded, roots, ARRAY_LEN(roots));
+	load_prepare(&loaded, roots, ARRAY_SIZE(roots));
 	err = load_do(&loaded);
 	close(storage);
 	if (err) {
-		odd("load: errno %d: %s", err, tail_of(log_text));
+		odd("load: errno %d: %s", err, log_tail());
 		return;
 	}
-	err = cgroup_attach(loaded.fds[0], BPF_CGROUP_INET_INGRESS, 0);
+	err = cgroup_attach(loaded.fds[0], BPF_CGROUP_INET_INGRESS);
 	if (!err) {
 		udp_ping(1);
-		err = cgroup_attach(loaded.fds[0], BPF_CGROUP_INET_INGRESS, 1);
+		err = cgroup_detach(loaded.fds[0], BPF_CGROUP_INET_INGRESS);
 	}
 	if (err)
 		odd("cgroup: errno %d", -err);
@@ -140,10 +137,10 @@ static void tail_calls(void)
 	};
 	int key = rand() & 1, err;
 
-	load_prepare(&loaded, roots, ARRAY_LEN(roots));
+	load_prepare(&loaded, roots, ARRAY_SIZE(roots));
 	err = load_do(&loaded);
 	if (err) {
-		odd("load: errno %d: %s", err, tail_of(log_text));
+		odd("load: errno %d: %s", err, log_tail());
 		return;
 	}
 	map_set(board->prog_array, key, &loaded.fds[key]);
@@ -176,7 +173,7 @@ static void look_at_others(void)
 			continue;
 		if (view_get(fd, &view0))
 			odd("info of program %u: errno %d", id, errno);
-		else if (view0.i.type == XDP || view0.i.type == TC)
+		else if (view0.info.type == XDP || view0.info.type == TC)
 			test_run(fd, &got);
 		close(fd);
 		done();
@@ -197,7 +194,7 @@ static void fail_at_copy_out(void)
 	int err;
 
 	prepare_group();
-	memcpy(records, loaded.roots, loaded.nroots * sizeof(loaded.roots[0]));
+	memcpy(records, loaded.roots, loaded.nr_roots * sizeof(loaded.roots[0]));
 	mprotect(page + 4096, 4096, PROT_READ);
 	loaded.attr.roots = (long)records;
 	err = load_do(&loaded);
@@ -237,7 +234,7 @@ static void fail_in_verifier(void)
 	};
 	int err;
 
-	load_prepare(&loaded, roots, ARRAY_LEN(roots));
+	load_prepare(&loaded, roots, ARRAY_SIZE(roots));
 	if (rand() & 1)
 		loaded.attr.log_size = 130; /* and the log is too small as well */
 	err = load_do(&loaded);
@@ -254,7 +251,7 @@ static void killed_loader(void)
 
 	if (!child) {
 		for (;;)
-			if (!load_group())
+			if (!load_storm_group())
 				close_shuffled();
 	}
 	usleep(1000 + rand() % 20000);
@@ -267,7 +264,7 @@ static void pin_unpin(void)
 {
 	char path[64];
 	union bpf_attr attr;
-	int err = load_group(), fd;
+	int err = load_storm_group(), fd;
 
 	if (err) {
 		odd("load: errno %d", err);
@@ -309,4 +306,4 @@ const struct work works[] = {
 	{ "call shared", call_shared },
 	{ "replace shared", replace_shared },
 };
-const size_t nr_works = ARRAY_LEN(works);
+const size_t nr_works = ARRAY_SIZE(works);

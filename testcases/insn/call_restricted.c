@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "insn.h"
+
+/*
+ * What a callee may not do: a tail call takes the counter from its caller's frame, storage is found
+ * by the program that is attached, and LD_ABS ends the program.
+ */
+
+#define FIVE MOV_IMM(R1, 5)
+#define TAIL_CALL \
+	LD_MAP(R2, MAP_PROG_ARRAY), \
+	MOV_IMM(R3, 0), \
+	HELPER(tail_call)
+#define CGROUP_ROOT(nm, ...) ROOT_AS(nm, CGROUP_SKB, INGRESS, 0, __VA_ARGS__)
+#define KEEPS_STORAGE \
+	CGROUP_ROOT("lib", RETURN(1)), \
+	EXPORT("keeps", PROTO_VOID, \
+	       LD_MAP(R1, MAP_CGROUP_STORAGE), \
+	       MOV_IMM(R2, 0), \
+	       HELPER(get_local_storage), \
+	       BPF_LDX_MEM(BPF_W, R0, R0, 0), \
+	       EXIT), \
+	EXPORT("asks", PROTO_VOID, CALL_FUNC(1), EXIT)
+#define TAIL_CALLS \
+	MAIN(XDP), \
+	EXPORT("leaves", PROTO_XDP, TAIL_CALL, RETURN(0)), \
+	EXPORT("asks", PROTO_XDP, CALL_FUNC(3), EXIT), \
+	SUB_PROTO("hidden", PROTO_XDP, TAIL_CALL, RETURN(0)), \
+	EXPORT("stays", PROTO_INT, IDENTITY)
+#define LOADS_ABSOLUTE \
+	MAIN(SOCKET_FILTER), \
+	EXPORT("loads", PROTO_SKB, \
+	       MOV_REG(R6, R1), \
+	       BPF_LD_ABS(BPF_B, 0), \
+	       EXIT)
+
+static const struct insn_test tests[] = {
+	{
+		.name = "callee_does_tail_call", /* P88b */
+		.funcs = { ROOT("c", XDP, CALL_PROG(0, 1), EXIT) },
+		.library = { TAIL_CALLS },
+		.err = EINVAL,
+		.msg = "cannot be called: it may do tail calls",
+	},
+	{
+		.name = "tail_call_below_callee", /* P88c */
+		.funcs = { ROOT("c", XDP, CALL_PROG(0, 2), EXIT) },
+		.library = { TAIL_CALLS },
+		.err = EINVAL,
+		.msg = "cannot be called: it may do tail calls",
+	},
+	{
+		.name = "caller_does_tail_call", /* P89 */
+		.funcs = {
+			ROOT("c", XDP,
+			     MOV_REG(R6, R1),
+			     FIVE,
+			     CALL_PROG(0, 4),
+			     MOV_REG(R7, R0),
+			     MOV_REG(R1, R6),
+			     TAIL_CALL,
+			     MOV_REG(R0, R7),
+			     EXIT),
+		},
+		.library = { TAIL_CALLS },
+		.runs = { RETURNS(5) },
+	},
+	{
+		.name = "call_where_tail_call_is_reachable", /* P89b */
+		.funcs = {
+			ROOT("c", XDP,
+			     MOV_REG(R6, R1),
+			     FIVE,
+			     CALL_PROG(0, 4),
+			     MOV_REG(R7, R0),
+			     MOV_REG(R1, R6),
+			     CALL_FUNC(1),
+			     MOV_REG(R0, R7),
+			     EXIT),
+			SUB("s",
+			    MOV_REG(R6, R1),
+			    MOV_IMM(R1, 6),
+			    CALL_PROG(0, 4),
+			    MOV_REG(R1, R6),
+			    TAIL_CALL,
+			    RETURN(0)),
+		},
+		.library = { TAIL_CALLS },
+		.runs = { RETURNS(5) },
+	},
+	{
+		.name = "callee_uses_cgroup_storage", /* P90 */
+		.funcs = { CGROUP_ROOT("c", CALL_PROG(0, 1), RETURN(1)) },
+		.library = { KEEPS_STORAGE },
+		.err = EINVAL,
+		.msg = "cannot be called: it uses cgroup storage",
+	},
+	{
+		.name = "cgroup_storage_below_callee", /* P90b */
+		.funcs = { CGROUP_ROOT("c", CALL_PROG(0, 2), RETURN(1)) },
+		.library = { KEEPS_STORAGE },
+		.err = EINVAL,
+		.msg = "cannot be called: it uses cgroup storage",
+	},
+	{
+		.name = "callee_with_ld_abs", /* P94 */
+		.funcs = { ROOT("c", SOCKET_FILTER, CALL_PROG(0, 1), EXIT) },
+		.library = { LOADS_ABSOLUTE },
+	},
+	{
+		.name = "callee_with_ld_abs_below_callback", /* P94b */
+		.funcs = {
+			ROOT("c", SOCKET_FILTER,
+			     BPF_STX_MEM(BPF_DW, R10, R1, -8),
+			     MOV_IMM(R1, 2),
+			     LD_FUNC(R2, 1),
+			     STACK(R3, -8),
+			     MOV_IMM(R4, 0),
+			     HELPER(loop),
+			     RETURN(0)),
+			SUB("cb",
+			    BPF_LDX_MEM(BPF_DW, R1, R2, 0),
+			    CALL_PROG(0, 1),
+			    RETURN(0)),
+		},
+		.library = { LOADS_ABSOLUTE },
+		.err = EINVAL,
+		.msg = "cannot use BPF_LD_[ABS|IND] within callback",
+	},
+};
+
+static void library_with_tail_calls(void)
+{
+	static const struct func library[] = { TAIL_CALLS };
+	int fd = LOAD_PROG(library);
+
+	result("library_with_tail_calls", fd > 0, "%s", log_tail()); /* P88 */
+	close(fd);
+}
+
+/* A trampoline of the callee must leave the counter of tail calls alone. */
+static void traced_callee(void)
+{
+	static const struct func library[] = { MAIN(XDP), EXPORT("f", PROTO_INT, IDENTITY) };
+	static const struct func caller[] = {
+		ROOT("c", XDP,
+		     MOV_REG(R6, R1),
+		     FIVE,
+		     CALL_PROG(0, 1),
+		     MOV_REG(R7, R0),
+		     MOV_REG(R1, R6),
+		     CALL_FUNC(1),
+		     MOV_REG(R0, R7),
+		     EXIT),
+		SUB("s",
+		    MOV_REG(R6, R1),
+		    FIVE,
+		    CALL_PROG(0, 1),
+		    MOV_REG(R1, R6),
+		    TAIL_CALL,
+		    RETURN(0)),
+	};
+	static const struct func tracer =
+		ROOT("t", BPF_PROG_TYPE_TRACING, INC(0), RETURN(0));
+	const char *name = "traced_callee_where_tail_call_is_reachable"; /* P168 */
+	int library_fd = LOAD_PROG(library), fd, tracer_fd, link, ret = -1;
+	__u64 v[16];
+
+	fd_array[0] = library_fd;
+	tracer_fd = load_on(BPF_PROG_TYPE_TRACING, library_fd, 1, &tracer);
+	link = tracer_fd < 0 ? tracer_fd : attach_link(tracer_fd, BPF_TRACE_FENTRY);
+	fd = ACCEPT_PROG(name, caller);
+	counters_zero();
+	test_run(fd, &ret);
+	counters_read(v);
+	sub_result(name, "run", link > 0 && ret == 5 && v[0] == 2,
+		   "link %d, %d, traced %llu times", link, ret, v[0]);
+	close(fd);
+	close(link);
+	close(tracer_fd);
+	close(library_fd);
+}
+
+static void scenarios(void)
+{
+	library_with_tail_calls();
+	traced_callee();
+}
+
+const struct insn_group call_restricted_group = {
+	.name = "call_restricted",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = scenarios,
+};
