@@ -99,7 +99,7 @@ def test_the_guilty_cell_is_named_and_run_again_alone(engines: Engines, kit: Kit
     guilty = _run(engine, kit)["poison/cell"]
     assert guilty.outcome == fault.outcome, guilty.reason
     assert fault.words in guilty.reason
-    assert guilty.reason.endswith("again when run alone in a fresh guest")
+    assert guilty.note == "again when run alone in a fresh guest"
     assert engine.booted == 3  # the first, the one of its own, the one for the innocent
     assert guilty.duration_s > 0
 
@@ -112,10 +112,8 @@ def test_a_cell_that_does_it_only_after_others_is_still_reported(engines: Engine
     cells = {c.case: c for c in found}
     assert len(cells) == len(found) == 3
     assert cells["poison/2"].outcome == "guest_crash"
-    assert (
-        "not when run alone in a fresh guest; before it ran 1 cells, last quiet/1#dup"
-        in cells["poison/2"].reason
-    )
+    said = "not when run alone in a fresh guest; before it ran 1 cell, last quiet/1/duplicate"
+    assert cells["poison/2"].note == said
     assert cells["quiet/1"].outcome == cells["quiet/3"].outcome == "pass"
 
 
@@ -184,7 +182,7 @@ def test_a_qemu_that_goes_twice_in_one_cell_leaves_it_without_a_verdict(kit: Kit
             shooter.wait()
     assert (lost.outcome, lost.verdict) == ("infra_error", "")
     assert "QEMU died of SIGKILL" in lost.reason
-    assert lost.reason.endswith("again when run alone in a fresh guest")
+    assert lost.note == "QEMU said nothing; again when run alone in a fresh guest"
     assert engine.booted == 3
 
 
