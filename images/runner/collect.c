@@ -212,12 +212,18 @@ static json_t *xlated_json(const struct info *info)
 
 json_t *collect_accepted(const struct load *load, const struct bpf_program *prog, struct result *result)
 {
-	json_t *json = program_json(load, prog, "accept", prog_load_of(prog));
+	struct prog_load *found = prog_load_of(prog);
+	json_t *json = program_json(load, prog, "accept", found);
 	bool code = load->collect & (COLLECT_XLATED | COLLECT_JITED);
 	struct info info;
 	char tag[2 * BPF_TAG_SIZE + 1];
 	size_t k;
 
+	/* Asked when it was loaded: the kernel need not be asked for its size again. */
+	if (!code && bpf_program__fd(prog) >= 0 && found && found->nr_fds == 1 && found->info.id) {
+		json_object_set_new(json, "jited_bytes", json_integer(found->info.jited_prog_len));
+		return json;
+	}
 	/* No fd: accepted, and gone since, because a tail call's target was refused. */
 	if (bpf_program__fd(prog) < 0 || info_read(bpf_program__fd(prog), code, &info))
 		return json;

@@ -106,25 +106,70 @@ bad:
 	return -1;
 }
 
+/* The line that is being written: to stdout in one piece. */
+static struct {
+	char *text;
+	size_t len, size;
+} line;
+
+/* Room for @more bytes. There is no line without memory. */
+static char *room(size_t more)
+{
+	if (line.size - line.len < more) {
+		line.size = 2 * line.size + more + 4096;
+		line.text = realloc(line.text, line.size);
+		if (!line.text)
+			abort();
+	}
+	return line.text + line.len;
+}
+
+static void write_text(const char *text, size_t len)
+{
+	memcpy(room(len), text, len);
+	line.len += len;
+}
+
+static void write_char(char c)
+{
+	*room(1) = c;
+	line.len++;
+}
+
 static void write_string(const char *text, size_t len)
 {
-	size_t i, done = 0;
+	/* Six bytes for each at the most. */
+	char *start = room(6 * len + 2), *p = start;
+	size_t i;
 
-	putc_unlocked('"', stdout);
+	*p++ = '"';
 	for (i = 0; i < len; i++) {
 		unsigned char c = text[i];
 
-		if (c >= 0x20 && c != '"' && c != '\\')
-			continue;
-		fwrite_unlocked(text + done, 1, i - done, stdout);
-		done = i + 1;
-		if (c == '\n')
-			fputs_unlocked("\\n", stdout);
-		else
-			fprintf(stdout, "\\u%04x", c);
+		if (c >= 0x20 && c != '"' && c != '\\') {
+			*p++ = c;
+		} else if (c == '\n') {
+			*p++ = '\\';
+			*p++ = 'n';
+		} else {
+			p += sprintf(p, "\\u%04x", c);
+		}
 	}
-	fwrite_unlocked(text + done, 1, len - done, stdout);
-	putc_unlocked('"', stdout);
+	*p++ = '"';
+	line.len += p - start;
+}
+
+static void write_integer(json_int_t value)
+{
+	unsigned long long left = value < 0 ? -(unsigned long long)value : (unsigned long long)value;
+	char digits[24], *p = digits + sizeof(digits);
+
+	do
+		*--p = '0' + left % 10;
+	while (left /= 10);
+	if (value < 0)
+		*--p = '-';
+	write_text(p, digits + sizeof(digits) - p);
 }
 
 /*
@@ -133,57 +178,73 @@ static void write_string(const char *text, size_t len)
  */
 static void write_json(json_t *json)
 {
-	const char *key, *comma = "";
 	json_t *value;
+	void *at;
 	size_t i;
 
 	switch (json_typeof(json)) {
 	case JSON_OBJECT:
-		putc_unlocked('{', stdout);
-		json_object_foreach(json, key, value) {
-			fputs_unlocked(comma, stdout);
-			write_string(key, strlen(key));
-			putc_unlocked(':', stdout);
-			write_json(value);
-			comma = ",";
+		write_char('{');
+		for (at = json_object_iter(json); at; at = json_object_iter_next(json, at)) {
+			if (line.text[line.len - 1] != '{')
+				write_char(',');
+			write_string(json_object_iter_key(at), json_object_iter_key_len(at));
+			write_char(':');
+			write_json(json_object_iter_value(at));
 		}
-		putc_unlocked('}', stdout);
+		write_char('}');
 		break;
 	case JSON_ARRAY:
-		putc_unlocked('[', stdout);
+		write_char('[');
 		json_array_foreach(json, i, value) {
-			fputs_unlocked(comma, stdout);
+			if (i)
+				write_char(',');
 			write_json(value);
-			comma = ",";
 		}
-		putc_unlocked(']', stdout);
+		write_char(']');
 		break;
 	case JSON_STRING:
 		write_string(json_string_value(json), json_string_length(json));
 		break;
 	case JSON_INTEGER:
-		fprintf(stdout, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+		write_integer(json_integer_value(json));
 		break;
 	case JSON_TRUE:
+		write_text("true", 4);
+		break;
 	case JSON_FALSE:
-		fputs_unlocked(json_is_true(json) ? "true" : "false", stdout);
+		write_text("false", 5);
 		break;
 	default:
-		fputs_unlocked("null", stdout);
+		write_text("null", 4);
 	}
 }
 
-/* One line, to go out with the next one. Takes @line. */
-void put(json_t *line)
+/* One line, to go out with the next one. Takes @json. */
+void put(json_t *json)
 {
-	write_json(line);
-	putc_unlocked('\n', stdout);
-	json_decref(line);
+	line.len = 0;
+	write_json(json);
+	write_char('\n');
+	fwrite_unlocked(line.text, 1, line.len, stdout);
+	json_decref(json);
 }
 
-/* One line, gone from our buffers before anything else happens. Takes @line. */
-void emit(json_t *line)
+/* As put(): that load @id begins. Every load has this line, and no tree is made for it. */
+void put_start(const char *id)
 {
-	put(line);
+	static const char start[] = "{\"type\":\"start\",\"id\":";
+
+	line.len = 0;
+	write_text(start, sizeof(start) - 1);
+	write_string(id, strlen(id));
+	write_text("}\n", 2);
+	fwrite_unlocked(line.text, 1, line.len, stdout);
+}
+
+/* One line, gone from our buffers before anything else happens. Takes @json. */
+void emit(json_t *json)
+{
+	put(json);
 	fflush(stdout);
 }

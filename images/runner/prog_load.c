@@ -254,8 +254,7 @@ static int watch(union bpf_attr *asked, unsigned int size)
 	union bpf_attr whole = {}, *attr = &whole;
 	size_t prog = (asked->log_buf - (uintptr_t)watched.logs) / watched.log_size;
 	struct prog_load *found = calloc(1, sizeof(*found));
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
+	__u32 len = sizeof(found->info);
 	int got, err;
 
 	if (!found)
@@ -270,8 +269,8 @@ static int watch(union bpf_attr *asked, unsigned int size)
 	watched.last = found;
 	got = ask_verdict(attr, size, found);
 	err = errno;
-	if (got >= 0 && !keep_fds(found, attr, got) && !bpf_prog_get_info_by_fd(found->fds[0], &info, &len))
-		found->verified_insns = info.verified_insns;
+	if (got >= 0 && !keep_fds(found, attr, got) && bpf_prog_get_info_by_fd(found->fds[0], &found->info, &len))
+		memset(&found->info, 0, sizeof(found->info));
 	if (watched.load->collect & COLLECT_LOG && (got >= 0 || prog_load_is_verdict(found))) {
 		ask_log(attr, size, found);
 		if (got >= 0 && found->whole)
@@ -424,8 +423,8 @@ int prog_load_report(struct prog_load *found)
 	json = json_pack("{s:i, s:o}", "number", found->number, "notes", json_text(found->notes, strlen(found->notes)));
 	if (found->err)
 		json_object_set_new(json, "errno", json_integer(found->err));
-	if (found->verified_insns)
-		json_object_set_new(json, "verified_insns", json_integer(found->verified_insns));
+	if (found->info.verified_insns)
+		json_object_set_new(json, "verified_insns", json_integer(found->info.verified_insns));
 	if (found->truncated)
 		json_object_set_new(json, "truncated", json_true());
 	json_array_append_new(watched.result->loads, json);

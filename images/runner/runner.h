@@ -70,9 +70,10 @@ json_t *json_text(const char *text, size_t len);
 json_t *json_hex(const void *data, size_t len);
 json_t *json_base64(const void *data, size_t len);
 int json_unhex(const char *hex, void **data, size_t *len);
-void put(json_t *line);
-void put_now(json_t *line);
-void emit(json_t *line);
+void put(json_t *json);
+void put_start(const char *id);
+void put_now(json_t *json);
+void emit(json_t *json);
 
 /* message.c */
 struct messages {
@@ -94,6 +95,7 @@ struct probes {
 	bool fd_name;
 };
 void probe_mechanisms(struct probes *probes);
+int probes_keep(void);
 
 /* features.c */
 void features_probe(void);
@@ -124,7 +126,7 @@ struct prog_load {
 	bool whole;		/* the buffer has the log, which is not sent yet */
 	bool truncated;		/* there was more of it */
 	size_t log_size;
-	unsigned int verified_insns;
+	struct bpf_prog_info info;	/* of what was accepted, without its arrays; or zeros */
 	bool reported;
 };
 int prog_loads_begin(const struct load *load, struct bpf_object *obj, struct result *result);
