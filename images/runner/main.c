@@ -62,12 +62,8 @@ static size_t run_some(const struct job *job, size_t first, const struct probes 
 /* For a template: what the kernel does once, at its first load, and what is the same for every job. */
 static int warm_up(void)
 {
-	struct probes probes;
-
 	features_probe();
-	probe_mechanisms(&probes);
-	json_decref(probes.json);
-	return symbols_keep() ? 1 : 0;
+	return probes_keep() || symbols_keep() ? 1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -94,7 +95,7 @@ static struct btf *functions_btf(__u32 *ids, const char *const *names, int count
 	return btf;
 }
 
-static bool probe_multi_root(json_t *json)
+static void probe_multi_root(json_t *json)
 {
 	static const char *const names[] = { "root_a", "root_b" };
 	const struct bpf_insn insns[] = {
@@ -141,7 +142,6 @@ static bool probe_multi_root(json_t *json)
 	}
 	btf__free(btf);
 	json_object_set_new(json, "multi_root", probe_json(supported, got < 0 ? err : 0, clean));
-	return supported;
 }
 
 static int load_raw(const struct bpf_insn *insns, unsigned int count, const struct btf *btf, __u32 id,
@@ -196,7 +196,7 @@ static int load_library(struct btf **btf, __u32 *id)
 	return sys_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 }
 
-static bool probe_fd_name(json_t *json)
+static void probe_fd_name(json_t *json)
 {
 	static const char *const names[] = { "caller" };
 	struct bpf_insn insns[] = {
@@ -222,12 +222,36 @@ static bool probe_fd_name(json_t *json)
 	btf__free(btf);
 	btf__free(library_btf);
 	json_object_set_new(json, "fd_name", probe_json(fd >= 0, err, clean));
-	return fd >= 0;
+}
+
+/* What a template has asked, for its clones: they run the same kernel. */
+#define KEPT "/run/bpfroots.probes"
+
+int probes_keep(void)
+{
+	struct probes probes;
+	int err;
+
+	unlink(KEPT);
+	probe_mechanisms(&probes);
+	err = json_dump_file(probes.json, KEPT ".tmp", JSON_COMPACT);
+	json_decref(probes.json);
+	return err ?: rename(KEPT ".tmp", KEPT);
+}
+
+static bool is_supported(const json_t *probes, const char *name)
+{
+	return json_is_true(json_object_get(json_object_get(probes, name), "supported"));
 }
 
 void probe_mechanisms(struct probes *probes)
 {
-	probes->json = json_object();
-	probes->multi_root = probe_multi_root(probes->json);
-	probes->fd_name = probe_fd_name(probes->json);
+	probes->json = json_load_file(KEPT, 0, NULL);
+	if (!probes->json) {
+		probes->json = json_object();
+		probe_multi_root(probes->json);
+		probe_fd_name(probes->json);
+	}
+	probes->multi_root = is_supported(probes->json, "multi_root");
+	probes->fd_name = is_supported(probes->json, "fd_name");
 }
