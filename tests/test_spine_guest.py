@@ -83,7 +83,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_the_example_runs_under_todays_mechanisms(cells: dict[str, Cell]) -> None:
     for mechanism in ("duplicate", "tail_call"):
-        cell = cells[f"example/kprobe+tracepoint+cgroup_skb#{mechanism}"]
+        cell = cells[f"example/kprobe+tracepoint+cgroup_skb/{mechanism}"]
         assert (cell.outcome, cell.verdict) == ("pass", "accept"), cell.reason
         assert [root.type for root in cell.roots] == ["kprobe", "tracepoint", "cgroup_skb/ingress"]
         assert all(root.verifier.processed_insns > 0 for root in cell.roots)
@@ -105,7 +105,7 @@ def test_the_tail_call_is_an_indirect_branch_through_a_retpoline(cells: dict[str
 
 @pytest.mark.parametrize("mechanism", ["multi_root", "fd_name"])
 def test_new_mechanisms_are_refused_cleanly(cells: dict[str, Cell], mechanism: str) -> None:
-    cell = cells[f"global/mix-kprobe+tracepoint#{mechanism}"]
+    cell = cells[f"global/mix-kprobe+tracepoint/{mechanism}"]
     assert cell.outcome == "unsupported", cell.reason
 
 
