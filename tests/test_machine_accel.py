@@ -8,7 +8,7 @@ import pytest
 
 from bpfroots.errors import InfraError, UserError
 from bpfroots.machine import accel
-from bpfroots.machine.accel import _explain, choose_accel, probe_kvm, run_guest_code
+from bpfroots.machine.accel import Accel, _explain, choose_accel, probe_kvm, run_guest_code
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +129,22 @@ def test_unknown_word() -> None:
 )
 def test_words(status: int | None, stderr: str, words: str) -> None:
     assert _explain(status, stderr, 8.0) == words
+
+
+@pytest.mark.parametrize(
+    ("version", "stale"),
+    [
+        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", True),
+        ("QEMU emulator version 8.0.5", True),
+        ("QEMU emulator version 8.1.0", False),
+        ("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)", False),
+        ("", False),
+    ],
+)
+def test_an_emulator_that_runs_stale_code_has_one_thread(version: str, stale: bool) -> None:
+    assert accel._runs_stale_code(version) is stale
+
+
+def test_cpus_that_take_turns_are_slower() -> None:
+    assert Accel("tcg", "", 4.0, one_thread=True).slowdown_of(4) == 16.0
+    assert Accel("tcg", "", 4.0).slowdown_of(4) == 4.0

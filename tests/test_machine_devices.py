@@ -46,6 +46,13 @@ def test_icount_is_emulation() -> None:
     assert "-icount" not in _command(Shape(), TCG)
 
 
+def test_several_cpus_take_turns_where_the_emulator_needs_that() -> None:
+    single = Accel("tcg", "", 4.0, one_thread=True)
+    assert _value(_command(Shape(cpus=4), single), "-accel") == "tcg,thread=single"
+    assert _value(_command(Shape(cpus=4), TCG), "-accel") == "tcg"
+    assert _value(_command(Shape(), single), "-accel") == "tcg"
+
+
 def test_kernel_command_line() -> None:
     words = _value(_command(Shape(), TCG), "-append").split()
     assert {"console=ttyS0", "panic=-1", "oops=panic", "spectre_v2=retpoline", "no_timer_check"} <= set(words)

@@ -68,11 +68,12 @@ class Engine:
         if site.executor:
             yield from site.executor.run(site.kit.image, site.accel, specs, verdicts)
             return
+        slowdown = site.accel.slowdown_of(kernel.shape.cpus)
         count = schedule.guests_at_once(kernel.shape, site.guests)
         batches = schedule.batches(specs, count)
         with contextlib.closing(Pool(lambda: self._boot(kernel))) as pool:
             workers = [
-                Worker(pool, verdicts, verdicts.objects, site.accel.slowdown, site.keep)
+                Worker(pool, verdicts, verdicts.objects, slowdown, site.keep)
                 for _ in range(min(count, len(batches)))
             ]
             yield from crew.spread(workers, batches)

@@ -66,18 +66,19 @@ class Processor(_Part):
     shape: Shape
 
     def args(self) -> Sequence[str]:
-        accel = ("-accel", self.accel.name)
-        if self.shape.icount:
-            accel = ("-accel", "tcg")
+        accel: str = "tcg" if self.shape.icount else self.accel.name
+        if self.accel.one_thread and self.shape.cpus > 1:
+            accel = "tcg,thread=single"
         cpu = ("-cpu", self.shape.cpu or self.accel.cpu, "-smp", str(self.shape.cpus))
         icount = ("-icount", "shift=0,sleep=off") if self.shape.icount else ()
-        return (*accel, *cpu, *icount)
+        return ("-accel", accel, *cpu, *icount)
 
     def kernel_args(self) -> Sequence[str]:
         # A starved emulator looks like a locked-up CPU: the detectors (20 s and 21 s by
         # default) wait longer by the same factor as everything else, within their limits.
-        watchdog = min(60, round(10 * self.accel.slowdown))
-        stall = min(300, round(21 * self.accel.slowdown))
+        slowdown = self.accel.slowdown_of(self.shape.cpus)
+        watchdog = min(60, round(10 * slowdown))
+        stall = min(300, round(21 * slowdown))
         common = (f"watchdog_thresh={watchdog}", f"rcupdate.rcu_cpu_stall_timeout={stall}")
         if self.accel.name == "kvm":
             return common

@@ -103,7 +103,7 @@ class Machine:
         ``deadlines`` are taken as they are; by default they are scaled by the accelerator. ``memory`` is a
         file to be the guest's, for `save`. Raises BootError (the kernel or its image), InfraError (QEMU).
         """
-        limits = deadlines or Deadlines().scaled(spec.accel.slowdown)
+        limits = deadlines or Deadlines().scaled(spec.accel.slowdown_of(spec.shape.cpus))
         backing = devices.Backing(memory, clone=False) if memory else None
         parts = partial(devices.machine_parts, spec, initrd, backing=backing)
         queue = EventQueue()
@@ -137,7 +137,7 @@ class Machine:
         ``spec`` is that of the template. Its console begins with the template's. Raises SnapshotFailure
         where no clone comes of it.
         """
-        limits = deadlines or Deadlines().scaled(spec.accel.slowdown)
+        limits = deadlines or Deadlines().scaled(spec.accel.slowdown_of(spec.shape.cpus))
         backing = devices.Backing(template.memory, clone=True)
         parts = partial(devices.machine_parts, spec, None, backing=backing)
         queue = EventQueue()
