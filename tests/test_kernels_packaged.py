@@ -30,11 +30,13 @@ _CLOUD = "debian:linux-image-cloud-amd64"
             "linux-image-6.1.0-56-amd64",
             "6.1.192-2",
         ),
+        (f"{_CLOUD}/trixie-backports", "cloud-amd64", "linux-image-cloud-amd64", ""),
     ],
 )
 def test_a_package_is_a_kernel(argument: str, name: str, package: str, version: str) -> None:
     request = resolve(argument)
-    assert request == Package(name, package, version)
+    _, _, suite = argument.partition("/")
+    assert request == Package(name, package, version, suite)
     assert request.argument == argument
     assert resolve_all([argument])[argument] == request
 

@@ -6,6 +6,7 @@ machine's own archive and keyring. Nothing of the system changes, and signatures
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -49,9 +50,7 @@ def package(name: str, version: str, suites: Sequence[str], progress: Progress) 
     store = cache.Cache(cache_root(), "deb", progress.say)
     if version and (found := store.peek(_key(name, version))):
         return found, version
-    with cache.Cache(cache_root(), "apt", progress.say).lock("state") as state:
-        config = _configure(state, suites)
-        _apt(["apt-get", "-q", "-c", config, "update"], f"{name}: suites {', '.join(suites)}")
+    with lists(suites, progress) as config:
         versions = _versions(config, name)
         if not versions:
             msg = f"no package {name} in {', '.join(suites)}"
@@ -65,6 +64,15 @@ def package(name: str, version: str, suites: Sequence[str], progress: Progress) 
                 _fetch(config, f"{name}={chosen}", directory)
 
         return store.get(_key(name, chosen), populate), chosen
+
+
+@contextlib.contextmanager
+def lists(suites: Sequence[str], progress: Progress) -> Iterator[Path]:
+    """A configuration of apt (its option -c) with fresh lists of ``suites``. Raises InfraError."""
+    with cache.Cache(cache_root(), "apt", progress.say).lock("state") as state:
+        config = _configure(state, suites)
+        _apt(["apt-get", "-q", "-c", config, "update"], f"suites {', '.join(suites)}")
+        yield config
 
 
 def fetched(name: str, version: str) -> Path | None:
