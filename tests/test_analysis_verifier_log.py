@@ -6,12 +6,14 @@ import time
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfroots.analysis import verifier_log
 from bpfroots.results.model import VerifierStats
+from tests.capture_verifier import Log
 
 GOLDEN = Path(__file__).parent / "golden" / "verifier"
 EXPECTED = tomllib.loads((GOLDEN / "messages.toml").read_text())
@@ -29,6 +31,47 @@ def test_golden_log(name: str) -> None:
     for field, value in EXPECTED[name].items():
         if field != "message":
             assert getattr(stats, field) == value
+
+
+_KERNELS = tomllib.loads((GOLDEN / "kernels.toml").read_text())
+
+
+def _logs(kernel: str) -> dict[str, Log]:
+    """What a guest of this kernel said: tests/capture_verifier.py."""
+    lines = (GOLDEN / f"{kernel}.jsonl").read_bytes().splitlines()
+    return {log.program: log for log in (msgspec.json.decode(line, type=Log) for line in lines)}
+
+
+@pytest.mark.parametrize("kernel", _KERNELS)
+def test_logs_of_each_kernel(kernel: str) -> None:
+    logs = _logs(kernel)
+    assert logs.keys() == _KERNELS[kernel].keys()
+    for program, expected in _KERNELS[kernel].items():
+        assert verifier_log.message(logs[program].log) == expected.get("message", ""), program
+        stats = verifier_log.parse(logs[program].log)
+        assert (stats.processed_insns, stats.stack_depth) == (expected["insns"], expected["stack"]), program
+        assert logs[program].verdict == ("reject" if "message" in expected else "accept")
+
+
+def test_instructions_of_each_function_on_each_kernel() -> None:
+    for kernel in _KERNELS:
+        work = verifier_log.work(_logs(kernel)["accept_calls"].log)
+        assert [(one.function, one.insns) for one in work] == [(0, 8), (1, 8)], kernel
+
+
+def test_the_report_of_a_refusal_is_not_its_message() -> None:
+    log = _logs("7.3")["reject_reference"].log
+    assert "\nVerification failed: Resource Lifetime Safety: Unreleased resource\n" in log
+    assert "\nSuggestion:\n" in log
+    assert verifier_log.complaints(log) == [
+        "Unreleased reference id=2 alloc_insn=4",
+        "BPF_EXIT instruction in main prog would lead to reference leak",
+    ]
+    # Cut off, as a log that did not fit: then it begins in the report.
+    start = log.index("Verification failed: ")
+    assert verifier_log.complaints(log[start:]) == [
+        "BPF_EXIT instruction in main prog would lead to reference leak"
+    ]
 
 
 def test_all_stats_are_read() -> None:

@@ -1,8 +1,8 @@
 """Reads the kernel's verifier log.
 
 Its text is not ABI: parsing is tolerant, an unknown line is nothing to fail over, and the raw log
-is kept beside whatever is read out of it. Formats: kernel/bpf/verifier.c, kernel/bpf/log.c
-and kernel/bpf/btf.c of Linux 6.12.
+is kept beside whatever is read out of it. Formats: kernel/bpf/verifier.c, kernel/bpf/log.c,
+kernel/bpf/btf.c and, since 7.3, kernel/bpf/diagnostics.c of Linux 6.1 to 7.3.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ _STATS = {
     "verification_time_us": re.compile(r"^verification time (\d+) usec", re.M),
 }
 _STACK_DEPTH = re.compile(r"^stack depth ([\d+]+)", re.M)
+# Since 7.3, a line for each function.
+_FUNCTION_STACK = re.compile(r"^subprog \d+ \(.*\) \w+ insns_self \d+ insns_total \d+ stack (\d+)$", re.M)
+
+# Since 7.3 a refusal is explained in a report that follows its message: a heading, sections under titles, and
+# everything in them indented. What follows it is from the callers of what refused.
+_REPORT = re.compile(r"^Verification failed: .*\n(?:(?:[ \t].*|[A-Z][a-z]+(?: [a-z]+)*:)?(?:\n|\Z))*", re.M)
+_REPORT_START = "\nVerification failed: "
 
 # Everything the verifier writes that is not a complaint: instructions and states ("7: (85) ...",
 # "from 7 to 9: R0=..."), source lines, calls and returns, precision tracking, notes on global
@@ -52,7 +59,10 @@ _NOISE = re.compile(
     | Func\#\d+\ .*\ is\ (safe|global\ and\ assumed\ valid)
     | marking\ pointer\ arg\d+\ as\ scalar
     | verification\ time
-    | stack\ depth\ [\d+]*$
+    | stack\ depth\ (max\ )?[\d+]*$
+    | (stack\ use/def\ )?subprog\#\d+
+    | topo_order\[
+    | subprog\ \d+\ \(.*\)\ \w+\ insns_self\ \d
     | processed\ \d+\ insns
     """,
     re.X,
@@ -71,7 +81,7 @@ def parse(log: str, *, truncated: bool = False) -> VerifierStats:
     """The statistics at the end of a log; zero and empty where the log has none.
 
     ``truncated`` is passed through: only the loader knows whether the kernel wrote more than it kept.
-    The stack depth is the verifier's own text, bytes per function ("8+0").
+    The stack depth is in the verifier's own form, bytes per function ("8+0").
     """
     end = log[-_STATS_TAIL:]
     found: dict[str, int] = {}
@@ -80,7 +90,17 @@ def parse(log: str, *, truncated: bool = False) -> VerifierStats:
         if matches:
             found[name] = int(matches[-1][:18])
     depth = _STACK_DEPTH.findall(end)
-    return VerifierStats(**found, stack_depth=depth[-1] if depth else "", truncated=truncated)
+    stacks = "+".join(_FUNCTION_STACK.findall(end))
+    return VerifierStats(**found, stack_depth=stacks or (depth[-1] if depth else ""), truncated=truncated)
+
+
+def _without_report(log: str) -> str:
+    """The log without the report that explains its message: that says it in other words."""
+    start = log.rfind(_REPORT_START) + 1
+    if not start and not log.startswith(_REPORT_START[1:]):
+        return log
+    # An empty line is before it. What its callers say belongs to the message.
+    return log[:start].rstrip("\n") + "\n" + _REPORT.sub("", log[start:], count=1)
 
 
 def complaints(log: str) -> list[str]:
@@ -90,7 +110,7 @@ def complaints(log: str) -> list[str]:
     outside of the packet", "arg#0 reference type(...)" by the call that it made invalid.
     """
     block: list[str] = []
-    for line in _lines_from_end(log):
+    for line in _lines_from_end(_without_report(log)):
         if _NOISE.match(line):
             if block:
                 break
