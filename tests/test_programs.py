@@ -18,11 +18,14 @@ from bpfroots.jobs.compiled import compile_cells
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.spec import case_cells
+from bpfroots.kernels import kconfig
 from bpfroots.programs import cases, clang, elf, packets, protocol
 from bpfroots.programs import compile as compiling
 from bpfroots.programs.cases import Case
 from bpfroots.programs.render import render
+from bpfroots.programs.roots import KINDS
 from bpfroots.results.request import Objects
+from tests import ROOT
 
 _TINY = b'char LICENSE[] __attribute__((section("license"))) = "GPL";\n'
 _PROGRAM = _TINY + b'__attribute__((section("xdp"))) int pass_all(void *ctx) { return 2; }\n'
@@ -112,6 +115,55 @@ def test_a_known_fault_is_noted_per_mechanism(tmp_path: Path) -> None:
     assert (expected["fd_name"].verdict, expected["fd_name"].xfail) == ("accept", "why")
     assert expected["duplicate"].xfail == ""
     assert case.describe()["mechanisms"]["fd_name"]["xfail"] == "why"
+
+
+_VERSIONS = """
+[[case]]
+name = "a"
+roots = ["kprobe", "tc"]
+template = "time"
+since = "6.4"
+options = ["CRYPTO"]
+[[case.expect.duplicate]]
+before = "6.12.5"
+verdict = "reject"
+message = "old"
+[[case.expect.duplicate]]
+since = "7.3"
+verdict = "reject"
+message = "new"
+"""
+
+
+def test_what_is_expected_depends_on_the_version(tmp_path: Path) -> None:
+    (case,) = _family(tmp_path, _VERSIONS)
+    said = {
+        release: (one.verdict, one.message)
+        for release in ("6.12.4", "6.12.5", "7.2.12", "7.3.0-rc1", "7.3.4+deb13-cloud-amd64", "10.0", "")
+        for one in [case.expectation("duplicate", release)]
+    }
+    old, new, between = ("reject", "old"), ("reject", "new"), ("accept", "")
+    assert list(said.values()) == [old, between, between, new, new, new, new]
+    assert case.expectation("tail_call", "6.12.4").verdict == "accept"
+    spec, *_ = case_cells([case], ["duplicate"])
+    assert spec.on("6.12.4", None).expected.message == "old"
+
+
+def test_a_case_names_what_a_kernel_does_not_have(tmp_path: Path) -> None:
+    (case,) = _family(tmp_path, _VERSIONS)
+    options = {option: "y" for kind in case.kinds for option in kind.options} | {"CRYPTO": "m"}
+    assert case.missing_in("6.12", options) == ""
+    assert case.missing_in("6.12", None) == ""
+    assert case.missing_in("6.1.192", options) == "Linux 6.4"
+    for option in options:
+        without = {name: value for name, value in options.items() if name != option}
+        assert case.missing_in("6.12", without) == f"CONFIG_{option}"
+
+
+def test_what_roots_need_is_among_the_options_of_cases() -> None:
+    asked = kconfig.read_fragments([ROOT / "kernels/config/cases.config"])
+    needed = {option for kind in KINDS.values() for option in kind.options}
+    assert needed <= asked.keys()
 
 
 def test_hits_say_which_root_did_not_run() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
+from bpfroots import kernels
 from bpfroots.analysis import cell as analysis
 from bpfroots.errors import GuestError
 from bpfroots.jobs import crew, judge, schedule
@@ -49,15 +50,20 @@ class Engine:
         a kernel that does not boot.
         """
         compiled = self._compiled or compile_cells(self._site.kit, specs)
+        options = kernels.options(kernel)
+        specs = [spec.on(kernel.release, options) for spec in specs]
         verdicts = Verdicts(kernel, compiled.objects, self._site.store, self._reuse, self._references)
         for cell in known:
             verdicts.refer_to(cell)
         for spec in specs:
             if spec.skip:
                 yield verdicts.keep(judge.skipped(spec, kernel))
+            elif spec.missing:
+                reason = f"this kernel does not have {spec.missing}, which the case needs"
+                yield verdicts.keep(judge.blank(spec, kernel, "skip", reason))
             elif why := compiled.unusable.get(spec.key):
                 yield verdicts.keep(judge.blank(spec, kernel, "error", why))
-        pending = {spec.id: spec for spec in specs if spec.key in compiled.objects}
+        pending = {spec.id: spec for spec in specs if spec.key in compiled.objects and not spec.missing}
         for cell in verdicts.reused(pending):
             yield verdicts.keep(cell)
         if pending:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -82,6 +82,7 @@ class CellSpec:
     fixups: bool = False
     timeout_s: float = TIMEOUT_S
     skip: str = ""
+    missing: str = ""
     unusable: str = ""
     allowed: tuple[Allowed, ...] = ()
     case: Case | None = None
@@ -90,6 +91,13 @@ class CellSpec:
     @property
     def key(self) -> Key:
         return Key(self.name, self.mechanism, attempt=self.attempt)
+
+    def on(self, release: str, options: Mapping[str, str] | None) -> CellSpec:
+        """As a kernel of this release, configured with these options, is expected to answer it."""
+        if self.case is None:
+            return self
+        expected = self.case.expectation(self.mechanism, release)
+        return replace(self, expected=expected, missing=self.case.missing_in(release, options))
 
     @property
     def id(self) -> str:

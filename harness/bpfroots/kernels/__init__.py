@@ -37,6 +37,7 @@ __all__ = [
     "is_built",
     "key_of",
     "names",
+    "options",
     "pack",
     "require_options",
     "resolve",
@@ -170,6 +171,13 @@ def is_built(request: Request, progress: Progress | None = None) -> bool:
     if isinstance(request, packaged.Package):
         return packaged.is_unpacked(request)
     return build.is_built(request, progress or Progress(quiet=True))
+
+
+def options(kernel: Kernel) -> dict[str, str] | None:
+    """What a kernel is configured with: its options that are set. None where that is not known."""
+    found = kernel.image.config
+    text = found.read_text(errors="replace") if found else image.config(kernel.image.path)
+    return None if text is None else kconfig.parse(text)
 
 
 def require_options(kernel: Kernel) -> None:

@@ -7,7 +7,7 @@ forms in which the mechanisms can express it (render.py).
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ import msgspec
 
 from bpfroots import settings
 from bpfroots.errors import UserError
+from bpfroots.kernels.kconfig import value_of
+from bpfroots.kernels.version import within
 from bpfroots.programs import matrix, packets, words
 from bpfroots.programs.protocol import (
     MECHANISMS,
@@ -36,11 +38,14 @@ GENERATED = "gen"
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a mechanism should say to a case. ``message``: a substring of the decisive log line. ``xfail``: a
-    known fault, because of which kernels that have the mechanism do otherwise; empty where none is known."""
+    known fault, because of which kernels that have the mechanism do otherwise; empty where none is known.
+    ``since`` and ``before``: the versions of Linux that say so; empty for no limit."""
 
     verdict: Verdict = "accept"
     message: str = ""
     xfail: str = ""
+    since: str = ""
+    before: str = ""
 
 
 class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +61,9 @@ class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_by_name: str = ""
     equal: tuple[str, ...] = ("results",)
     expect_hits: Literal["exact", "some"] = "exact"
-    expect: dict[Mechanism, Expectation] = {}
+    expect: Mapping[Mechanism, Expectation | tuple[Expectation, ...]] = {}
+    options: tuple[str, ...] = ()
+    since: str = ""
 
 
 class _Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +76,8 @@ class Case(msgspec.Struct, frozen=True):
 
     ``equal`` names the maps whose contents must be the same under every mechanism.
     ``not_as_tail_call`` and ``not_by_name`` of its definition say why no tail call, and no call of a function
-    that was verified by its BTF, can express it; empty where one can.
+    that was verified by its BTF, can express it; empty where one can. ``options`` and ``since`` are what it
+    needs of a kernel beyond what its roots need.
     """
 
     family: str
@@ -124,8 +132,21 @@ class Case(msgspec.Struct, frozen=True):
         reasons = {"tail_call": self.definition.not_as_tail_call, "fd_name": self.definition.not_by_name}
         return reasons.get(mechanism, "")
 
-    def expectation(self, mechanism: Mechanism) -> Expectation:
-        return self.definition.expect.get(mechanism, Expectation())
+    def expectation(self, mechanism: Mechanism, release: str = "") -> Expectation:
+        """What a kernel of this ``release`` should say; without one, the newest. Where nothing is said of it,
+        that is accept."""
+        said = self.definition.expect.get(mechanism, ())
+        several = said if isinstance(said, tuple) else (said,)
+        return next((one for one in several if within(release, one.since, one.before)), Expectation())
+
+    def missing_in(self, release: str, options: Mapping[str, str] | None) -> str:
+        """What a kernel does not have that the case needs; empty where it has all, or its ``options`` (those
+        of its configuration) are not known."""
+        if not within(release, self.definition.since, ""):
+            return f"Linux {self.definition.since}"
+        needed = [*(option for kind in self.kinds for option in kind.options), *self.definition.options]
+        absent = [option for option in needed if options and value_of(options, option) == "n"]
+        return f"CONFIG_{absent[0]}" if absent else ""
 
     def describe(self) -> dict[str, Any]:
         """The case as ``bpfroots cases --json`` shows it."""
@@ -219,6 +240,7 @@ def _generated(*, full: bool) -> list[Case]:
             params=msgspec.to_builtins(found),
             not_as_tail_call=found.not_as_tail_call,
             not_by_name=found.not_by_name,
+            since=found.since,
             # What a root has summed up that ran some number of times is some number.
             equal=("results",) if all(KINDS[kind].exact for kind in found.kinds) else (),
             expect=refused,

@@ -38,11 +38,13 @@ class _Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factors: dict[str, list[Any]]
     others: dict[str, list[str]]
     needs: dict[str, str]
+    since: dict[str, str]
     balanced: list[str]
 
 
 class Combination(msgspec.Struct, frozen=True):
-    """One generated case. ``kinds`` are its roots, in order."""
+    """One generated case. ``kinds`` are its roots, in order; ``since`` is the first version of Linux that has
+    what it uses, empty for any."""
 
     body: str
     kinds: tuple[str, ...]
@@ -50,6 +52,7 @@ class Combination(msgspec.Struct, frozen=True):
     ctx: str
     args: str
     returns: str
+    since: str = ""
 
     @property
     def name(self) -> str:
@@ -190,7 +193,8 @@ def _combination(matrix: _Matrix, row: Mapping[str, Any]) -> Combination:
     needs = _needs(matrix, row)
     able = [kind for kind in _kinds(matrix, row) if needs <= KINDS[kind].can]
     kinds = tuple(able[: row["roots"]])
-    return Combination(row["body"], kinds, row["depth"], row["ctx"], row["args"], row["returns"])
+    since = matrix.since.get(row["body"], "")
+    return Combination(row["body"], kinds, row["depth"], row["ctx"], row["args"], row["returns"], since)
 
 
 def _kinds(matrix: _Matrix, row: Mapping[str, Any]) -> list[str]:

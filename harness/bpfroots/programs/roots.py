@@ -42,6 +42,11 @@ class RootKind:
     once: bool = False
     refused: bool = False
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options of the kernel without which it cannot be attached, or does not run."""
+        return _OPTIONS.get(self.name, ())
+
 
 def _trigger(kind: str) -> Trigger:
     return Trigger(kind=kind, count=3)  # type: ignore[arg-type]
@@ -208,5 +213,20 @@ def joins_groups(section: str) -> bool:
     """Whether libbpf makes a program of this section part of a multi-root load where it shares functions."""
     return not section.removeprefix("?").startswith(_ALONE)
 
+
+_OPTIONS = {
+    "kprobe": ("BPF_EVENTS", "KPROBE_EVENTS"),
+    "kretprobe": ("BPF_EVENTS", "KPROBE_EVENTS"),
+    "tracepoint": ("BPF_EVENTS", "FTRACE_SYSCALLS"),
+    "sched_switch": ("BPF_EVENTS",),
+    "raw_tp": ("BPF_EVENTS",),
+    "perf_event": ("BPF_EVENTS",),
+    "fentry": ("BPF_EVENTS", "DYNAMIC_FTRACE"),
+    "lsm": ("BPF_LSM",),
+    "socket": ("UNIX",),
+    "cgroup_skb": ("CGROUP_BPF",),
+    "tc": ("NET_SCH_INGRESS", "NET_CLS_BPF"),
+    "sendmsg4": ("CGROUP_BPF",),
+}
 
 KINDS: dict[str, RootKind] = {kind.name: kind for kind in _KINDS}
