@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bpfroots import log
 from bpfroots.errors import InfraError, UserError
 from bpfroots.results import store as stores
 from bpfroots.results.model import Cell
@@ -120,6 +121,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_written(root: Path) -> None:
         assert caught.value.exit_code == 4
         assert store.cells()[0] == _cell()
     finally:
+        log.leave()
         subprocess.run(["umount", small], check=True)
 
 

@@ -80,6 +80,11 @@ class _RunLog(logging.Handler):
                 file.emit(self._early.popleft())
             self._file = file
 
+    def leave(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
 
 _run_log = _RunLog()
 
@@ -95,6 +100,15 @@ def follow(folder: Path) -> None:
     _run_log.acquire()
     try:
         _run_log.follow(folder / RUN_LOG)
+    finally:
+        _run_log.release()
+
+
+def leave() -> None:
+    """Close the file of the run folder: nothing is open there any more, and the folder can go."""
+    _run_log.acquire()
+    try:
+        _run_log.leave()
     finally:
         _run_log.release()
 
