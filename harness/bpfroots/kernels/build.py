@@ -85,13 +85,33 @@ class Plan:
 
     @property
     def place(self) -> str:
-        """Name of the kept directory. Revisions of one repository share one, so do parts of a series."""
-        match self.definition.source:
-            case Directory(path) | Checkout(path) | GitRevision(path):
-                where = path if is_url(path) else str(Path(path).resolve())
-                return f"{Path(path).name}-{_digest(where, self.series_id)[:8]}"
-        name = self.definition.name
-        return name if self.definition.patches is None else f"{name.rpartition('@')[0]}@"
+        """Name of the kept directory. Revisions of one repository share one, so do parts of a series, and all
+        states of one that is on top of another kernel."""
+        return _place_of(self.definition, self.series_id)
+
+    @property
+    def seed(self) -> str:
+        """The place whose objects a new one starts from; empty where hardly one could be used again."""
+        definition = self.definition
+        if definition.below:
+            below = definition.name.rpartition("+")[0]
+            return _place_of(msgspec.structs.replace(definition, name=below, below="", patches=None), "")
+        if definition.base is None or spec.load(definition.base).config != definition.config:
+            return ""
+        return definition.base
+
+
+def _place_of(definition: Definition, series_id: str) -> str:
+    match definition.source:
+        case Directory(path) | Checkout(path) | GitRevision(path):
+            series = str(definition.series[-1]) if definition.below else series_id
+            where = path if is_url(path) else str(Path(path).resolve())
+            return f"{Path(path).name}-{_digest(where, series)[:8]}"
+    name = definition.name
+    if definition.patches is None:
+        return name
+    whole = name.rpartition("@")[0]
+    return whole if definition.below else f"{whole}@"
 
 
 def plan(definition: Definition, progress: Progress, *, fetch: bool = True) -> Plan:
@@ -216,9 +236,7 @@ def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
     if wanted.patches is not None:
         touched = series.apply(wanted.patches, origin, work, wanted.located.what, progress.say)
     (directory / "tree-id").unlink(missing_ok=True)
-    base = wanted.definition.base
-    # With another configuration hardly an object could be used again.
-    if base is not None and not linux.exists() and spec.load(base).config == wanted.definition.config:
+    if not linux.exists() and (base := wanted.seed):
         with _place(base, progress) as place:
             tree.seed(linux, place / "linux", progress)
     kept = (linux / tree.OUTPUT).exists()

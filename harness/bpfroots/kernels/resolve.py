@@ -1,6 +1,7 @@
 """What ``--kernel`` may name: a definition, some patches of its series (``patched@5``), a definition and one
 fragment more (``patched+debug``), a source tree, a build directory, a bzImage, TREE@REV, a package
-(``debian:linux-image-cloud-amd64``)."""
+(``debian:linux-image-cloud-amd64``); and any of those that are built, with a series on top
+(``baseline+./fix.mbox``) or with its first patches (``baseline+./fix.mbox@2``)."""
 
 from __future__ import annotations
 
@@ -19,6 +20,9 @@ from bpfroots.kernels.source import is_source_tree
 
 # The user's own tree is configured as this definition is, and its guests have its shape.
 _MODEL = "baseline"
+#: Kernel, series, number of patches. A series is named by a path that begins like one: what else follows a
+#: "+" is a fragment.
+ON_TOP = re.compile(r"(.+?)\+((?:/|\.{1,2}/|~).*?)(?:@(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def resolve(argument: str) -> Request:
     path = Path(argument).expanduser()
     if path.exists():
         return _path(path.resolve(), argument)
+    if match := ON_TOP.fullmatch(argument):
+        return _on_top(argument, *match.groups())
     tree, at, revision = argument.rpartition("@")
     if tree in spec.names() and revision.isdecimal():
         return spec.prefix(tree, int(revision))
@@ -93,6 +99,34 @@ def _url(argument: str) -> Request:
         msg = f"--kernel {argument}: neither a tarball nor URL@REV"
         raise UserError(msg, hint="https://HOST/linux-6.6.tar.xz, https://HOST/linux.git@v6.6")
     return _adhoc(name, spec.Tarball(url=argument))
+
+
+def _on_top(argument: str, kernel: str, series: str, patches: str | None) -> spec.Definition:
+    """``kernel`` with a series on top, or with its first ``patches`` patches. Whether it applies is seen
+    where it is built."""
+    below = resolve(kernel)
+    path = Path(series).expanduser()
+    if not isinstance(below, spec.Definition):
+        msg = f"--kernel {argument}: a kernel that is built already takes no series"
+        raise UserError(msg, hint="a source tree, a name in kernels/, TREE@REV")
+    if below.patches is not None:
+        msg = f"--kernel {argument}: a series on top of some patches of another one"
+        raise UserError(msg, hint=f"{kernel.rpartition('@')[0]}+{series}")
+    if not path.exists():
+        msg = f"--kernel {argument}: no series {series}"
+        raise UserError(msg, hint="a directory of patches, a mailbox, or one patch")
+    path = path.resolve()
+    # The part after the last "+" is the series, wherever the name is taken apart.
+    name = f"{below.name}+{_safe(path.stem if path.is_file() else path.name).replace('+', '-')}"
+    return msgspec.structs.replace(
+        below,
+        name=name if patches is None else f"{name}@{patches}",
+        series=(*below.series, path),
+        own=1,
+        patches=None if patches is None else int(patches),
+        origin=None,
+        below=below.argument,
+    )
 
 
 def _names(requests: Iterable[Request]) -> dict[Request, str]:

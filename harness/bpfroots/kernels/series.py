@@ -28,6 +28,14 @@ _PATCHING = re.compile(r"(?:checking|patching) file (.+)$")
 _HUNK = re.compile(r"(?:Hunk #\d+ applied|Rejected hunk #(\d+)\.$)")
 
 
+class DoesNotApply(KernelError):
+    """Patch ``number`` of a series, counted from 1, does not apply."""
+
+    def __init__(self, message: str, number: int, *, detail: str, hint: str) -> None:
+        super().__init__(message, detail=detail, hint=hint)
+        self.number = number
+
+
 @dataclass(frozen=True)
 class Series:
     """Plain patches in order, of one series or of several that build upon each other ("first+second").
@@ -91,8 +99,8 @@ def apply(
 
     With ``say`` GNU patch may apply with fuzz what git would not, and ``say`` is told which patch
     that was. Returns the touched paths: one that exists below ``work`` has that content now, one
-    that does not is deleted. Raises KernelError for the first patch that does not apply; its
-    rejected hunks are kept below ``work``, in ``rejects/``.
+    that does not is deleted. Raises DoesNotApply for the first patch that does not; its rejected
+    hunks are kept below ``work``, in ``rejects/``.
     """
     tree = work / "tree"
     tree.mkdir()
@@ -148,7 +156,7 @@ def _git_apply(tree: Path, patch: Path, *options: str) -> subprocess.CompletedPr
     return git(tree, "apply", "--whitespace=nowarn", *options, patch.resolve(), **ceiling)
 
 
-def _rejected(series: Series, number: int, patch: Path, tree: Path, source_id: str) -> KernelError:
+def _rejected(series: Series, number: int, patch: Path, tree: Path, source_id: str) -> DoesNotApply:
     """Apply once more, keeping what does not fit, and say where it does not."""
     answer = _git_apply(tree, patch, "--reject", "--verbose")
     kept = tree.parent / "rejects"
@@ -158,8 +166,9 @@ def _rejected(series: Series, number: int, patch: Path, tree: Path, source_id: s
         name = f"{patch.stem}--{reject.relative_to(tree).as_posix().replace('/', '-')}"
         shutil.move(reject, kept / name)
         detail.append(f"kept in {kept / name}")
-    return KernelError(
+    return DoesNotApply(
         f"patch {number} of {len(series.patches)} does not apply: {patch.name}",
+        number,
         detail="\n".join([*detail, f"the source is {source_id}"]),
         hint=f"rebase series {series.name} onto this source",
     )

@@ -94,9 +94,10 @@ class Definition(msgspec.Struct, frozen=True):
     ``base`` the source is the base's, and fragments, command line and
     series add to the base's; ``series`` are paths that `series.read` takes, in the order in which they
     apply. The last ``own`` of them are not of the base; of these only the first ``patches`` patches, where
-    that is given. ``absent``: options of the fragments that this kernel does not have. ``shape`` is that of
-    its guests. ``countable``: the cost pass may count instructions of it, on one CPU under TCG; false for a
-    kernel that is too slow for that."""
+    that is given. ``below`` is the argument of the kernel that the last series was put on top of, empty of a
+    kernel that has none but its own. ``absent``: options of the fragments that this kernel does not have.
+    ``shape`` is that of its guests. ``countable``: the cost pass may count instructions of it, on one CPU
+    under TCG; false for a kernel that is too slow for that."""
 
     name: str
     source: Source
@@ -112,10 +113,13 @@ class Definition(msgspec.Struct, frozen=True):
     countable: bool = True
     origin: Path | None = None
     patches: int | None = None
+    below: str = ""
 
     @property
     def argument(self) -> str:
         """What ``--kernel`` takes for it, wherever bpfroots is started."""
+        if self.below:
+            return f"{self.below}+{self.series[-1]}" + ("" if self.patches is None else f"@{self.patches}")
         if self.origin is None:
             match self.source:
                 case Directory(path):

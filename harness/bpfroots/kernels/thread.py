@@ -46,6 +46,36 @@ def patches(path: Path) -> list[Path]:
     return sorted(file for file in entry.iterdir() if not file.name.startswith("."))
 
 
+def left_out(path: Path) -> list[tuple[str, str]]:
+    """What of ``path`` is none of its patches, and why: (subject or file, reason). Cover letters are no loss.
+
+    Raises as `patches`.
+    """
+    files = _files(path)
+    mails = [one for file in files for one in mail.read(file)]
+    taken = {one.plain for one in (mails if len(mails) == 1 else in_order(mails, str(path)))}
+    newest = max((one.revision for one in mails if not one.is_reply), default=1)
+    found = (
+        []
+        if path.is_file()
+        else [
+            (file.name, "no patch, by its name")
+            for file in sorted(path.iterdir())
+            if file.is_file() and file not in files and not file.name.startswith(".")
+        ]
+    )
+    for one in mails:
+        if one.is_reply:
+            found.append((one.subject, "a reply"))
+        elif one.revision != newest:
+            found.append((one.subject, f"v{one.revision}; the newest is v{newest}"))
+        elif not one.has_diff and not one.is_cover:
+            found.append((one.subject or "a mail without a subject", "no diff in it"))
+        elif one.plain not in taken and not one.is_cover:
+            found.append((one.subject, "the same patch again"))
+    return found
+
+
 def in_order(mails: Sequence[Mail], where: str) -> list[Mail]:
     """The newest version of the one series in ``mails``, which come from ``where``.
 
