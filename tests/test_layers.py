@@ -15,11 +15,12 @@ _PACKAGE = ROOT / "harness/bpfroots"
 _CORE = ["kernels", "images", "machine", "programs", "results", "analysis", "report", "jobs"]
 #: Everything of the core, and these.
 _FEATURES = {
+    "ab": set[str](),
     "bench": set[str](),
     "bisect": {"selftest"},
     "cluster": set[str](),
     "history": {"selftest"},
-    "nightly": {"cluster", "history", "selftest"},
+    "nightly": {"ab", "cluster", "history", "selftest"},
     "selftest": set[str](),
 }
 #: Modules that any package may import.

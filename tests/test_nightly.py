@@ -25,6 +25,7 @@ from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
 from tests import ROOT, nights
 
+_AB = '[[work]]\ntype = "ab"\nkernels = ["baseline", "patched"]\nprograms = ["cases"]\n'
 _WORK = '[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'
 
 
@@ -72,6 +73,10 @@ def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pyt
         (_WORK + "[thresholds]\njit_bytes = -1", "thresholds.jit_bytes: below 0"),
         ('name = "../x"\n' + _WORK, "'../x' is not a name of a job"),
         (_WORK + "[", "not TOML"),
+        (_AB.replace(', "patched"', ""), "ab: on 1 kernels, not two"),
+        (_AB.replace('"cases"', ""), "ab: no programs"),
+        (_AB + 'fail_on = ["insn>5%"]', "no figure 'insn'"),
+        (_AB + 'expect = "/nowhere.toml"', "/nowhere.toml: No such file"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -88,6 +93,14 @@ def test_paths_of_kernels_start_at_the_project(tmp_path: Path) -> None:
     assert config.kernels == [f"{tmp_path}/tree@v6.12"]
     (relative,) = configs._anchored(("../linux@origin/master",))
     assert relative == f"{ROOT}/../linux@origin/master"
+    (on_top,) = configs._anchored(("../linux@master+./series@2",))
+    assert on_top == f"{ROOT}/../linux@master+{ROOT}/series@2"
+
+
+def test_a_comparison_is_work_of_a_night(tmp_path: Path) -> None:
+    (work,) = _config(tmp_path, _AB + 'fail_on = ["insns>5%"]').work
+    assert isinstance(work, configs.Ab)
+    assert [one.text for one in work.options.fail_on] == ["insns>5%"]
 
 
 def _nightly(root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -197,10 +197,11 @@ def test_compile_sees_a_changed_header(tools: compiling.Toolchain, cache: Cache,
     near.mkdir()
     (near / "mine.h").write_text("#define RET 1\n")
     source = b'#include "mine.h"\n' + _PROGRAM.replace(b"return 2", b"return RET")
-    first = compiling.compile_source(tools, cache, source, "tiny.bpf.c", near)
+    first = compiling.compile_source(tools, cache, source, "tiny.bpf.c", [near])
     (near / "mine.h").write_text("#define RET 2\n")
     assert (
-        compiling.compile_source(tools, cache, source, "tiny.bpf.c", near).read_bytes() != first.read_bytes()
+        compiling.compile_source(tools, cache, source, "tiny.bpf.c", [near]).read_bytes()
+        != first.read_bytes()
     )
 
 
@@ -214,23 +215,23 @@ def test_compile_sees_a_changed_header_wherever_it_is(
     (tmp_path / "outer.h").write_text(f'#include "near/sub/{header.name}"\n')
     header.write_text("#define RET 1\n")
     source = b'#include "../outer.h"\n' + _PROGRAM.replace(b"return 2", b"return RET")
-    first = compiling.compile_source(tools, cache, source, "tiny.bpf.c", near)
-    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", near) == first
+    first = compiling.compile_source(tools, cache, source, "tiny.bpf.c", [near])
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", [near]) == first
     (near / "unused.h").write_text("")
-    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", near) == first
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", [near]) == first
     header.write_text("#define RET 2\n")
-    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", near) != first
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", [near]) != first
 
 
 def test_compile_finds_the_headers_of_this_architecture(
     tools: compiling.Toolchain, cache: Cache, tmp_path: Path
 ) -> None:
     source = b"#include <linux/types.h>\n" + _PROGRAM.replace(b"void *ctx", b"__u64 *ctx")
-    built = compiling.compile_source(tools, cache, source, "uapi.bpf.c", tmp_path)
+    built = compiling.compile_source(tools, cache, source, "uapi.bpf.c", [tmp_path])
     assert elf.programs(built) == [elf.ElfProgram("pass_all", "xdp")]
     without = dataclasses.replace(tools, system=())
     with pytest.raises(UserError, match=r"'asm/types.h' file not found"):
-        compiling.compile_source(without, cache, source, "uapi.bpf.c", tmp_path)
+        compiling.compile_source(without, cache, source, "uapi.bpf.c", [tmp_path])
 
 
 def test_the_headers_of_this_machine_come_last(
@@ -238,7 +239,7 @@ def test_the_headers_of_this_machine_come_last(
 ) -> None:
     (tmp_path / "errno.h").write_text("#define MINE 2\n")
     source = b"#include <errno.h>\n" + _PROGRAM.replace(b"return 2", b"return MINE")
-    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", tmp_path).is_file()
+    assert compiling.compile_source(tools, cache, source, "tiny.bpf.c", [tmp_path]).is_file()
 
 
 def test_an_object_is_kept_apart_by_where_headers_come_from(tools: compiling.Toolchain, cache: Cache) -> None:
@@ -259,7 +260,7 @@ def test_compile_error_in_a_header_names_the_header(
 ) -> None:
     (tmp_path / "bad.h").write_text("int f( {\n")
     with pytest.raises(UserError) as caught:
-        compiling.compile_source(tools, cache, b'\n#include "bad.h"\n' + _TINY, "fine.bpf.c", tmp_path)
+        compiling.compile_source(tools, cache, b'\n#include "bad.h"\n' + _TINY, "fine.bpf.c", [tmp_path])
     assert caught.value.message.startswith(f"{tmp_path}/bad.h:1:")
 
 

@@ -18,6 +18,7 @@ from bpfroots.errors import BpfrootsError
 from bpfroots.escape import visible
 
 if TYPE_CHECKING:
+    from bpfroots.ab.model import Comparison
     from bpfroots.jobs.run import Run
     from bpfroots.jobs.spec import CellSpec
     from bpfroots.results.key import Key
@@ -69,6 +70,8 @@ class _Feed:
         self._broken: dict[str, BpfrootsError] = {}
         self._run: Run | None = None
         self._open = ExitStack()
+        #: Of two kernels: what differs between them, and the page that has it.
+        self.comparison: tuple[Comparison, Path] | None = None
 
     def want(self, kernel: str, spec: CellSpec) -> None:
         self._wanted.setdefault(kernel, []).append(spec)
@@ -138,6 +141,10 @@ class _Feed:
             for kernel in self._run.site.kit.kernels:
                 self._run.measure(kernel)
         self._open.close()
+        if self._run:
+            from bpfroots.ab import inside
+
+            self.comparison = inside.of_cases(self._run)
         return self.path
 
 
@@ -245,3 +252,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if folder := config.stash.get(_FOLDER, None):
         terminalreporter.write_line(f"results  {folder}")
         terminalreporter.write_line(f"report   {folder / 'report' / 'index.html'}")
+    if comparison := config.stash[_FEED].comparison:
+        from bpfroots.ab import text
+
+        found, page = comparison
+        said = f"{found.a.kernel} -> {found.b.kernel}: {text.sentence(found)}"
+        terminalreporter.write_line(visible(f"ab       {said}"))
+        terminalreporter.write_line(f"         {page}")

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 _SECTIONS = {
     "Programs and cases": {
         "load": "cli.run:load",
+        "ab": "ab.command:ab",
         "cases": "cli.run:list_cases",
         "run": "cli.run:run",
         "selftest": "selftest.command:selftest",

@@ -63,6 +63,18 @@ def refuse_more(command: str, name: str, options: Iterable[str]) -> None:
         raise UserError(msg, hint=f"bpfroots {command} --resume {name}")
 
 
+def global_values(texts: Iterable[str]) -> dict[str, str]:
+    """What -G NAME=VALUE gives. Raises UserError."""
+    values = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals or not value:
+            msg = f"-G {text}: not NAME=VALUE"
+            raise UserError(msg, hint="-G sampling_rate=100")
+        values[name] = value
+    return values
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Lines for a person; whatever is in them is `visible`."""
     click.echo(visible(text), err=err)

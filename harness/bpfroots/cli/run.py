@@ -20,6 +20,7 @@ from bpfroots.cli.options import (
     MECHANISM,
     SCHEDULER,
     echo,
+    global_values,
     print_comparison,
     print_json,
     refuse_more,
@@ -223,20 +224,13 @@ def _objects(paths: tuple[str, ...], how: dict[str, Any]) -> Objects:
     from bpfroots.programs import cases
     from bpfroots.results.request import TIMEOUT_S, Objects
 
-    values = {}
-    for text in how["globals_"]:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not name or not equals or not value:
-            msg = f"-G {text}: not NAME=VALUE"
-            raise UserError(msg, hint="-G sampling_rate=100")
-        values[name] = value
     library, target = (str(absolute(Path(how[n]))) if how[n] else "" for n in ("library", "target"))
     return Objects(
         tuple(str(absolute(Path(path))) for path in paths),
         tuple(dict.fromkeys(cases.mechanisms(how["mechanisms"] or ["duplicate"]))),
         library,
         target,
-        values,
+        global_values(how["globals_"]),
         not how["as_is"],
         how["timeout"] or TIMEOUT_S,
         str(absolute(Path(how["expect"]))) if how["expect"] else "",

@@ -32,7 +32,9 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
     wanted = {part: spec for spec in specs for part in _parts(spec) if part.is_source and not spec.unusable}
 
     def one(part: Program, spec: CellSpec) -> Path | UserError:
-        shown, near = (part.file.name, part.file.parent) if part.file else (spec.name, None)
+        shown, near = spec.name, tuple[Path, ...]()
+        if part.file:
+            shown, near = part.file.name, (part.file.parent, *part.include)
         try:
             return compiling.compile_source(kit.toolchain, kit.objects, part.source, shown, near)
         except UserError as error:

@@ -38,8 +38,9 @@ def object_cells(how: Objects) -> list[CellSpec]:
     exceptions = allowed.read(Path(how.expect)) if how.expect else ()
     cells: list[CellSpec] = []
     error: UserError | None = None
-    for path, name in _named(_files(map(Path, how.paths))).items():
-        program, unusable = _try(path)
+    include = tuple(map(Path, how.include))
+    for path, name in _named(_files(map(Path, how.paths)), how.name).items():
+        program, unusable = _try(path, include)
         for mechanism in how.mechanisms:
             words = [str(path), "--mechanism", mechanism, *_arguments(how)]
             cells.append(
@@ -55,6 +56,7 @@ def object_cells(how: Objects) -> list[CellSpec]:
                     timeout_s=how.timeout_s,
                     unusable=unusable.message if unusable else "",
                     allowed=exceptions,
+                    any_verdict=how.any_verdict,
                     arguments=tuple(words),
                 )
             )
@@ -94,22 +96,22 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _named(paths: Sequence[Path]) -> dict[Path, str]:
+def _named(paths: Sequence[Path], first: str) -> dict[Path, str]:
     common = Path(os.path.commonpath([path.parent for path in paths]))
-    return {path: f"load/{path.relative_to(common)}" for path in paths}
+    return {path: f"{first}/{path.relative_to(common)}" for path in paths}
 
 
-def _try(path: Path) -> tuple[Program, UserError | None]:
+def _try(path: Path, include: tuple[Path, ...]) -> tuple[Program, UserError | None]:
     try:
-        return _program(path), None
+        return _program(path, include), None
     except UserError as error:
         return Program(file=path), error
 
 
-def _program(path: Path) -> Program:
+def _program(path: Path, include: tuple[Path, ...] = ()) -> Program:
     """Raises UserError for a file that is neither C nor a BPF object."""
     if path.suffix == ".c":
-        return Program(source=_read(path), file=path)
+        return Program(source=_read(path), file=path, include=include)
     elf.programs(path)
     return Program(object=path)
 

@@ -1,7 +1,8 @@
 """Cells that need not run again: same kernel, image, machine, program, steps and judge.
 
 What is kept is in the cache under a key of all that could make a difference; only what was as expected
-is kept, so that a cell that went wrong is always tried again.
+is kept, so that a cell that went wrong is always tried again. Where nothing is expected (`any_verdict`), an
+object that cannot be loaded is an answer, too.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Reuse:
 
     def keep(self, kernel: Kernel, spec: CellSpec, objects: Objects, store: RunStore, cell: Cell) -> None:
         """Remember a finished cell that is as expected."""
-        if cell.outcome not in ("pass", "unsupported"):
+        if cell.outcome not in ("pass", "unsupported", *(("error",) if spec.any_verdict else ())):
             return
 
         def populate(out: Path) -> None:
@@ -109,6 +110,7 @@ class Reuse:
             msgspec.json.encode(spec.load(1.0)).decode(),
             msgspec.json.encode(spec.expected).decode(),
             " ".join(spec.case.equal) if spec.case else "",
+            "any verdict" if spec.any_verdict else "",
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -27,7 +27,7 @@ from bpfroots.programs import cases
 from bpfroots.progress import Progress, Task
 from bpfroots.report.text import plural
 from bpfroots.results.model import Cell, KernelInfo
-from bpfroots.results.request import Cases, Kind, Objects, Request
+from bpfroots.results.request import Cases, Kind, Objects, Request, Together, What
 from bpfroots.results.store import RunStore
 from bpfroots.settings import jobs
 
@@ -51,7 +51,15 @@ class Run:
     ``failed`` are kernels that do not boot, or that costs cannot be measured on: the others still run.
     """
 
-    def __init__(self, request: Request, site: Site, programs: Programs, progress: Progress) -> None:
+    def __init__(
+        self,
+        request: Request,
+        site: Site,
+        programs: Programs,
+        progress: Progress,
+        report: Callable[[RunStore, Sequence[Cell]], object] | None = None,
+    ) -> None:
+        """``report`` writes what is written at the end, in place of the usual reports."""
         self.request = request
         self.site = site
         self.store = site.store
@@ -59,6 +67,7 @@ class Run:
         self.cells: list[Cell] = self.store.cells()
         self._progress = progress
         self._programs = programs
+        self._report = report or _write_reports
         self._reuse = Reuse(site.kit, site.accel) if request.reuse else None
         self._engine = Engine(site, self._reuse, programs.compiled)
 
@@ -130,9 +139,7 @@ class Run:
         """Costs go to their cells, and the reports are written."""
         self.store.finish()
         self.cells = self.store.cells()
-        from bpfroots.report import html
-
-        html.write_reports(self.store.path, self.store.run, self.cells)
+        self._report(self.store, self.cells)
 
     def _summary(self, kernel: Kernel) -> str:
         cells = [cell for cell in self.cells if cell.kernel == kernel.name]
@@ -142,11 +149,24 @@ class Run:
         return ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + note
 
 
+def _write_reports(store: RunStore, cells: Sequence[Cell]) -> None:
+    from bpfroots.report import html
+
+    html.write_reports(store.path, store.run, cells)
+
+
 def specs_of(request: Request) -> list[CellSpec]:
     """All cells that a run is asked for. Raises UserError where there are none."""
-    match request.what:
+    return _specs(request.what)
+
+
+def _specs(what: What) -> list[CellSpec]:
+    match what:
+        case Together(parts, names):
+            specs = [spec for part in parts for spec in _specs(part)]
+            return [spec for spec in specs if not names or spec.name in names]
         case Objects():
-            return object_cells(request.what)
+            return object_cells(what)
         case Cases(expression, chosen, full, only):
             specs = case_cells(cases.select(expression or None, full=full), cases.mechanisms(chosen))
             wanted = {key.anywhere for key in only}
@@ -155,11 +175,13 @@ def specs_of(request: Request) -> list[CellSpec]:
 
 @dataclass(frozen=True)
 class Options:
-    """What decides how a run proceeds here and now, and is no part of what it was asked for."""
+    """What decides how a run proceeds here and now, and is no part of what it was asked for. ``report``: see
+    `Run`."""
 
     command: list[str] = field(default_factory=list)
     keep: Callable[[Machine], None] | None = None
     executor: Executor | None = None
+    report: Callable[[RunStore, Sequence[Cell]], object] | None = None
 
 
 @contextlib.contextmanager
@@ -177,7 +199,7 @@ def opened(
     if executor:
         executor.build(["baseline", *request.kernels], progress)
     kit = prepare(request.kernels, progress)
-    if isinstance(request.what, Objects):
+    if not isinstance(request.what, Cases):
         kit = roomy(kit)
     ahead.import_libraries()
     programs = Programs.of(specs, kit)  # before a run folder is there to be left empty
@@ -188,7 +210,8 @@ def opened(
     store = resume or open_store(kit, accel, request.kind, options.command, request)
     progress.say(f"results   {store.path}")
     guests = 1 if options.keep else request.guests
-    run = Run(request, Site(kit, store, accel, guests, options.keep, executor), programs, progress)
+    site = Site(kit, store, accel, guests, options.keep, executor)
+    run = Run(request, site, programs, progress, options.report)
     try:
         yield run
     except BaseException:
@@ -201,6 +224,8 @@ def opened(
 def _rest(store: RunStore) -> str:
     """How to have the other cells."""
     request = store.run.request
+    if request is not None and request.kind == "ab":
+        return "; the same command takes them from there"
     resumable = request is not None and request.kind in ("run", "compare", "load")
     return f"; for the others: bpfroots run --resume {store.run.run}" if resumable else ""
 

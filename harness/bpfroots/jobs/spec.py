@@ -25,11 +25,12 @@ _LONGEST_NAME = 200
 class Program:
     """What to load: ``source`` is C to compile, as the compiler is to see it, or ``object`` an ELF that
     exists. ``file`` is what a user's source was read from: its errors are named for it, its headers are
-    beside it."""
+    beside it and in the directories ``include``."""
 
     source: bytes = b""
     object: Path | None = None
     file: Path | None = None
+    include: tuple[Path, ...] = ()
 
     @property
     def is_source(self) -> bool:
@@ -64,9 +65,9 @@ class CellSpec:
     ``library`` and ``target`` are loaded before ``program``, whose roots call functions of the one, and
     replace those of the other. ``attempt`` counts where the same runs again. ``skip`` says why the mechanism
     cannot express the case, ``unusable`` why a user's own object cannot be loaded. ``allowed``: which
-    programs of it need not be accepted. ``case`` is the definition
-    behind it, None for a user's own object; ``arguments`` are then those of ``bpfroots load`` that make it
-    again, on a kernel that is still to be named.
+    programs of it need not be accepted; ``any_verdict``: none need be. ``case`` is the definition behind it,
+    None for a user's own object; ``arguments`` are then those of ``bpfroots load`` that make it again, on a
+    kernel that is still to be named.
     """
 
     name: str
@@ -85,6 +86,7 @@ class CellSpec:
     missing: str = ""
     unusable: str = ""
     allowed: tuple[Allowed, ...] = ()
+    any_verdict: bool = False
     case: Case | None = None
     arguments: tuple[str, ...] = ()
 

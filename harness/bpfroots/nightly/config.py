@@ -10,8 +10,12 @@ from typing import Literal
 import msgspec
 
 from bpfroots import kernels
+from bpfroots.ab.comparison import Options
+from bpfroots.ab.filters import fail_on, filters
 from bpfroots.errors import UserError
 from bpfroots.history.trend import THRESHOLDS
+from bpfroots.kernels.resolve import ON_TOP
+from bpfroots.programs import allowed as exceptions
 from bpfroots.programs import cases
 from bpfroots.report import kcidb
 from bpfroots.settings import anchored
@@ -54,9 +58,27 @@ class TestVerifier(_Struct, frozen=True, tag="test_verifier"):
     logs: bool = False
 
 
+class Ab(_Struct, frozen=True, tag="ab"):
+    """Two kernels over the same programs, as `bpfroots ab` compares them. ``programs`` are paths and corpora;
+    ``filter``, ``fail_on``, ``expect`` and ``cost`` are the options of that name."""
+
+    kernels: tuple[str, ...]
+    programs: tuple[str, ...]
+    filter: tuple[str, ...] = ()
+    fail_on: tuple[str, ...] = ()
+    expect: str = ""
+    cost: bool = False
+
+    @property
+    def options(self) -> Options:
+        """Raises UserError for what makes no sense."""
+        allowed = exceptions.read(Path(anchored(self.expect))) if self.expect else ()
+        return Options(filters(self.filter), tuple(map(fail_on, self.fail_on)), allowed)
+
+
 Update = Git | Debian
 #: One more kind of work: a struct here, and what does it in `bpfroots.nightly.work`.
-Work = Cells | TestVerifier
+Work = Cells | TestVerifier | Ab
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,7 +146,7 @@ def _checked(config: Config) -> Config:
         raise UserError(msg, hint="lower-case letters, digits and _")
     if not config.work:
         msg = "work: there is nothing to do"
-        raise UserError(msg, hint='[[work]] with type = "cells" or "test_verifier"')
+        raise UserError(msg, hint='[[work]] with type = "cells", "test_verifier" or "ab"')
     if bad := next((name for name in config.thresholds if name not in THRESHOLDS), None):
         msg = f"thresholds.{bad}: no such figure"
         raise UserError(msg, hint=f"one of {', '.join(THRESHOLDS)}")
@@ -141,13 +163,29 @@ def _checked(config: Config) -> Config:
         if isinstance(work, Cells):
             cases.select(work.cases or None, full=work.full)
             cases.mechanisms(work.mechanisms)
+        if isinstance(work, Ab):
+            _check_ab(work)
     return msgspec.structs.replace(config, work=anchored)
+
+
+def _check_ab(work: Ab) -> None:
+    if len(dict.fromkeys(work.kernels)) != 2:
+        msg = f"work: ab: on {len(work.kernels)} kernels, not two"
+        raise UserError(msg, hint='kernels = ["baseline", "patched"]')
+    if not work.programs:
+        msg = "work: ab: no programs"
+        raise UserError(msg, hint='programs = ["cases", "~/objects"]')
+    assert work.options  # noqa: S101
 
 
 def _anchored(names: tuple[str, ...]) -> tuple[str, ...]:
     """Paths start at the project's directory, wherever the job is started."""
     found = []
     for name in names:
+        if match := ON_TOP.fullmatch(name):
+            (below,) = _anchored((match[1],))
+            found.append(f"{below}+{anchored(match[2])}" + (f"@{match[3]}" if match[3] else ""))
+            continue
         tree, at, revision = name.rpartition("@") if "@" in name else (name, "", "")
         path = "/" in tree or tree.startswith("~")
         found.append(f"{anchored(tree)}{at}{revision}" if path else name)

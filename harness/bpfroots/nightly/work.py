@@ -6,19 +6,22 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
+from bpfroots import exitcodes
+from bpfroots.ab import corpus, inside, pair, text
 from bpfroots.errors import BpfrootsError
 from bpfroots.jobs import run as cells_job
-from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.kit import Kit, roomy
 from bpfroots.jobs.site import Executor
 from bpfroots.jobs.site import Site as CellsSite
 from bpfroots.machine import Accel
-from bpfroots.nightly.config import Cells, Config, TestVerifier, Work
+from bpfroots.nightly.config import Ab, Cells, Config, TestVerifier, Work
 from bpfroots.programs import cases
 from bpfroots.progress import Progress
 from bpfroots.results.request import Cases as CasesWanted
-from bpfroots.results.request import Request
+from bpfroots.results.request import Objects, Request
 from bpfroots.results.store import RunStore
 from bpfroots.selftest import run as selftest
+from bpfroots.settings import anchored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,27 @@ def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
     run = cells_job.Run(request, where, programs, site.progress)
     run.run()
     return run.failed, 0  # what cells are worth is seen when all are there
+
+
+@do.register
+def _ab(work: Ab, site: Site) -> tuple[list[BpfrootsError], int]:
+    loaded = Objects((), any_verdict=True)
+    paths = [one if corpus.is_corpus(one) else anchored(one) for one in work.programs]
+    tree = functools.partial(pair.source_of, work.kernels[1], site.progress)
+    what = corpus.together(paths, loaded, tree, site.progress)
+    chosen = (work.kernels[0], work.kernels[1])
+    wanted = pair.Wanted(chosen, what, work.options, cost=work.cost, command=site.store.run.command)
+    request = pair.request(wanted, chosen)
+    kit = roomy(site.on(chosen))
+    accel = site.executor.accel(site.config.accel) if site.executor else site.accel
+    where = CellsSite(kit, site.store, accel, site.config.guests, executor=site.executor)
+    specs = cells_job.specs_of(request)
+    run = cells_job.Run(request, where, cells_job.Programs.of(specs, kit), site.progress)
+    run.run()
+    number = [one for one in site.config.work if isinstance(one, Ab)].index(work) + 1
+    found, index = inside.write(site.store, run.cells, specs, wanted, f"ab-{number}")
+    site.progress.say(f"ab        {text.sentence(found)}: {index}")
+    return run.failed, exitcodes.UNEXPECTED if found.regressions or found.failing else exitcodes.OK
 
 
 @do.register

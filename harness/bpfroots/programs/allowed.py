@@ -1,4 +1,4 @@
-"""What a user's programs may not do yet: the file of ``load --expect``.
+"""What a user's programs may not do yet: the file of ``load --expect``, and of ``ab --expect``.
 
 [[reject]]
 program = "on_tc"               # a shell pattern; all programs where it is left out
@@ -9,6 +9,9 @@ message = "cannot use helper"   # what the verifier says, in part
 [[error]]                       # no verdict: the program cannot be loaded at all
 object = "new.bpf.o"
 kernel = "v6.1"
+
+[[crash]]                       # `ab` alone: the guest crashes, hangs, or is too slow
+object = "splat.bpf.o"
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class Allowed(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     object: str = "*"
     kernel: str = "*"
     message: str = ""
-    verdict: Literal["reject", "error"] = "reject"
+    verdict: Literal["reject", "error", "crash"] = "reject"
     where: str = ""
 
     def applies(self, kernel: str, release: str, object_: str, program: str) -> bool:
@@ -58,6 +61,7 @@ class Allowed(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     reject: list[Allowed] = []
     error: list[Allowed] = []
+    crash: list[Allowed] = []
 
 
 def on_kernel(wanted: str, kernel: str, release: str) -> bool:
@@ -89,13 +93,15 @@ def read(path: Path) -> tuple[Allowed, ...]:
         raise UserError(msg) from None
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
         msg = f"{path}: {error}"
-        raise UserError(msg, hint="[[reject]] and [[error]] take program, object, kernel, message") from None
-    for allowed in (*given.reject, *given.error):
+        raise UserError(
+            msg, hint="[[reject]], [[error]] and [[crash]] take program, object, kernel, message"
+        ) from None
+    for allowed in (*given.reject, *given.error, *given.crash):
         if allowed.kernel[:1] in "<>=" and not _COMPARED.fullmatch(allowed.kernel):
             msg = f"{path}: kernel = {allowed.kernel!r} is no comparison with a release"
             raise UserError(msg, hint='kernel = "<6.6", or the name of a kernel')
     return tuple(
         msgspec.structs.replace(allowed, verdict=verdict, where=f"{path.name} [[{verdict}]] {number}")
-        for verdict, listed in (("reject", given.reject), ("error", given.error))
+        for verdict, listed in (("reject", given.reject), ("error", given.error), ("crash", given.crash))
         for number, allowed in enumerate(listed, 1)
     )

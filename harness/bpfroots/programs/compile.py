@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +36,9 @@ class Toolchain:
     digest: str
     system: tuple[Path, ...]
 
-    def search(self, near: Path | None) -> list[str]:
+    def search(self, near: Sequence[Path]) -> list[str]:
         """clang's options for where headers are."""
-        first = [self.vmlinux_h, self.include, *([near] if near else [])]
+        first = [self.vmlinux_h, self.include, *near]
         return [*(f"-I{path}" for path in first), *(f"-idirafter{path}" for path in self.system)]
 
 
@@ -59,12 +59,12 @@ def make_vmlinux_h(bpftool: Path, vmlinux: Path, out: Path) -> None:
 
 
 def compile_source(
-    tools: Toolchain, cache: Cache, source: bytes, name: str, near: Path | None = None
+    tools: Toolchain, cache: Cache, source: bytes, name: str, near: Sequence[Path] = ()
 ) -> Path:
     """The object of a C source, from the cache where it was compiled before.
 
-    ``name`` is what errors call it. ``near`` is the directory that a user's source comes from, searched
-    for its own headers: it is compiled anew when any header that it includes has changed.
+    ``name`` is what errors call it. ``near`` are the directory that a user's source comes from and others
+    that are searched for its own headers: it is compiled anew when any header that it includes has changed.
     Raises UserError with clang's first error where it does not compile.
     """
     key = hashlib.sha256()
@@ -81,7 +81,7 @@ def compile_source(
     return cache.get(key.hexdigest(), populate) / "object.bpf.o"
 
 
-def _headers(tools: Toolchain, source: bytes, near: Path) -> Iterator[Path]:
+def _headers(tools: Toolchain, source: bytes, near: Sequence[Path]) -> Iterator[Path]:
     """The headers that a source includes, but for those that the toolchain's digest covers; none where one
     is missing, which the compiler will tell."""
     argv = [*_FLAGS, *tools.search(near), "-M", "-x", "c", "-"]
@@ -95,11 +95,11 @@ def _headers(tools: Toolchain, source: bytes, near: Path) -> Iterator[Path]:
             yield path
 
 
-def _clang(tools: Toolchain, source: bytes, name: str, near: Path | None, out: Path) -> None:
+def _clang(tools: Toolchain, source: bytes, name: str, near: Sequence[Path], out: Path) -> None:
     file = out.with_name(Path(name).name if name.endswith(".c") else f"{Path(name).name}.bpf.c")
     file.write_bytes(source)
     # No directory of this machine in the debug info: the same source gives the same object anywhere.
-    included = [tools.vmlinux_h, tools.include, *([near] if near else [])]
+    included = [tools.vmlinux_h, tools.include, *near]
     places = ["-fdebug-compilation-dir=.", *(f"-ffile-prefix-map={path}=." for path in included)]
     argv = [*_FLAGS, *tools.search(near), *places, "-c", file.name, "-o", str(out)]
     done = process.run([tools.clang.path, *argv], cwd=file.parent, timeout=_TIMEOUT_S)

@@ -14,7 +14,7 @@ TIMEOUT_S = 30.0
 
 
 #: What a run folder is of: a run of cells, or what `bpfroots.selftest` and `bpfroots.bisect` do.
-Kind = Literal["run", "compare", "load", "pytest", "nightly", "selftest", "bisect", "bisect-step"]
+Kind = Literal["run", "compare", "load", "ab", "pytest", "nightly", "selftest", "bisect", "bisect-step"]
 
 
 class Cases(msgspec.Struct, frozen=True, tag="cases", omit_defaults=True):
@@ -31,7 +31,9 @@ class Cases(msgspec.Struct, frozen=True, tag="cases", omit_defaults=True):
 
 class Objects(msgspec.Struct, frozen=True, tag="objects", omit_defaults=True):
     """A user's own objects and sources, by absolute path, and how they are loaded; see `protocol.Load`.
-    ``expect`` is the file of programs that need not be accepted (`programs.allowed`)."""
+    ``expect`` is the file of programs that need not be accepted (`programs.allowed`). ``any_verdict``:
+    nothing is expected of them. ``name`` is the first part of their names, ``include`` are directories where
+    sources find headers."""
 
     paths: tuple[str, ...]
     mechanisms: tuple[Mechanism, ...] = ("duplicate",)
@@ -41,6 +43,19 @@ class Objects(msgspec.Struct, frozen=True, tag="objects", omit_defaults=True):
     fixups: bool = True
     timeout_s: float = TIMEOUT_S
     expect: str = ""
+    any_verdict: bool = False
+    name: str = "load"
+    include: tuple[str, ...] = ()
+
+
+class Together(msgspec.Struct, frozen=True, tag="together", omit_defaults=True):
+    """Several of them in one run. ``only``: of all, the cells with these names."""
+
+    parts: tuple[Cases | Objects, ...]
+    only: tuple[str, ...] = ()
+
+
+What = Cases | Objects | Together
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,7 +64,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     host carries."""
 
     kernels: tuple[str, ...]
-    what: Cases | Objects
+    what: What
     kind: Kind = "run"
     accel: str = "auto"
     guests: int | None = None
