@@ -22,7 +22,7 @@ from bpfroots.jobs import schedule
 from bpfroots.jobs.compiled import compile_cells
 from bpfroots.jobs.engine import Verdicts
 from bpfroots.jobs.kit import Kit, prepare
-from bpfroots.jobs.spec import CellSpec, Objects, case_cells
+from bpfroots.jobs.spec import CellFiles, CellSpec, case_cells
 from bpfroots.machine import choose_accel
 from bpfroots.programs import cases
 from bpfroots.programs.protocol import Hello, Loaded
@@ -58,7 +58,7 @@ class _Unjudged(Verdicts):
         raise AssertionError(spec.id) from error
 
 
-def _real(kit: Kit, specs: Sequence[CellSpec], objects: dict[Key, Objects]) -> bytes:
+def _real(kit: Kit, specs: Sequence[CellSpec], objects: dict[Key, CellFiles]) -> bytes:
     order = client._order(kit.image, kit.kernels[0], choose_accel("tcg"), specs, objects)
     start = time.monotonic()
     images = (kit.kernels[0].image.path.read_bytes(), kit.image.path.read_bytes())
@@ -110,7 +110,7 @@ def _measure(
     address: str,
     kit: Kit,
     specs: Sequence[CellSpec],
-    objects: dict[Key, Objects],
+    objects: dict[Key, CellFiles],
     kind: type[Verdicts],
     guests: int,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bpfroots.jobs.engine import Engine
-from bpfroots.jobs.spec import CellSpec, Program
+from bpfroots.jobs.spec import CellSpec, ProgramFile
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine
 from bpfroots.programs.protocol import TestRun
@@ -30,7 +30,7 @@ done
 
 def cell(name: str, steps: list[TestRun] | None = None) -> CellSpec:
     """A cell of a program that does nothing."""
-    return CellSpec(name, "duplicate", ["fine"], steps=list(steps or []), program=Program(SOURCE))
+    return CellSpec(name, "duplicate", ["fine"], steps=list(steps or []), program=ProgramFile(SOURCE))
 
 
 def poison(name: str = "poison/cell", repeat: int = _REPEAT) -> CellSpec:

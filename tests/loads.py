@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bpfroots.kernels import BootImage, Kernel
-from bpfroots.programs.protocol import Loaded, ProgLoad, Program
+from bpfroots.programs.protocol import Loaded, LoadedProgram, ProgLoad
 
 
 def kernel(name: str = "baseline", **changes: Any) -> Kernel:
@@ -21,7 +21,7 @@ def kernel(name: str = "baseline", **changes: Any) -> Kernel:
 
 
 def loaded(
-    programs: Sequence[Program],
+    programs: Sequence[LoadedProgram],
     *,
     groups: Sequence[Sequence[str]] = (),
     insns: Mapping[str, int] | int = 10,

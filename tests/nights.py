@@ -10,18 +10,18 @@ from pathlib import Path
 from bpfroots.history.database import History, Recorded, State
 from bpfroots.results.figures import FIGURES
 from bpfroots.results.key import Key
-from bpfroots.results.model import SCHEMA, KernelInfo, Run
+from bpfroots.results.model import SCHEMA, KernelInfo, RunInfo
 
 _NAMES = [figure.name for figure in FIGURES if figure.recorded]
 MECHANISMS = ("tail_call", "duplicate", "multi_root", "fd_name")
 _FIRST = datetime.datetime(2026, 1, 1, 3, tzinfo=datetime.UTC)
 
 
-def night(number: int, *, job: str = "nightly", inputs: str = "same", key: str = "") -> Run:
+def night(number: int, *, job: str = "nightly", inputs: str = "same", key: str = "") -> RunInfo:
     """run.json of the night ``number``. Each has another kernel where no ``key`` is given."""
     started = _FIRST + datetime.timedelta(days=number)
     key = key or f"{number:040x}"
-    return Run(
+    return RunInfo(
         schema=SCHEMA,
         run=f"{started:%Y-%m-%dT%H-%M-%SZ}-nightly",
         command=["bpfroots", "nightly", "night.toml"],

@@ -10,11 +10,11 @@ from bpfroots.analysis import cell
 from bpfroots.programs.protocol import (
     JitedFunction,
     Loaded,
+    LoadedProgram,
     MapDump,
     MapEntry,
     ProgLoad,
-    Program,
-    Run,
+    RunReport,
     assemble,
     parse,
 )
@@ -25,7 +25,7 @@ CALL_BODY = bytes.fromhex("e8fb0f0000c3")  # call +0x1000, ret
 BODY = JitedFunction("bpf_prog_00000000000000bb_body", "ffffffffc0002000", b"\xc3" + bytes(7))
 
 
-def program(name: str, addr: int, **fields: object) -> Program:
+def program(name: str, addr: int, **fields: object) -> LoadedProgram:
     entry = JitedFunction(f"bpf_prog_00000000000000aa_{name}", f"{addr:x}", CALL_BODY)
     values: dict[str, object] = {
         "section": "kprobe/f",
@@ -33,7 +33,7 @@ def program(name: str, addr: int, **fields: object) -> Program:
         "verdict": "accept",
         "jited": [entry, BODY],
     }
-    return Program(name, **(values | fields))  # type: ignore[arg-type]
+    return LoadedProgram(name, **(values | fields))  # type: ignore[arg-type]
 
 
 def dump(name: str, values: dict[int, int], type_: str = "array", step: int = 0) -> MapDump:
@@ -68,7 +68,7 @@ def roots_of(loaded: Loaded, inputs: dict[int, str] | None = None) -> list[Root]
 
 def test_root_of_an_accepted_program() -> None:
     one = program("one", 0xFFFFFFFFC0001000, xlated_bytes=64, run_cnt=3)
-    loaded = loads([one], insns=12, runs=[Run("one", 4, 7, 100), Run("other", 5, 1, 1)])
+    loaded = loads([one], insns=12, runs=[RunReport("one", 4, 7, 100), RunReport("other", 5, 1, 1)])
     (root,) = roots_of(loaded, {4: "tcp"})
     assert (root.name, root.type, root.verdict, root.message, root.run_cnt) == (
         "one",

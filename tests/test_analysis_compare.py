@@ -22,7 +22,7 @@ from bpfroots.results.model import (
     KernelInfo,
     Outcome,
     Root,
-    Run,
+    RunInfo,
     RunResult,
 )
 
@@ -251,8 +251,8 @@ def test_totals_by_type_are_over_the_cases_that_have_it() -> None:
     assert by_type["tc"][1].means["jit_bytes"] == pytest.approx(0.8)
 
 
-def _run_of(*kernels: KernelInfo) -> Run:
-    return Run(schema=SCHEMA, run="r", command=[], started="", kernels=list(kernels))
+def _run_of(*kernels: KernelInfo) -> RunInfo:
+    return RunInfo(schema=SCHEMA, run="r", command=[], started="", kernels=list(kernels))
 
 
 def test_kernels_of_one_name_that_are_not_the_same() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from bpfroots.bisect import expect, trees
 from bpfroots.bisect import kernel as building
-from bpfroots.bisect.commits import History
+from bpfroots.bisect.commits import CommitHistory
 from bpfroots.bisect.model import Found, Judgement, add_judgement, read_judgements
-from bpfroots.bisect.question import Asker, Question
+from bpfroots.bisect.predicate import Predicate, PredicateRunner
 from bpfroots.bisect.run import Kernels
 from bpfroots.bisect.search import Search
 from bpfroots.errors import KernelError, UserError
@@ -75,15 +75,17 @@ def _history(tree: Tree, commits: int, loosened: int, broken: int = 0) -> list[s
 def _bisect(
     fake: Project, wanted: trees.Wanted, reader: Reader, known: Sequence[Judgement] = ()
 ) -> tuple[Found, str]:
-    question = Question("c", None, (expect.parse("verdict!=accept"),))
+    predicate = Predicate("c", None, (expect.parse("verdict!=accept"),))
     with trees.opened(wanted, Progress(fake.said)) as (history, good, bad):
         config = building.fragments(building.Recipe(), selftest=False)
-        tester = Kernels(history, config, cast("Asker", reader), Progress(fake.said))
+        tester = Kernels(history, config, cast("PredicateRunner", reader), Progress(fake.said))
 
         def note(judgement: Judgement) -> None:
             add_judgement(reader.store.path, judgement)
 
-        search = Search(history, tester, question, (good, bad), wanted=0.99, most=100, known=known, note=note)
+        search = Search(
+            history, tester, predicate, (good, bad), wanted=0.99, most=100, known=known, note=note
+        )
         return search.run(), history.log()
 
 
@@ -122,7 +124,7 @@ def test_a_skipped_commit_costs_no_step_but_its_own(tmp_path: Path, skipped: set
     """Whatever the ids of the commits are, by which git breaks ties and jumps away from what is skipped."""
     tree = Tree(tmp_path / "tree")
     ids = _history(tree, 40, loosened=0)
-    history = History(tree.path)
+    history = CommitHistory(tree.path)
     for first in (1, 14, 19, 20, 21, 27, 40):
         history.start(ids[0], ids[40])
         tested = []
@@ -168,8 +170,8 @@ def test_a_merged_branch(fake: Project, tmp_path: Path) -> None:
     tree.git("merge", "-q", "-m", "merge", "side")
     found, _ = _bisect(fake, trees.Wanted(str(tree.path), base, "HEAD"), Reader())
     assert found.suspects == [side[2]]
-    assert History(tree.path).merges(base, "HEAD") == 1
-    assert History(tree.path).merges(base, side[3]) == 0
+    assert CommitHistory(tree.path).merges(base, "HEAD") == 1
+    assert CommitHistory(tree.path).merges(base, side[3]) == 0
 
 
 def test_ends_without_a_common_commit(fake: Project, tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_which_patch_of_a_series(fake: Project, tmp_path: Path) -> None:
     before = _state(tree)
     found, _ = _bisect(fake, trees.Wanted(str(tree.path), series=str(series)), Reader())
     assert _state(tree) == before
-    assert History(tree.path).commit(found.suspects[0]).subject == "change 2"
+    assert CommitHistory(tree.path).commit(found.suspects[0]).subject == "change 2"
     again, _ = _bisect(fake, trees.Wanted(str(tree.path), series=str(series)), Reader())
     assert again.suspects == found.suspects
 

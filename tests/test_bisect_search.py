@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bpfroots.bisect import expect
 from bpfroots.bisect.model import Found, Judgement
-from bpfroots.bisect.question import Question
+from bpfroots.bisect.predicate import Predicate
 from bpfroots.bisect.search import Prepared, Search
 from bpfroots.errors import InfraError, KernelError, UserError
 from bpfroots.results.model import Cell, Outcome, Root
@@ -117,9 +117,9 @@ def _search(
     confidence: float = 0.99,
     known: Sequence[Judgement] = (),
     note: Callable[[Judgement], None] = lambda _: None,
-    question: str = "accept",
+    predicate: str = "accept",
 ) -> Found:
-    asked = Question("c", None, (expect.parse(question),))
+    asked = Predicate("c", None, (expect.parse(predicate),))
     return Search(
         Line(commits),
         kernels,
@@ -228,14 +228,14 @@ def test_infrastructure_stops_it() -> None:
     assert {j.commit for j in notes} == {_id(0), _id(40)}
 
 
-@pytest.mark.parametrize("question", ["accept", "pass"])
-def test_a_case_that_fails_three_times_in_ten(question: str) -> None:
+@pytest.mark.parametrize("predicate", ["accept", "pass"])
+def test_a_case_that_fails_three_times_in_ten(predicate: str) -> None:
     """In at least 19 of 20 tries, whether or not failures of that kind are thought to be steady."""
     right = 0
     for seed in range(_TWENTY):
         generator = random.Random(seed)  # noqa: S311
         first = generator.randint(1, 40)
-        found = _search(Kernels(first, 0.3, generator=generator), question=question)
+        found = _search(Kernels(first, 0.3, generator=generator), predicate=predicate)
         right += found.suspects == [_id(first)]
         assert 0.1 < found.rate < 0.7
     assert right >= 19
@@ -251,7 +251,7 @@ def test_stated_confidence_holds() -> None:
         first = generator.randint(1, 40)
         rate = 1.0 if generator.random() < 0.5 else generator.random()
         try:
-            found = _search(Kernels(first, rate, generator=generator), confidence=0.9, question="pass")
+            found = _search(Kernels(first, rate, generator=generator), confidence=0.9, predicate="pass")
         except UserError:  # never seen to fail
             continue
         stated.append(found.confidence)
@@ -273,7 +273,7 @@ def test_a_failure_that_turns_out_to_be_rare_puts_earlier_calls_in_doubt() -> No
         generator = random.Random(seed)  # noqa: S311
         first = generator.randint(5, 35)
         notes: list[Judgement] = []
-        asked = Question("c", None, (expect.parse("accept"),))
+        asked = Predicate("c", None, (expect.parse("accept"),))
         kernels = Deceptive(first, generator=generator)
         found = Search(
             Line(40), kernels, asked, (_id(0), _id(40)), wanted=0.99, most=200, note=notes.append

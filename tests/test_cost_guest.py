@@ -31,7 +31,7 @@ from bpfroots.programs import cost, protocol
 from bpfroots.programs.cases import Case, select
 from bpfroots.programs.roots import KINDS
 from bpfroots.progress import Progress
-from bpfroots.results.model import SCHEMA, CostFigure, Run
+from bpfroots.results.model import SCHEMA, CostFigure, RunInfo
 from bpfroots.results.request import Cases, Request
 from bpfroots.results.store import RunStore
 from bpfroots.shape import Shape
@@ -102,7 +102,7 @@ def _measured(kit: Kit, directory: Path, specs: list[CellSpec]) -> dict[tuple[st
     guests = Guests(kit, choose_accel("tcg"))
     guests.no_clones = "two boots are to agree"
     (directory / "console").mkdir(parents=True)
-    store = RunStore(directory, Run(SCHEMA, "exact", [], ""))
+    store = RunStore(directory, RunInfo(SCHEMA, "exact", [], ""))
     way, _ = costs.ways(kit.kernels[0], choose_accel("tcg"))
     meter = costs.Meter(Site(kit, store, choose_accel("tcg")), compile_cells(kit, specs).objects)
     found = costs.Measuring(meter, guests, kit.kernels[0], specs).run(way)
@@ -204,7 +204,7 @@ def test_instructions_are_not_counted_where_the_definition_says_so(kit: Kit, tmp
     kernel, accel = dataclasses.replace(kit.kernels[0], countable=False), choose_accel("tcg")
     assert costs.ways(kernel, accel) == ()
     assert costs.ways(kernel, dataclasses.replace(accel, name="kvm")) == (costs.WALL,)
-    store = RunStore(tmp_path, Run(schema=SCHEMA, run="r", command=[], started=""))
+    store = RunStore(tmp_path, RunInfo(schema=SCHEMA, run="r", command=[], started=""))
     (tmp_path / "console").mkdir()
     request = Request((kernel.name,), Cases("example/kprobe+cgroup_skb", ("duplicate",)), cost=True)
     without, said = dataclasses.replace(kit, kernels=[kernel]), io.StringIO()
@@ -221,7 +221,7 @@ def test_ways_at_once_give_what_each_gives_alone(kit: Kit, tmp_path: Path) -> No
     specs = case_cells(select("example"), ["duplicate", "tail_call"])
     specs = [spec for spec in specs if not spec.skip]
     (tmp_path / "console").mkdir()
-    store = RunStore(tmp_path, Run(SCHEMA, "together", [], ""))
+    store = RunStore(tmp_path, RunInfo(SCHEMA, "together", [], ""))
     kernel, accel = kit.kernels[0], choose_accel("tcg")
     meter = costs.Meter(Site(kit, store, accel, guests=2), compile_cells(kit, specs).objects)
     measured = costs.ways(kernel, accel)
@@ -254,7 +254,7 @@ def test_time_of_a_run(kit: Kit, tmp_path: Path) -> None:
     specs = case_cells(select("body/loop-tc+xdp"), ["duplicate"])
     objects = compile_cells(kit, specs).objects
     (tmp_path / "console").mkdir()
-    store = RunStore(tmp_path, Run(SCHEMA, "wall", [], ""))
+    store = RunStore(tmp_path, RunInfo(SCHEMA, "wall", [], ""))
     meter = costs.Meter(Site(kit, store, choose_accel("tcg")), objects)
     guests = Guests(kit, choose_accel("tcg"))
     found = list(costs.Measuring(meter, guests, kit.kernels[0], specs).run(costs.WALL))

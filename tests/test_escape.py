@@ -21,7 +21,7 @@ from bpfroots.analysis.compare import changes, compare
 from bpfroots.bench import table as bench
 from bpfroots.bench.model import Context, Measurement, Spread
 from bpfroots.bisect import page as bisect_report
-from bpfroots.bisect.model import Bisection, Change, Commit, Found, Judgement
+from bpfroots.bisect.model import Bisection, Commit, FirstBad, Found, Judgement
 from bpfroots.errors import InfraError
 from bpfroots.escape import visible
 from bpfroots.history import terminal as history
@@ -29,10 +29,10 @@ from bpfroots.history.database import Recorded, State
 from bpfroots.history.record import CellHistory, Span
 from bpfroots.history.trend import Finding, Flaky, Trend
 from bpfroots.nightly import page as night
-from bpfroots.nightly.state import Failure
+from bpfroots.nightly.state import WorkFailure
 from bpfroots.progress import Progress
 from bpfroots.report import failure, html, overview, terminal
-from bpfroots.results.model import SCHEMA, Cell, KernelInfo, Run
+from bpfroots.results.model import SCHEMA, Cell, KernelInfo, RunInfo
 from bpfroots.selftest import output as selftest
 from bpfroots.selftest import terminal as selftests
 from tests import ROOT
@@ -92,9 +92,9 @@ def cells(tmp_path: Path) -> list[Cell]:
 
 
 @pytest.fixture
-def run() -> Run:
+def run() -> RunInfo:
     kernel = KernelInfo(f"k{LOUD}", LOUD, LOUD, compiler=LOUD)
-    return Run(SCHEMA, "RUN", ["bpfroots", LOUD], "", [kernel], qemu=LOUD, accel="tcg", accel_reason=LOUD)
+    return RunInfo(SCHEMA, "RUN", ["bpfroots", LOUD], "", [kernel], qemu=LOUD, accel="tcg", accel_reason=LOUD)
 
 
 def _bisection() -> Bisection:
@@ -112,7 +112,7 @@ def _bisection() -> Bisection:
         compiler=LOUD,
         command=[LOUD],
         seconds=1.0,
-        change=Change(LOUD, {LOUD: (LOUD, LOUD)}, {LOUD: [LOUD]}, LOUD),
+        change=FirstBad(LOUD, {LOUD: (LOUD, LOUD)}, {LOUD: [LOUD]}, LOUD),
         source=LOUD,
         reproduce=LOUD,
     )
@@ -190,7 +190,7 @@ def test_no_overview_lets_it_through(
 
 
 def test_no_text_lets_it_through(cells: list[Cell], tmp_path: Path) -> None:
-    failures = [Failure(LOUD, LOUD, 4)]
+    failures = [WorkFailure(LOUD, LOUD, 4)]
     for text in (
         failure.failure(cells[0], tmp_path),
         night.summary(_trend(), failures, cells, tmp_path / LOUD),
@@ -216,7 +216,7 @@ def test_no_progress_lets_it_through(stream: io.StringIO, monkeypatch: pytest.Mo
     assert not _OBEYED.search(shown)
 
 
-def test_no_file_for_others_lets_it_through(cells: list[Cell], run: Run, tmp_path: Path) -> None:
+def test_no_file_for_others_lets_it_through(cells: list[Cell], run: RunInfo, tmp_path: Path) -> None:
     artefact = tmp_path / next(path for name, path in cells[0].artefacts.items() if name.endswith(".log"))
     assert "\x1b]0;owned" in artefact.read_text(errors="replace")
     html.write_reports(tmp_path, run, cells)

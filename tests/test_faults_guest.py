@@ -17,7 +17,7 @@ from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.run import open_store
 from bpfroots.jobs.site import Site
-from bpfroots.jobs.spec import CellSpec, Program
+from bpfroots.jobs.spec import CellSpec, ProgramFile
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine, choose_accel
 from bpfroots.results.model import Cell
@@ -188,7 +188,7 @@ def test_a_qemu_that_goes_twice_in_one_cell_leaves_it_without_a_verdict(kit: Kit
 
 def _large(kit: Kit, store: RunStore, body: str) -> Cell:
     source = SOURCE.replace(b"return XDP_PASS;", body.encode())
-    spec = CellSpec("large/cell", "duplicate", ["fine"], program=Program(source))
+    spec = CellSpec("large/cell", "duplicate", ["fine"], program=ProgramFile(source))
     (found,) = Engine(Site(kit, store, choose_accel("auto"))).submit(kit.kernels[0], [spec])
     return found
 

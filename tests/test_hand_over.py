@@ -18,7 +18,7 @@ from bpfroots.history.record import beside_cells
 from bpfroots.nightly import config as configs
 from bpfroots.nightly import units
 from bpfroots.report import html, kcidb
-from bpfroots.results.model import BUILD, SCHEMA, Cell, Cost, Expected, KernelInfo, Run, Step
+from bpfroots.results.model import BUILD, SCHEMA, Cell, Cost, Expected, KernelInfo, RunInfo, Step
 from bpfroots.results.store import RunStore
 from tests import ROOT
 
@@ -96,7 +96,7 @@ def test_what_the_workflow_runs_is_here() -> None:
 # -- KCIDB
 
 
-def _run() -> Run:
+def _run() -> RunInfo:
     commit = "0123456789abcdef0123456789abcdef01234567"
     kernels = [
         KernelInfo(
@@ -108,7 +108,7 @@ def _run() -> Run:
         ),
         KernelInfo("linux@master", release="6.18.0", source_id=f"git:{commit}", commit=commit, key="k2"),
     ]
-    return Run(
+    return RunInfo(
         SCHEMA, "2026-01-01T03-00-00Z-nightly", ["bpfroots"], "2026-01-01T03:00:00+00:00", kernels, job="x"
     )
 

@@ -16,7 +16,16 @@ from bpfroots.jobs import judge
 from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.programs import cases
 from bpfroots.programs.cases import Expectation
-from bpfroots.programs.protocol import Hello, JitedFunction, Loaded, MapDump, MapEntry, Probe, Program, Run
+from bpfroots.programs.protocol import (
+    Hello,
+    JitedFunction,
+    Loaded,
+    LoadedProgram,
+    MapDump,
+    MapEntry,
+    Probe,
+    RunReport,
+)
 from bpfroots.results import model
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
@@ -42,15 +51,15 @@ def _map(name: str, values: list[int]) -> MapDump:
 
 
 def _loaded(**changes: Any) -> Loaded:
-    programs = [Program("on_tc", "tc", True, "accept"), Program("on_xdp", "xdp", True, "accept")]
+    programs = [LoadedProgram("on_tc", "tc", True, "accept"), LoadedProgram("on_xdp", "xdp", True, "accept")]
     maps = [_map("hits", [8, 8]), _map("results", [5, 6]), _map("buffers", [1])]
-    runs = [Run("on_tc", 5, 0, 10), Run("on_xdp", 10, 2, 10)]
+    runs = [RunReport("on_tc", 5, 0, 10), RunReport("on_xdp", 10, 2, 10)]
     rest = {"id": f"{_CASE}#tail_call", "programs": programs, "maps": maps, "runs": runs, **changes}
     return loads(rest.pop("programs"), **rest)
 
 
 def _rejected(log: str) -> Loaded:
-    programs = [Program("on_tc", "tc", True, "reject"), Program("on_xdp", "xdp", True, "accept")]
+    programs = [LoadedProgram("on_tc", "tc", True, "reject"), LoadedProgram("on_xdp", "xdp", True, "accept")]
     return _loaded(programs=programs, logs={"on_tc": log}, maps=[], runs=[])
 
 
@@ -100,8 +109,14 @@ def test_rejected_as_expected_and_with_another_message() -> None:
             {"maps": [_map("hits", [8, 8]), _map("results", [5, 7]), _map("buffers", [1])]},
             "results[1]: 6 and 7",
         ),
-        ({"runs": [Run("on_tc", 5, 2, 10), Run("on_xdp", 10, 2, 10)]}, "on_tc on udp4: returned 2, not 0"),
-        ({"runs": [Run("on_tc", 5, 0, 10), Run("on_xdp", 10, 2, 10, "ff")]}, "on_xdp on udp4"),
+        (
+            {"runs": [RunReport("on_tc", 5, 2, 10), RunReport("on_xdp", 10, 2, 10)]},
+            "on_tc on udp4: returned 2, not 0",
+        ),
+        (
+            {"runs": [RunReport("on_tc", 5, 0, 10), RunReport("on_xdp", 10, 2, 10, "ff")]},
+            "on_xdp on udp4",
+        ),
     ],
 )
 def test_the_oracle_sees_a_wrong_result(reference: Cell, change: dict[str, Any], says: str) -> None:
@@ -112,7 +127,7 @@ def test_the_oracle_sees_a_wrong_result(reference: Cell, change: dict[str, Any],
 
 
 def test_a_test_run_the_kernel_refused_fails() -> None:
-    cell = _judge(_spec(), _loaded(runs=[Run("on_tc", 5, 0, 0, errno=22)]))
+    cell = _judge(_spec(), _loaded(runs=[RunReport("on_tc", 5, 0, 0, errno=22)]))
     assert (cell.outcome, cell.reason) == ("fail", "test run of on_tc on udp4: errno 22")
 
 
@@ -126,11 +141,13 @@ def test_a_failed_step_fails() -> None:
     assert (cell.outcome, cell.reason) == ("fail", "step 1: attach on_xdp: EBUSY")
 
 
-_UNKNOWN = Program("on_tc", "tc", True, "", errno=3, error="extern 'f': not found in kernel or module BTFs")
+_UNKNOWN = LoadedProgram(
+    "on_tc", "tc", True, "", errno=3, error="extern 'f': not found in kernel or module BTFs"
+)
 
 
 def test_no_verdict_is_not_a_reject() -> None:
-    accepted = Program("on_xdp", "xdp", True, "accept")
+    accepted = LoadedProgram("on_xdp", "xdp", True, "accept")
     cell = _judge(_spec(), _loaded(programs=[_UNKNOWN, accepted], maps=[], runs=[]))
     assert (cell.outcome, cell.verdict) == ("error", "")
     assert cell.reason == _UNKNOWN.error
@@ -141,7 +158,7 @@ def test_no_verdict_is_not_a_reject() -> None:
 
 
 def test_a_refusal_beside_no_verdict_is_a_refusal() -> None:
-    rejected = Program("on_xdp", "xdp", True, "reject")
+    rejected = LoadedProgram("on_xdp", "xdp", True, "reject")
     cell = _judge(_spec(), _loaded(programs=[_UNKNOWN, rejected], maps=[], runs=[]))
     assert (cell.outcome, cell.verdict) == ("fail", "reject")
 
@@ -174,7 +191,7 @@ def test_unsupported_needs_a_clean_refusal() -> None:
 def _grouped(*addresses: str) -> Loaded:
     """Two roots whose subprogram `body` is at these addresses; the runner's images, as of one load."""
     programs = [
-        Program(
+        LoadedProgram(
             name,
             "tc",
             True,
@@ -270,10 +287,10 @@ def test_a_known_fault_of_a_mechanism_is_none_where_the_kernel_has_no_such(refer
 def test_a_lost_guest_ends_a_command_as_its_cell_does(kind: type[GuestError]) -> None:
     """What has no cell for it (selftest, nightly, bench, shell) has the exit code of one."""
     error = kind("gone")
-    store = RunStore(Path(), model.Run(model.SCHEMA, "RUN", [], ""))
+    store = RunStore(Path(), model.RunInfo(model.SCHEMA, "RUN", [], ""))
     cell = judge.lost(_spec(), kernel(), error)
     assert exitcodes.of_outcome(cell.outcome) == error.exit_code
-    assert selftest.Result(store, [], True, failed=[error]).exit_code == error.exit_code
+    assert selftest.SelftestRun(store, [], True, failed=[error]).exit_code == error.exit_code
 
 
 def test_a_cell_takes_what_the_runner_measured() -> None:
@@ -300,8 +317,8 @@ def _linked(target: int) -> Loaded:
     ]
     root = JitedFunction("bpf_prog_0123456789abcdef_on_tc", "1000", call + b"\xc3")
     programs = [
-        Program("on_tc", "tc", True, "accept", jited=[root]),
-        Program("for_on_tc", "tc", False, "accept", jited=library),
+        LoadedProgram("on_tc", "tc", True, "accept", jited=[root]),
+        LoadedProgram("for_on_tc", "tc", False, "accept", jited=library),
     ]
     return _loaded(programs=programs, runs=[])
 

@@ -18,7 +18,7 @@ from bpfroots.nightly import config as configs
 from bpfroots.nightly import night
 from bpfroots.nightly import page as report
 from bpfroots.nightly.notify import notify
-from bpfroots.nightly.state import Failure, Night
+from bpfroots.nightly.state import NightRecord, WorkFailure
 from bpfroots.progress import Progress
 from bpfroots.results import artefacts
 from bpfroots.results.model import Cell
@@ -150,7 +150,7 @@ def test_the_subject_says_whether_to_read_on() -> None:
     calm = Trend("RUN", "BEFORE", 3)
     assert report.subject(calm, [], []) == "bpfroots RUN: nothing got worse"
     bad = [Cell(case="a/b", kernel="patched", mechanism="duplicate", outcome="fail", reason="results differ")]
-    failed = [Failure("kernel linux", "it does not build", 3)]
+    failed = [WorkFailure("kernel linux", "it does not build", 3)]
     assert report.subject(calm, failed, bad) == "bpfroots RUN: 1 part failed, 1 cell not as expected"
     text = report.summary(calm, failed, bad, Path("results/RUN"))
     assert "  kernel linux: it does not build\n" in text
@@ -238,7 +238,7 @@ def test_old_nights_go_but_not_what_findings_point_at(project: Path) -> None:
     store = RunStore.open(project / "results" / newest[-1])
     config = configs.Config(work=(), retention=configs.Retention(nights=2))
     with History() as history:
-        night._Night(config, store, Night(""), Progress(quiet=True), None)._prune(history, found)
+        night._Night(config, store, NightRecord(""), Progress(quiet=True), None)._prune(history, found)
         assert len(history.runs("nightly")) == 5
     left = {path.name for path in (project / "results").glob("2*")}
     assert left == {*kept_for_others, reference, first_bad, *newest}

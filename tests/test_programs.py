@@ -340,7 +340,7 @@ def test_packets_are_long_enough_for_test_run() -> None:
 
 
 def test_protocol_lines_round_trip() -> None:
-    loaded = protocol.Loaded(id="a#b", programs=[protocol.Program("p", "xdp", True, "accept")])
+    loaded = protocol.Loaded(id="a#b", programs=[protocol.LoadedProgram("p", "xdp", True, "accept")])
     for line in (protocol.Hello(1, "1.5", "6.12", {}), protocol.Start("a#b"), loaded, protocol.Done(1)):
         assert protocol.parse(msgspec.json.encode(line)) == line
     with pytest.raises(msgspec.DecodeError):

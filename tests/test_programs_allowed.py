@@ -14,7 +14,7 @@ from bpfroots.errors import UserError
 from bpfroots.jobs import judge
 from bpfroots.jobs.spec import CellSpec
 from bpfroots.programs.allowed import Allowed, on_kernel, read
-from bpfroots.programs.protocol import Hello, Program, Verdict
+from bpfroots.programs.protocol import Hello, LoadedProgram, Verdict
 from bpfroots.results.model import Cell
 from tests import loads
 
@@ -86,7 +86,7 @@ def test_exactly_one_of_less_equal_more_holds(bound: tuple[int, int], have: tupl
 
 
 def _judged(*rules: Allowed, verdicts: dict[str, Verdict], release: str = "6.1.192") -> Cell:
-    programs = [Program(name, "tc", root=True, verdict=verdict) for name, verdict in verdicts.items()]
+    programs = [LoadedProgram(name, "tc", root=True, verdict=verdict) for name, verdict in verdicts.items()]
     notes = "(limit 1000000) max_states_per_insn 0 total_states 2 peak_states 1 mark_read 0"
     log = f"processed 10 insns {notes}\n"
     refusal = "program of this type cannot use helper bpf_probe_read#4\n"

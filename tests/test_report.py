@@ -20,11 +20,19 @@ from bpfroots.analysis.compare import changes, compare
 from bpfroots.analysis.kernels import OtherKernel
 from bpfroots.bench import model as bench
 from bpfroots.bench import page as bench_page
-from bpfroots.programs.protocol import JitedFunction, Loaded, MapDump, MapEntry, Mechanism, Program, Verdict
+from bpfroots.programs.protocol import (
+    JitedFunction,
+    Loaded,
+    LoadedProgram,
+    MapDump,
+    MapEntry,
+    Mechanism,
+    Verdict,
+)
 from bpfroots.report import html, ktap, terminal, veristat
 from bpfroots.report import junit as junit_report
 from bpfroots.results import model
-from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Outcome, Run
+from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Outcome, RunInfo
 from bpfroots.results.request import Objects, Request
 from tests.loads import loaded as loads
 
@@ -44,7 +52,7 @@ def loaded(images: str, verdict: Verdict = "accept", text: str = "accept-calls")
         for image in IMAGES[images]["images"]
     ]
     programs = [
-        Program(
+        LoadedProgram(
             name,
             section,
             root=True,
@@ -96,8 +104,8 @@ def make_cell(
 
 
 @pytest.fixture
-def run() -> Run:
-    return Run(
+def run() -> RunInfo:
+    return RunInfo(
         model.SCHEMA,
         "2026-11-23T06-12-40Z-compare",
         ["bpfroots", "compare", EVIL],
@@ -158,7 +166,7 @@ def pages(run_dir: Path) -> dict[Path, Page]:
     return {path: Page(path.read_text()) for path in (run_dir / "report").rglob("*.html")}
 
 
-def test_every_report_is_written(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_every_report_is_written(tmp_path: Path, run: RunInfo, cells: list[Cell]) -> None:
     index = html.write_reports(tmp_path, run, cells)
     assert index == tmp_path / "report" / "index.html"
     for name in ("junit.xml", "results.ktap", "veristat.csv", "veristat-patched.csv", "report/report.css"):
@@ -167,7 +175,7 @@ def test_every_report_is_written(tmp_path: Path, run: Run, cells: list[Cell]) ->
     assert html.write_reports(tmp_path, run, cells) == index
 
 
-def test_links_lead_somewhere(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_links_lead_somewhere(tmp_path: Path, run: RunInfo, cells: list[Cell]) -> None:
     (tmp_path / "run.json").touch()
     (tmp_path / "cells.jsonl").touch()
     html.write_reports(tmp_path, run, cells)
@@ -185,14 +193,14 @@ def test_links_lead_somewhere(tmp_path: Path, run: Run, cells: list[Cell]) -> No
                 assert target.is_relative_to(tmp_path.resolve())
 
 
-def test_hostile_text_stays_text(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_hostile_text_stays_text(tmp_path: Path, run: RunInfo, cells: list[Cell]) -> None:
     html.write_reports(tmp_path, run, cells)
     for path, page in pages(tmp_path).items():
         assert EVIL not in path.read_text()
         assert page.scripts == 1, path
 
 
-def test_page_says_what_a_reader_needs(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_page_says_what_a_reader_needs(tmp_path: Path, run: RunInfo, cells: list[Cell]) -> None:
     html.write_reports(tmp_path, run, cells)
     page = (tmp_path / "report" / "case" / "example" / "kprobe+skb.html").read_text()
     assert "called by on_kprobe, on_skb" in page
@@ -204,7 +212,9 @@ def test_page_says_what_a_reader_needs(tmp_path: Path, run: Run, cells: list[Cel
     assert "KVM is there but runs no guest" in index
 
 
-def test_the_index_links_to_the_page_of_the_newest_bench(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_the_index_links_to_the_page_of_the_newest_bench(
+    tmp_path: Path, run: RunInfo, cells: list[Cell]
+) -> None:
     run_dir = tmp_path / "run"
     link = 'href="../../bench/index.html"'
     assert link not in html.write(run_dir, run, cells).read_text()
@@ -229,7 +239,7 @@ def test_the_index_links_to_the_page_of_the_newest_bench(tmp_path: Path, run: Ru
     assert EVIL not in page.read_text()
 
 
-def test_the_page_of_a_load_compares_with_nothing(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_the_page_of_a_load_compares_with_nothing(tmp_path: Path, run: RunInfo, cells: list[Cell]) -> None:
     """A user's own programs, under one mechanism: there is no tail call to compare with."""
     request = Request(("baseline",), Objects(("/x/mine.bpf.o",), ("duplicate",)), "load")
     page = html.write(
@@ -244,7 +254,7 @@ def test_the_page_of_a_load_compares_with_nothing(tmp_path: Path, run: Run, cell
     assert '<p class="caption">1.00 is' in compared
 
 
-def test_artefacts_outside_the_run_are_not_read(tmp_path: Path, run: Run) -> None:
+def test_artefacts_outside_the_run_are_not_read(tmp_path: Path, run: RunInfo) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     (tmp_path / "secret").write_text("secret words")
@@ -254,7 +264,7 @@ def test_artefacts_outside_the_run_are_not_read(tmp_path: Path, run: Run) -> Non
     assert "secret words" not in (run_dir / "report" / "case" / "a" / "b.html").read_text()
 
 
-def test_missing_artefacts_and_an_empty_run(tmp_path: Path, run: Run, cells: list[Cell]) -> None:
+def test_missing_artefacts_and_an_empty_run(tmp_path: Path, run: RunInfo, cells: list[Cell]) -> None:
     for path in (tmp_path / "cells").rglob("*.*"):
         if path.is_file():
             path.unlink()
@@ -262,7 +272,7 @@ def test_missing_artefacts_and_an_empty_run(tmp_path: Path, run: Run, cells: lis
     assert html.write_reports(tmp_path / "empty", run, []).is_file()
 
 
-def test_case_names_cannot_leave_the_folder_or_collide(tmp_path: Path, run: Run) -> None:
+def test_case_names_cannot_leave_the_folder_or_collide(tmp_path: Path, run: RunInfo) -> None:
     names = ["../../x", "a/b c", "a/b_c", "/etc/passwd"]
     html.write(tmp_path, run, [make_cell(tmp_path, name, "duplicate") for name in names])
     assert len(list((tmp_path / "report" / "case").rglob("*.html"))) == len(names)

@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from bpfroots.programs.protocol import Mechanism
 from bpfroots.report import html
-from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Root, Run
+from bpfroots.results.model import Cell, Cost, Expected, KernelInfo, Root, RunInfo
 from bpfroots.results.store import RunStore, find_run
 from tests import ROOT
 
@@ -54,7 +54,7 @@ def browser() -> Iterator[webdriver.Chrome]:
 def index(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a report of 5,000 cells."""
     run_dir = tmp_path_factory.mktemp("run")
-    run = Run(1, "2026-11-25T06-00-00Z-compare", ["bpfroots"], "2026-11-25T06:00:00Z")
+    run = RunInfo(1, "2026-11-25T06-00-00Z-compare", ["bpfroots"], "2026-11-25T06:00:00Z")
     run.kernels = [KernelInfo("patched", "6.12.117")]
     html.write(run_dir, run, [cell for number in range(_CASES) for cell in _cells(number)])
     return (run_dir / "report" / "index.html").as_uri()
@@ -224,7 +224,7 @@ def test_follow_a_case(browser: webdriver.Chrome, index: str) -> None:
 def case_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a case's page: a program whose shared body keeps one instruction more."""
     run_dir = tmp_path_factory.mktemp("case")
-    run = Run(1, "2026-11-25T06-00-00Z-compare", ["bpfroots"], "2026-11-25T06:00:00Z")
+    run = RunInfo(1, "2026-11-25T06-00-00Z-compare", ["bpfroots"], "2026-11-25T06:00:00Z")
     cells = []
     both: tuple[tuple[Mechanism, str], ...] = (("duplicate", ""), ("multi_root", "   15:  nop\n"))
     for mechanism, kept in both:

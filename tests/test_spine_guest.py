@@ -16,7 +16,7 @@ from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.run import open_store
 from bpfroots.jobs.site import Site
-from bpfroots.jobs.spec import CellSpec, Program, case_cells
+from bpfroots.jobs.spec import CellSpec, ProgramFile, case_cells
 from bpfroots.machine import choose_accel
 from bpfroots.programs import cases
 from bpfroots.programs.cases import Expectation
@@ -64,7 +64,7 @@ def cells(kit: Kit, engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
     bad.write_text(_HALF_BAD)
     good, tail, *_ = _specs("body/map_counter-kprobe+tracepoint")
     wrong = tail.program.source.replace(b"count(1, 20)", b"count(1, 21)")
-    mutated = dataclasses.replace(tail, program=Program(wrong))
+    mutated = dataclasses.replace(tail, program=ProgramFile(wrong))
     specs = [
         *_specs("example/kprobe+tracepoint+cgroup_skb"),
         *_specs("body/packet_parser-tc+xdp"),

@@ -121,7 +121,7 @@ class _Feed:
         )
         # It is in run.log: pytest would show all of it with a cell that is not as expected.
         logging.getLogger("bpfroots").propagate = False
-        options = job.Options(["pytest", *self._config.invocation_params.args])
+        options = job.RunOptions(["pytest", *self._config.invocation_params.args])
         return self._open.enter_context(job.opened(request, Progress(), options))
 
     @property

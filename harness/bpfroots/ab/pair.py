@@ -54,7 +54,7 @@ def request(wanted: Wanted, chosen: Sequence[str], only: Sequence[str] = ()) -> 
 
 def ran(wanted: Wanted, chosen: Sequence[str], progress: Progress, only: Sequence[str] = ()) -> job.Run:
     """The run of two kernels; `page` writes its reports."""
-    options = job.Options(wanted.command, report=lambda _store, _cells: None)
+    options = job.RunOptions(wanted.command, report=lambda _store, _cells: None)
     with job.opened(request(wanted, chosen, only), progress, options) as opened:
         opened.run()
     return opened

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bpfroots.analysis import jit, verifier_log
-from bpfroots.programs.protocol import JitedFunction, Loaded, MapDump, ProgLoad, Program
+from bpfroots.programs.protocol import JitedFunction, Loaded, LoadedProgram, MapDump, ProgLoad
 from bpfroots.results.model import Cell, Cost, Jit, JitImage, Root, RunResult, Verification, VerifierStats
 
 # libbpf's section_defs in which the part after the slash is of the type; in all others it is the target.
@@ -33,7 +33,7 @@ class Code:
         self._symbols = jit.Symbols(loaded.symbols, images)
         self._known: dict[JitedFunction, jit.Disassembly] = {}
 
-    def of(self, program: Program) -> list[jit.Disassembly]:
+    def of(self, program: LoadedProgram) -> list[jit.Disassembly]:
         """Those that a program of the load consists of, its own entry first."""
         return [self._one(function) for function in program.jited]
 
@@ -49,7 +49,7 @@ def verifications(loaded: Loaded) -> list[Verification]:
     return [_verification(load, programs, loaded) for load, programs in _members(loaded) if programs]
 
 
-def _members(loaded: Loaded) -> Iterator[tuple[ProgLoad, list[Program]]]:
+def _members(loaded: Loaded) -> Iterator[tuple[ProgLoad, list[LoadedProgram]]]:
     for load in loaded.loads:
         yield (
             load,
@@ -57,7 +57,7 @@ def _members(loaded: Loaded) -> Iterator[tuple[ProgLoad, list[Program]]]:
         )
 
 
-def _verification(load: ProgLoad, programs: Sequence[Program], loaded: Loaded) -> Verification:
+def _verification(load: ProgLoad, programs: Sequence[LoadedProgram], loaded: Loaded) -> Verification:
     names = [program.name for program in programs]
     # The end of a log may have anything but its message; the notes have it, though not which root it is of.
     log = load.notes if load.truncated else loaded.log(load)
@@ -82,7 +82,7 @@ def _failed(names: Sequence[str], log: str) -> str:
     return names[number] if number is not None and number < len(names) else ""
 
 
-def _message(load: ProgLoad, log: str, programs: Sequence[Program]) -> str:
+def _message(load: ProgLoad, log: str, programs: Sequence[LoadedProgram]) -> str:
     if found := verifier_log.message(log):
         return found
     name = errno.errorcode.get(load.errno, f"errno {load.errno}")
@@ -94,7 +94,7 @@ def _message(load: ProgLoad, log: str, programs: Sequence[Program]) -> str:
 
 
 def make_root(
-    program: Program, code: Code, verified: Verification | None, inputs: Mapping[int, str] | None = None
+    program: LoadedProgram, code: Code, verified: Verification | None, inputs: Mapping[int, str] | None = None
 ) -> Root:
     """One program of a load as a cell records it; ``verified`` is the load it was part of.
 
@@ -159,7 +159,7 @@ def miscounted(cell: Cell) -> str:
     return f"{cell.cost.processed_insns} verified insns, but the kernel counts {counted} in its loads"
 
 
-def artefacts(program: Program, code: Code) -> dict[str, bytes]:
+def artefacts(program: LoadedProgram, code: Code) -> dict[str, bytes]:
     """The files that hold everything known of one program, by name; logs as the kernel wrote them.
 
     NAME.jited.bin is all images one after the other, as bpf_prog_info gives them; NAME.jited.asm their

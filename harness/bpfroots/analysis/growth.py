@@ -11,7 +11,7 @@ from bpfroots.analysis.compare import Row, geometric_mean
 from bpfroots.programs.protocol import MECHANISMS, Mechanism
 
 
-class Series(msgspec.Struct):
+class GrowthSeries(msgspec.Struct):
     """A line of a plot: ``points`` are (x, mean), in order of x. Every line is over the same cases."""
 
     mechanism: Mechanism
@@ -39,13 +39,15 @@ def _shared(rows: Iterable[Row], figure: str) -> dict[str, dict[Mechanism, Row]]
     return {case: found for case, found in cases.items() if found.keys() == mechanisms}
 
 
-def _series(cases: dict[str, dict[Mechanism, Row]], figure: str, x: Callable[[str], int]) -> list[Series]:
+def _series(
+    cases: dict[str, dict[Mechanism, Row]], figure: str, x: Callable[[str], int]
+) -> list[GrowthSeries]:
     found: dict[Mechanism, dict[int, list[float]]] = {}
     for case, by_mechanism in cases.items():
         for mechanism, row in by_mechanism.items():
             found.setdefault(mechanism, {}).setdefault(x(case), []).append(row.figures[figure])
     return [
-        Series(mechanism, [(at, sum(values) / len(values)) for at, values in sorted(points.items())])
+        GrowthSeries(mechanism, [(at, sum(values) / len(values)) for at, values in sorted(points.items())])
         for mechanism, points in sorted(found.items(), key=lambda item: MECHANISMS.index(item[0]))
     ]
 
@@ -61,13 +63,13 @@ def by_mechanism(rows: Sequence[Row], figure: str) -> dict[Mechanism, float]:
     return {name: geometric_mean(found[name]) for name in sorted(found, key=MECHANISMS.index)}
 
 
-def by_roots(rows: Sequence[Row], figure: str) -> list[Series]:
+def by_roots(rows: Sequence[Row], figure: str) -> list[GrowthSeries]:
     """Means of a figure by number of roots, on one kernel, over the cases that every mechanism accepts."""
     cases = _shared(rows, figure)
     return _series(cases, figure, lambda case: int(next(iter(cases[case].values())).figures["roots"]))
 
 
-def by_size(rows: Sequence[Row], figure: str) -> list[Series]:
+def by_size(rows: Sequence[Row], figure: str) -> list[GrowthSeries]:
     """Means of a figure by size of a program with the body in it (its instructions as `duplicate`).
 
     x is the power of two that the size is closest to: sizes differ from case to case.

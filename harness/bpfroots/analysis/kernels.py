@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bpfroots.results.model import KernelInfo, Run
+from bpfroots.results.model import KernelInfo, RunInfo
 
 
 class OtherKernel(msgspec.Struct):
@@ -14,7 +14,7 @@ class OtherKernel(msgspec.Struct):
     what: list[str]
 
 
-def other_kernels(a: Run, b: Run) -> list[OtherKernel]:
+def other_kernels(a: RunInfo, b: RunInfo) -> list[OtherKernel]:
     """Kernels of the same name in two runs that are not the same."""
     before = {kernel.name: kernel for kernel in a.kernels}
     return [

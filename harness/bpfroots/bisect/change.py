@@ -9,7 +9,7 @@ from pathlib import Path
 from bpfroots.analysis.compare import refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.bisect import expect
-from bpfroots.bisect.model import Change
+from bpfroots.bisect.model import FirstBad
 from bpfroots.results.model import Cell, TestResult
 
 _LINES = 80
@@ -19,21 +19,23 @@ _NAMES = ((".verifier.log", "verifier log"), (".jited.asm", "JIT code"))
 _PLACE = re.compile(r"addr=\w+ ")
 
 
-def change(run_dir: Path, before: TestResult, after: TestResult) -> Change:
+def change(run_dir: Path, before: TestResult, after: TestResult) -> FirstBad:
     """Of two results of one run. What is equal is left out, and values that one of them does not have."""
     old, new = expect.values(before), expect.values(after)
     values = {name: (old[name], new[name]) for name in old if old[name] != new.get(name, old[name])}
     if before.outcome != after.outcome:
         values = {"outcome": (before.outcome, after.outcome), **values}
     if not isinstance(before, Cell) or not isinstance(after, Cell):
-        return Change(before.kernel, values, {}, after.reason)
+        return FirstBad(before.kernel, values, {}, after.reason)
     texts = {
         f"{what} of {program.name}": lines
         for suffix, what in _NAMES
         for program in (*after.roots, *after.targets)
         if (lines := _diff(run_dir, before, after, f"{program.name}{suffix}"))
     }
-    return Change(before.kernel, values, texts, refusal(after) if after.verdict == "reject" else after.reason)
+    return FirstBad(
+        before.kernel, values, texts, refusal(after) if after.verdict == "reject" else after.reason
+    )
 
 
 def _diff(run_dir: Path, before: Cell, after: Cell, name: str) -> list[str]:

@@ -38,12 +38,14 @@ _QUESTION = (
     click.option(
         "--config", metavar="FILE", default="", help="A whole .config.  [default: baseline's options]"
     ),
-    click.option("--config-only-needed", "only_needed", is_flag=True, help="No options for other questions."),
+    click.option(
+        "--config-only-needed", "only_needed", is_flag=True, help="No options that only other checks need."
+    ),
     ACCEL,
 )
 
 
-def _with_question(command: Callable[..., None]) -> Callable[..., None]:
+def _with_predicate(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_QUESTION):
         command = option(command)
     return command
@@ -55,7 +57,7 @@ def bisect() -> None:
 
 
 @bisect.command("step")
-@_with_question
+@_with_predicate
 @click.option(
     "--linux", "tree", type=_PATH, default=Path(), metavar="TREE", help="The work tree.  [default: .]"
 )
@@ -69,7 +71,7 @@ def bisect() -> None:
     show_default=True,
     help="How often it is run: bad if one run fails.",
 )
-def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **question: Any) -> None:
+def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **predicate: Any) -> None:
     """Judge the commit that is checked out, for `git bisect run`.
 
     The exit code is 0 for good, 1 for bad and 125 for skip. Everything else ends with 129 or more, where git
@@ -78,7 +80,7 @@ def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **questi
     from bpfroots.bisect import step as job
     from bpfroots.exitcodes import StepVerdict
 
-    asked, recipe = _asked(**question)
+    asked, recipe = _asked(**predicate)
     found = job.step(
         asked,
         tree=tree,
@@ -94,7 +96,7 @@ def bisect_step(tree: Path, kernel: str | None, count: int, accel: str, **questi
 
 
 @bisect.command("run")
-@_with_question
+@_with_predicate
 @click.option(
     "--linux", default="", metavar="TREE", help="A git tree of the kernel; its checkout is left alone."
 )
@@ -136,7 +138,7 @@ def bisect_run(
     resume: str | None,
     accel: str,
     as_json: bool,
-    **question: Any,
+    **predicate: Any,
 ) -> None:
     """Find the first commit, or patch of a series, that is not good.
 
@@ -157,9 +159,9 @@ def bisect_run(
         store = RunStore.open(find_run(resume))
         options = job.load_options(store)
     else:
-        asked, recipe = _asked(**question)
+        asked, recipe = _asked(**predicate)
         series = trees.absolute(series, linux=bool(linux)) if series else ""
-        options = job.Options(
+        options = job.BisectOptions(
             asked, trees.Wanted(_absolute(linux), good, bad, series), recipe, accel, confidence, most
         )
     command = ["bpfroots", *sys.argv[1:]]
@@ -176,11 +178,11 @@ def bisect_run(
 def _asked(
     object_: str | None, library: str | None, config: str, only_needed: bool, **words: Any
 ) -> tuple[Any, Any]:
-    """The question and the recipe behind the options, with absolute paths."""
+    """The predicate and the recipe behind the options, with absolute paths."""
     from bpfroots.bisect.kernel import Recipe
-    from bpfroots.bisect.question import Asked
+    from bpfroots.bisect.predicate import PredicateOptions
 
-    asked = Asked(object=_absolute(object_), library=_absolute(library), **words)
+    asked = PredicateOptions(object=_absolute(object_), library=_absolute(library), **words)
     return asked, Recipe(_absolute(config), only_needed)
 
 

@@ -18,7 +18,7 @@ _POSSIBLE = re.compile(r"^# possible first bad commit: \[([0-9a-f]+)\]", re.MULT
 _ONLY_SKIPPED = 2
 
 
-class History:
+class CommitHistory:
     """Git's own bisection in ``tree``."""
 
     def __init__(self, tree: Path) -> None:
@@ -131,12 +131,12 @@ def _words(answer: subprocess.CompletedProcess[bytes]) -> str:
     return " ".join(line.strip() for line in said if line.strip())[-300:]
 
 
-def worktree(linux: Path, where: Path, revision: str) -> History:
+def worktree(linux: Path, where: Path, revision: str) -> CommitHistory:
     """A work tree ``where`` of the repository of ``linux``, at ``revision``; as it is where it exists.
 
     Raises UserError for a revision that does not exist, InfraError.
     """
-    commit = History(linux).resolve(revision)
+    commit = CommitHistory(linux).resolve(revision)
     if not (where / ".git").exists():
         where.parent.mkdir(parents=True, exist_ok=True)
         git(linux, "worktree", "prune")
@@ -144,7 +144,7 @@ def worktree(linux: Path, where: Path, revision: str) -> History:
         if answer.returncode != 0:
             msg = f"{where}: git worktree add: {_words(answer)}"
             raise InfraError(msg, hint="free some space, or set XDG_CACHE_HOME to a larger disk")
-    return History(where)
+    return CommitHistory(where)
 
 
 def remove_worktree(linux: Path, where: Path) -> None:

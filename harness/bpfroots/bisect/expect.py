@@ -41,7 +41,7 @@ _ALIASES = {"cost": INSNS_PER_RUN}
 _STEADY, _UNSTEADY = 0.99, 0.5
 
 
-class Failure(NamedTuple):
+class SignedFailure(NamedTuple):
     """``text`` is for people; ``signature`` is equal where the same thing failed."""
 
     signature: str
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Expectation:
+class Condition:
     """One condition that holds on a good kernel. ``right`` is a number, a word, a hash or a pattern."""
 
     text: str
@@ -67,7 +67,7 @@ class Expectation:
         """Whether it says "as the good end"."""
         return self.right == GOOD
 
-    def bound(self, good: Mapping[str, str]) -> Expectation:
+    def bound(self, good: Mapping[str, str]) -> Condition:
         """With the `values` of the good end in the place of the word. Raises UserError where it has none."""
         if not self.is_relative:
             return self
@@ -77,12 +77,14 @@ class Expectation:
             raise UserError(msg, hint="bpfroots load or run shows what it has")
         return replace(self, right=value)
 
-    def failure(self, result: TestResult) -> Failure | None:
+    def failure(self, result: TestResult) -> SignedFailure | None:
         """How ``result`` fails it, None where it holds. Raises LookupError where it cannot tell."""
         if self.left == "pass":
             if result.outcome in ("pass", "xfail"):
                 return None
-            return Failure(f"{result.outcome}: {_shape(result.reason)}", result.reason or result.outcome)
+            return SignedFailure(
+                f"{result.outcome}: {_shape(result.reason)}", result.reason or result.outcome
+            )
         if self.left == "clean":
             return None
         value = _value(self.left, result) if isinstance(result, Cell) else None
@@ -92,8 +94,8 @@ class Expectation:
             return None
         if self.left == "verdict":
             reason = refusal(result) if isinstance(result, Cell) and value == "reject" else ""
-            return Failure(f"{value}: {_shape(reason)}", f"{value}: {reason}" if reason else value)
-        return Failure(self.left, f"{self.left} {value}, expected {self.operator} {self.right}")
+            return SignedFailure(f"{value}: {_shape(reason)}", f"{value}: {reason}" if reason else value)
+        return SignedFailure(self.left, f"{self.left} {value}, expected {self.operator} {self.right}")
 
     def _holds(self, value: str) -> bool:
         match self.operator:
@@ -106,13 +108,13 @@ class Expectation:
         return (value == self.right) == (self.operator == "==")
 
 
-def parse(text: str) -> Expectation:
+def parse(text: str) -> Condition:
     """An expectation out of ``--expect TEXT``. Raises UserError, which lists what there is."""
     word = text.strip()
     if word in ("pass", "clean"):
-        return Expectation(word, word)
+        return Condition(word, word)
     if word in _WORDS:
-        return Expectation(word, *_WORDS[word])
+        return Condition(word, *_WORDS[word])
     match = _FORM.fullmatch(word)
     if match is None:
         raise _unknown(text)
@@ -129,7 +131,7 @@ def parse(text: str) -> Expectation:
             raise UserError(msg, hint=f"a number, or {GOOD}: what the good end has")
     elif not (left in ("verdict", "jit", "results") and sign in ("==", "!=")):
         raise _unknown(text)
-    return Expectation(word, left, sign, right)
+    return Condition(word, left, sign, right)
 
 
 def _unknown(text: str) -> UserError:
@@ -149,7 +151,7 @@ class Judged(NamedTuple):
     text: str = ""
 
 
-def judge(expectations: Sequence[Expectation], result: TestResult, signature: str = "") -> Judged:
+def judge(expectations: Sequence[Condition], result: TestResult, signature: str = "") -> Judged:
     """What ``result`` says of its kernel. With ``signature`` only a failure that has it is bad."""
     found = _judge(expectations, result)
     if found.word == "bad" and signature and found.signature != signature:
@@ -157,7 +159,7 @@ def judge(expectations: Sequence[Expectation], result: TestResult, signature: st
     return found
 
 
-def _judge(expectations: Sequence[Expectation], result: TestResult) -> Judged:
+def _judge(expectations: Sequence[Condition], result: TestResult) -> Judged:
     if result.outcome in _CRASHED and any(e.left == "clean" for e in expectations):
         return Judged("bad", f"{result.outcome}: {_shape(result.reason)}", result.reason)
     if result.outcome in (*_CRASHED, "error", "timeout", "infra_error", "skip"):

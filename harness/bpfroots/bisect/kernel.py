@@ -14,13 +14,13 @@ from bpfroots.progress import Progress
 
 # All kernels of a bisection have its configuration. The first build starts from its objects.
 _MODEL = "baseline"
-#: Fragments of it that only a question of the kernel tree's own tests needs.
+#: Fragments of it that only a predicate of the kernel tree's own tests needs.
 _FOR_SELFTESTS = frozenset({"test_verifier"})
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     """How every commit is configured: as baseline, or by ``config``, a whole .config that is brought to each
-    commit with olddefconfig. ``only_needed``: of baseline's fragments those that the question needs."""
+    commit with olddefconfig. ``only_needed``: of baseline's fragments those that the predicate needs."""
 
     config: str = ""
     only_needed: bool = False

@@ -77,7 +77,7 @@ class Found(msgspec.Struct):
         return sum(judgement.built for judgement in self.judgements)
 
 
-class Change(msgspec.Struct):
+class FirstBad(msgspec.Struct):
     """The difference that the first bad commit made. ``values`` are by name: before, after. ``texts`` are
     unified diffs of verifier logs and JIT code, by what they are of."""
 
@@ -107,7 +107,7 @@ class Bisection(msgspec.Struct):
     wall_seconds: float = 0.0
     resumed: bool = False
     merges: int = 0
-    change: Change | None = None
+    change: FirstBad | None = None
     diffstat: str = ""
     config: str = ""
     source: str = ""

@@ -16,9 +16,9 @@ from bpfroots.bisect import kernel as building
 from bpfroots.bisect import page as reports
 from bpfroots.bisect import trees
 from bpfroots.bisect.change import change
-from bpfroots.bisect.commits import History
-from bpfroots.bisect.model import Bisection, Change, Found, Judgement, Shown, add_judgement, read_judgements
-from bpfroots.bisect.question import Asked, Asker, understand
+from bpfroots.bisect.commits import CommitHistory
+from bpfroots.bisect.model import Bisection, FirstBad, Found, Judgement, Shown, add_judgement, read_judgements
+from bpfroots.bisect.predicate import PredicateOptions, PredicateRunner, understand
 from bpfroots.bisect.search import Prepared, Search
 from bpfroots.errors import UserError
 from bpfroots.jobs.judge import reproduce
@@ -37,10 +37,10 @@ _LOG = "bisect.log"
 _CONFIG = "config"
 
 
-class Options(msgspec.Struct, frozen=True, omit_defaults=True):
+class BisectOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """bisect.json: what a bisection was asked for; enough to resume it."""
 
-    asked: Asked
+    asked: PredicateOptions
     history: trees.Wanted
     recipe: building.Recipe = building.Recipe()
     accel: str = "auto"
@@ -49,7 +49,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass
-class Result:
+class BisectResult:
     """``store`` is the run folder, ``page`` its report."""
 
     store: RunStore
@@ -62,7 +62,9 @@ class Result:
 class Kernels:
     """The tester of a search: builds commits, and asks their kernels."""
 
-    def __init__(self, history: History, config: tuple[Path, ...], asker: Asker, progress: Progress) -> None:
+    def __init__(
+        self, history: CommitHistory, config: tuple[Path, ...], asker: PredicateRunner, progress: Progress
+    ) -> None:
         self.built: dict[str, Kernel] = {}
         self._history = history
         self._config = config
@@ -86,11 +88,11 @@ class Kernels:
     @property
     def case(self) -> str:
         """That of all results."""
-        return self._asker.question.case
+        return self._asker.predicate.case
 
     def reproduce(self, kernel: str) -> str:
         """The command that asks a kernel the same; empty where there is none for that."""
-        spec = self._asker.question.spec
+        spec = self._asker.predicate.spec
         return reproduce(spec, kernel) if spec else ""
 
     def run(self, prepared: Prepared, number: int) -> TestResult:
@@ -103,10 +105,10 @@ class Kernels:
         return result
 
 
-def load_options(store: RunStore) -> Options:
+def load_options(store: RunStore) -> BisectOptions:
     """What the bisection in a run folder was asked for. Raises UserError where it is none."""
     try:
-        return msgspec.json.decode((store.path / _OPTIONS).read_bytes(), type=Options)
+        return msgspec.json.decode((store.path / _OPTIONS).read_bytes(), type=BisectOptions)
     except FileNotFoundError:
         msg = f"{store.run.run} is not a bisection: {shlex.join(store.run.command)}"
         raise UserError(msg) from None
@@ -116,16 +118,16 @@ def load_options(store: RunStore) -> Options:
 
 
 def run(
-    options: Options, *, command: Sequence[str], progress: Progress, resume: RunStore | None = None
-) -> Result:
+    options: BisectOptions, *, command: Sequence[str], progress: Progress, resume: RunStore | None = None
+) -> BisectResult:
     """Find the first bad commit. What is found out is on disk before git is told: with ``resume`` it
     continues from there.
 
-    Raises UserError for a question or ends that make no sense, InfraError where our side fails, and for
+    Raises UserError for a predicate or ends that make no sense, InfraError where our side fails, and for
     anything but this history's kernels what `prepare` raises.
     """
     start = time.monotonic()
-    question = understand(options.asked)
+    predicate = understand(options.asked)
     config = building.fragments(options.recipe, bool(options.asked.selftest))
     chosen = choose_accel(options.accel)
     with trees.opened(options.history, progress) as (history, good, bad):
@@ -137,7 +139,7 @@ def run(
         store = resume or open_store(kit, chosen, "bisect", list(command))
         _save_options(store, options, good, bad)
         progress.say(f"results   {store.path}")
-        tester = Kernels(history, config, Asker(question, kit, store, chosen, progress), progress)
+        tester = Kernels(history, config, PredicateRunner(predicate, kit, store, chosen, progress), progress)
 
         def note(judgement: Judgement) -> None:
             add_judgement(store.path, judgement)
@@ -147,7 +149,7 @@ def run(
             search = Search(
                 history,
                 tester,
-                question,
+                predicate,
                 (good, bad),
                 wanted=options.wanted,
                 most=options.most,
@@ -155,14 +157,14 @@ def run(
                 note=note,
             )
             found = search.run()
-            bisection = _outcome(store, history, question.name, options, found, (good, bad), tester)
+            bisection = _outcome(store, history, predicate.name, options, found, (good, bad), tester)
         bisection.wall_seconds, bisection.resumed = round(time.monotonic() - start, 1), resume is not None
         page, mail = reports.write(store.path, bisection)
         _discard(tester.built, bisection)
-    return Result(store, bisection, page, mail, store.path / _LOG)
+    return BisectResult(store, bisection, page, mail, store.path / _LOG)
 
 
-def _save_options(store: RunStore, options: Options, good: str, bad: str) -> None:
+def _save_options(store: RunStore, options: BisectOptions, good: str, bad: str) -> None:
     """With commits for ends: a branch may have moved by the time that it is resumed."""
     if options.history.linux:
         ends = {"good": good} if options.history.series else {"good": good, "bad": bad}
@@ -171,7 +173,7 @@ def _save_options(store: RunStore, options: Options, good: str, bad: str) -> Non
 
 
 @contextmanager
-def _kept(store: RunStore, history: History, progress: Progress) -> Iterator[None]:
+def _kept(store: RunStore, history: CommitHistory, progress: Progress) -> Iterator[None]:
     """Whatever ends it, the run folder is whole, and says how to resume it."""
     try:
         yield
@@ -190,9 +192,9 @@ def _kept(store: RunStore, history: History, progress: Progress) -> Iterator[Non
 
 def _outcome(
     store: RunStore,
-    history: History,
+    history: CommitHistory,
     name: str,
-    options: Options,
+    options: BisectOptions,
     found: Found,
     ends: tuple[str, str],
     tester: Kernels,
@@ -232,7 +234,7 @@ def _outcome(
 
 def _change(
     store: RunStore, case: str, before: Judgement, after: Judgement
-) -> tuple[Change | None, TestResult | None]:
+) -> tuple[FirstBad | None, TestResult | None]:
     results = [result for result in (*store.cells(), *store.steps()) if result.case == case]
     shown = {Shown(result.kernel, result.attempt): result for result in results}
     old, new = (shown.get(one.shown) if one.shown else None for one in (before, after))

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 from bpfroots.bisect import expect
 from bpfroots.bisect.expect import Judged
 from bpfroots.bisect.model import Found, Judgement, Shown
-from bpfroots.bisect.question import Question
+from bpfroots.bisect.predicate import Predicate
 from bpfroots.bisect.repeats import Belief, confidence, error_per_kernel
 from bpfroots.errors import KernelError, UserError
 from bpfroots.results.model import TestResult
 
 #: Runs of the bad end before it is believed to fail every time, and failures that tell a rate well enough.
 _FIRST_RUNS = 5
-# Runs that say nothing of the question before the commit is skipped.
+# Runs that say nothing of the predicate before the commit is skipped.
 _OTHERS = 2
 
 
@@ -61,7 +61,7 @@ class Search:
         self,
         repository: Repository,
         tester: Tester,
-        question: Question,
+        predicate: Predicate,
         ends: tuple[str, str],
         *,
         wanted: float,
@@ -73,7 +73,7 @@ class Search:
         than ``most`` runs for it."""
         self._repository = repository
         self._tester = tester
-        self._question = question
+        self._predicate = predicate
         self._good, self._bad = ends
         self._most = most
         self._note = note
@@ -115,7 +115,7 @@ class Search:
     def _belief(self) -> Belief:
         """From all runs of bad kernels; one that is the same as another had none."""
         bad = [j for j in self._known.values() if j.word == "bad"]
-        return Belief(self._question.steady, sum(j.failures for j in bad), sum(j.passes for j in bad))
+        return Belief(self._predicate.steady, sum(j.failures for j in bad), sum(j.passes for j in bad))
 
     def _sureness(self, more: int = 0) -> float:
         """How sure the answer is, or would be if the highest good kernel passed ``more`` runs more."""
@@ -165,9 +165,9 @@ class Search:
         prepared = None
         if good is None:
             prepared, good = self._good_end()
-        self._question = self._question.bound(good.values)
+        self._predicate = self._predicate.bound(good.values)
         bad = bad or self._bad_end()
-        self._question = replace(self._question, signature=bad.signature)
+        self._predicate = replace(self._predicate, signature=bad.signature)
         if good.image == bad.image:
             msg = "the good and the bad end are the same kernel, byte by byte"
             raise UserError(msg, hint="does the configuration leave out what the commits change?")
@@ -178,7 +178,7 @@ class Search:
         prepared = self._prepared_end(self._good, "good")
         result = self._run_end(prepared, self._good, 1)
         values = expect.values(result)
-        judged = self._question.bound(values).judge(result)
+        judged = self._predicate.bound(values).judge(result)
         if judged.word != "good":
             msg = f"the good end {self._good[:12]} is not good: {judged.text}"
             raise UserError(msg, hint="another --good, or another --expect")
@@ -203,12 +203,12 @@ class Search:
         others: list[str] = []
         for number in range(1, self._most + 1):
             result = self._run_end(prepared, self._bad, number)
-            judged = self._question.judge(result)
+            judged = self._predicate.judge(result)
             if judged.word == "bad":
                 judgement.failures += 1
                 _show(judgement, judged, result)
                 # From here on nothing else is what is looked for.
-                self._question = replace(self._question, signature=judged.signature)
+                self._predicate = replace(self._predicate, signature=judged.signature)
             elif judged.word == "good":
                 judgement.passes += 1
             else:
@@ -278,7 +278,7 @@ class Search:
             except KernelError as error:
                 judgement.word, judgement.why = "skip", error.message
                 return
-            judged = self._question.judge(result)
+            judged = self._predicate.judge(result)
             if judged.word == "bad":
                 judgement.word = "bad"
                 judgement.failures += 1

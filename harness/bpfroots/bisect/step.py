@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from bpfroots import exitcodes, kernels
 from bpfroots.bisect import kernel as building
-from bpfroots.bisect.question import Asked, Asker, runs, understand
+from bpfroots.bisect.predicate import PredicateOptions, PredicateRunner, runs, understand
 from bpfroots.errors import KernelError, UserError
 from bpfroots.jobs.kit import prepare
 from bpfroots.jobs.run import describe, open_store
@@ -17,8 +17,8 @@ from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
 
 
-class Step(NamedTuple):
-    """``skip``: this commit cannot answer the question."""
+class BisectStep(NamedTuple):
+    """``skip``: this commit cannot answer the predicate."""
 
     word: Literal["good", "bad", "skip"]
     kernel: str
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 
 def step(
-    asked: Asked,
+    asked: PredicateOptions,
     *,
     tree: Path,
     recipe: building.Recipe,
@@ -40,14 +40,14 @@ def step(
     accel: str,
     command: Sequence[str],
     progress: Progress,
-) -> Step:
+) -> BisectStep:
     """Build what is checked out in ``tree`` (or take ``kernel``, as ``--kernel`` has it) and ask it.
 
     It is bad where one of ``count`` runs fails. Raises what is no verdict: UserError, InfraError, and
     KernelError of kernels other than this one.
     """
-    question = understand(asked)
-    if question.is_relative:
+    predicate = understand(asked)
+    if predicate.is_relative:
         msg = "--expect: a single step has no good end to compare with"
         raise UserError(msg, hint="bisect run does; or give the number or hash")
     chosen = choose_accel(accel)
@@ -63,22 +63,22 @@ def step(
     try:
         built = kernels.ensure(request, progress) if request else building.build(wanted, progress)
     except KernelError as error:
-        return Step("skip", name, error.message)
+        return BisectStep("skip", name, error.message)
     store = open_store(kit, chosen, "bisect-step", list(command))
     store.run.kernels = [describe(built)]
     try:
-        return _ask(Asker(question, kit, store, chosen, progress), built, count)
+        return _ask(PredicateRunner(predicate, kit, store, chosen, progress), built, count)
     finally:
         store.finish()
 
 
-def _ask(asker: Asker, built: Kernel, count: int) -> Step:
+def _ask(asker: PredicateRunner, built: Kernel, count: int) -> BisectStep:
     try:
         for judged in runs(asker, built, count):
             if judged.word == "bad":
-                return Step("bad", built.name, judged.text)
+                return BisectStep("bad", built.name, judged.text)
             if judged.word == "other":
-                return Step("skip", built.name, judged.text)
+                return BisectStep("skip", built.name, judged.text)
     except KernelError as error:
-        return Step("skip", built.name, error.message)
-    return Step("good", built.name, f"{count} run{'s' if count > 1 else ''}")
+        return BisectStep("skip", built.name, error.message)
+    return BisectStep("good", built.name, f"{count} run{'s' if count > 1 else ''}")

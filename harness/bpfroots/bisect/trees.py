@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from bpfroots.bisect import kernel as building
-from bpfroots.bisect.commits import History, remove_worktree, worktree
+from bpfroots.bisect.commits import CommitHistory, remove_worktree, worktree
 from bpfroots.cache import Cache
 from bpfroots.errors import KernelError, UserError
 from bpfroots.kernels import definitions, rebase, series, spec
@@ -38,7 +38,7 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 @contextmanager
-def opened(wanted: Wanted, progress: Progress) -> Iterator[tuple[History, str, str]]:
+def opened(wanted: Wanted, progress: Progress) -> Iterator[tuple[CommitHistory, str, str]]:
     """The work tree and the full ids of its good and its bad end. It stays where it is interrupted.
 
     Raises UserError for what does not exist, KernelError for a series that does not apply.
@@ -61,10 +61,10 @@ def opened(wanted: Wanted, progress: Progress) -> Iterator[tuple[History, str, s
         raise UserError(msg, hint="--good REV --bad REV, or --series PATH on top of --good")
     # What can be wrong at once, before there is a work tree.
     patches = series.read([Path(wanted.series)]) if wanted.series else None
-    good = History(linux).resolve(wanted.good or "HEAD")
-    bad = "" if patches else History(linux).resolve(wanted.bad)
+    good = CommitHistory(linux).resolve(wanted.good or "HEAD")
+    bad = "" if patches else CommitHistory(linux).resolve(wanted.bad)
     if bad:
-        History(linux).check_ends(good, bad)
+        CommitHistory(linux).check_ends(good, bad)
     with where.lock(f"{linux.name}-{_digest(str(linux.resolve()))}") as place:
         tree = place / "linux"
         history = worktree(linux, tree, good)
@@ -108,12 +108,12 @@ def _defined(name: str) -> tuple[Definition, Path]:
 
 def _series_tree(
     definition: Definition, path: Path, place: Path, progress: Progress
-) -> tuple[History, str, str]:
+) -> tuple[CommitHistory, str, str]:
     """A repository of the kernel's source, one commit for each patch; as it is where it exists."""
     tree, stamp = place / "linux", place / "series-id"
     wanted = series.read([*definition.series[: definition.series.index(path)], path]).id
     wanted = f"{wanted} {definition.source}"
-    history = History(tree)
+    history = CommitHistory(tree)
     if not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
         shutil.rmtree(tree, ignore_errors=True)
@@ -128,7 +128,7 @@ def _series_tree(
     return history, history.resolve(rebase.BASE), history.resolve(_TIP)
 
 
-def _apply(history: History, good: str, patches: series.Series) -> str:
+def _apply(history: CommitHistory, good: str, patches: series.Series) -> str:
     """The last of the commits that the series makes on ``good``. No branch knows them; their ids stay."""
     git(history.tree, "bisect", "reset", "HEAD")
     history.checkout(good)

@@ -114,7 +114,7 @@ def run(
     else:
         request = _request(chosen, guests)
     with cluster.connect(scheduler) as executor:
-        options = job.Options(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None, executor)
+        options = job.RunOptions(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None, executor)
         with job.opened(request, Progress(), options, store) as opened:
             opened.run()
     _finish(opened, as_json)
@@ -212,7 +212,7 @@ def load(
 
     what = _objects(objects, how)
     request = Request(tuple(kernels) or ("baseline",), what, "load", accel, guests)
-    options = job.Options(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None)
+    options = job.RunOptions(["bpfroots", *sys.argv[1:]], _keep if keep_guest else None)
     with job.opened(request, Progress(), options) as opened:
         opened.run()
     _finish(opened, as_json)

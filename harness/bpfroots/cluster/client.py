@@ -20,7 +20,7 @@ from bpfroots.cluster.protocol import (
     CORES,
     GUESTS,
     MEMORY_MIB,
-    Guest,
+    GuestOrder,
     Order,
     Parcel,
     checked,
@@ -34,7 +34,7 @@ from bpfroots.cluster.protocol import (
 from bpfroots.errors import BootError, BpfrootsError, GuestLost, InfraError, KernelError, Where
 from bpfroots.jobs import schedule
 from bpfroots.jobs.engine import Verdicts
-from bpfroots.jobs.spec import CellSpec, Objects
+from bpfroots.jobs.spec import CellFiles, CellSpec
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel
 from bpfroots.machine.accel import SLOWDOWN
@@ -200,7 +200,11 @@ def _needs(kernel: Kernel, accel: Accel) -> dict[str, float]:
 
 
 def _order(
-    image: images.Image, kernel: Kernel, accel: Accel, batch: Sequence[CellSpec], objects: dict[Key, Objects]
+    image: images.Image,
+    kernel: Kernel,
+    accel: Accel,
+    batch: Sequence[CellSpec],
+    objects: dict[Key, CellFiles],
 ) -> Order:
     files: dict[str, bytes] = {}
 
@@ -216,7 +220,7 @@ def _order(
     for spec in batch:
         part = objects[spec.key]
         cells.append(order_of(spec, sent(part.program), sent(part.library), sent(part.target)))
-    guest = Guest(
+    guest = GuestOrder(
         name=kernel.name,
         release=kernel.release,
         key=kernel.key,

@@ -33,7 +33,7 @@ def same_code() -> str:
     return f"code-{key.hexdigest()[:16]}"
 
 
-class Guest(msgspec.Struct, frozen=True):
+class GuestOrder(msgspec.Struct, frozen=True):
     """What a worker has to know of a kernel to boot it; bzImage and image come beside it."""
 
     name: str
@@ -65,12 +65,12 @@ class CellOrder(msgspec.Struct, frozen=True):
 class Order(msgspec.Struct, frozen=True):
     """A batch. ``files`` are objects by SHA-256."""
 
-    guest: Guest
+    guest: GuestOrder
     cells: list[CellOrder]
     files: dict[str, bytes]
 
 
-class Lost(msgspec.Struct, frozen=True):
+class LostCell(msgspec.Struct, frozen=True):
     """A GuestError: the cell a guest was lost in. See `Judge.lost` for ``note``."""
 
     outcome: str
@@ -81,13 +81,13 @@ class Lost(msgspec.Struct, frozen=True):
     after_s: float
 
 
-class Answer(msgspec.Struct, frozen=True):
+class CellAnswer(msgspec.Struct, frozen=True):
     """Of one cell: ``loaded`` is the digest of what the runner said, or it was ``lost``."""
 
     id: str
     hello: Hello | None = None
     loaded: str = ""
-    lost: Lost | None = None
+    lost: LostCell | None = None
 
 
 class Unusable(msgspec.Struct, frozen=True):
@@ -104,7 +104,7 @@ class Parcel(msgspec.Struct, frozen=True):
     """What comes back for an order: answers, the contents they name by digest, and console logs by their
     paths there."""
 
-    answers: list[Answer]
+    answers: list[CellAnswer]
     contents: dict[str, bytes]
     consoles: dict[str, bytes]
     unusable: Unusable | None = None
@@ -139,7 +139,7 @@ _ERRORS: dict[str, type[GuestError]] = {
 }
 
 
-def revive(lost: Lost) -> GuestError:
+def revive(lost: LostCell) -> GuestError:
     """The error as it was on the worker."""
     error = _ERRORS[lost.outcome](lost.message, detail=lost.detail, console=lost.console)
     error.after_s = lost.after_s

@@ -12,10 +12,10 @@ import msgspec
 from bpfroots import images, kernels, process
 from bpfroots.cache import Cache
 from bpfroots.cluster.protocol import (
-    Answer,
+    CellAnswer,
     CellOrder,
-    Guest,
-    Lost,
+    GuestOrder,
+    LostCell,
     Order,
     Parcel,
     Unusable,
@@ -26,7 +26,7 @@ from bpfroots.cluster.protocol import (
 from bpfroots.errors import BootError, BpfrootsError, GuestError, KernelError
 from bpfroots.jobs.guests import Guests, require_btf
 from bpfroots.jobs.pool import Pool
-from bpfroots.jobs.spec import CellSpec, Objects, Program
+from bpfroots.jobs.spec import CellFiles, CellSpec, ProgramFile
 from bpfroots.jobs.worker import Worker
 from bpfroots.kernels import BootImage, Kernel
 from bpfroots.machine import Machine, choose_accel
@@ -50,7 +50,7 @@ def run_batch(order: bytes, bzimage: bytes, image: bytes) -> bytes:
         collected = _Collected()
         worker = Worker(pool, collected, objects, choose_accel(asked.guest.accel).slowdown)
         stack.callback(worker.close)
-        answers: list[Answer] = []
+        answers: list[CellAnswer] = []
         unusable = None
         try:
             answers += worker.run(specs)
@@ -84,7 +84,7 @@ def _kept(content: bytes) -> Path:
 
 
 def _spec(cell: CellOrder) -> CellSpec:
-    library, target = (Program() if part else None for part in (cell.library, cell.target))
+    library, target = (ProgramFile() if part else None for part in (cell.library, cell.target))
     return CellSpec(
         cell.name,
         cell.mechanism,
@@ -98,9 +98,9 @@ def _spec(cell: CellOrder) -> CellSpec:
     )
 
 
-def _objects(cell: CellOrder, directory: Path) -> Objects:
+def _objects(cell: CellOrder, directory: Path) -> CellFiles:
     library, target = (directory / part if part else None for part in (cell.library, cell.target))
-    return Objects(directory / cell.program, library, target)
+    return CellFiles(directory / cell.program, library, target)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Image:
 class _Batch:
     """Boots guests; their consoles are N.log in ``directory``."""
 
-    guest: Guest
+    guest: GuestOrder
     directory: Path
     bzimage: Path
     image: Path
@@ -144,13 +144,14 @@ class _Collected:
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
 
-    def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> Answer:
+    def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> CellAnswer:
         content = msgspec.msgpack.encode(loaded)
         name = digest(content)
         self.contents[name] = content
-        return Answer(spec.id, hello, name)
+        return CellAnswer(spec.id, hello, name)
 
-    def lost(self, spec: CellSpec, error: GuestError, note: str) -> Answer:
-        return Answer(
-            spec.id, lost=Lost(error.outcome, error.message, error.detail, error.console, note, error.after_s)
+    def lost(self, spec: CellSpec, error: GuestError, note: str) -> CellAnswer:
+        return CellAnswer(
+            spec.id,
+            lost=LostCell(error.outcome, error.message, error.detail, error.console, note, error.after_s),
         )

@@ -20,7 +20,7 @@ from bpfroots import settings
 from bpfroots.errors import InfraError, UserError
 from bpfroots.results.figures import FIGURES
 from bpfroots.results.key import Key
-from bpfroots.results.model import Run
+from bpfroots.results.model import RunInfo
 
 # The columns of figures, in the order of the table.
 _FIGURES = tuple(figure.name for figure in FIGURES if figure.recorded)
@@ -188,7 +188,7 @@ class History:
 
     # -- writing
 
-    def record(self, run: Run, seen: Iterable[tuple[Key, State]], *, good: bool | None = None) -> None:
+    def record(self, run: RunInfo, seen: Iterable[tuple[Key, State]], *, good: bool | None = None) -> None:
         """Put a run in, in place of what is there of that name.
 
         ``good``: later nights of its job may be compared with it.

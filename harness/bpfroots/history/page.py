@@ -34,7 +34,7 @@ class _Row(NamedTuple):
     artefacts: str
 
 
-class _Night(NamedTuple):
+class _NightLine(NamedTuple):
     run: Recorded
     cells: int
     bad: int
@@ -60,14 +60,14 @@ def write(history: History, run: Recorded, found: Trend, run_dir: Path, cells: S
     )
 
 
-def _nights(history: History, runs: Sequence[Recorded], run_dir: Path) -> list[_Night]:
+def _nights(history: History, runs: Sequence[Recorded], run_dir: Path) -> list[_NightLine]:
     """The newest first."""
     outcomes = history.outcomes([run.id for run in runs])
     found = []
     for run in reversed(runs):
         counts = outcomes.get(run.id, {})
         bad = sum(count for outcome, count in counts.items() if outcome in BAD)
-        found.append(_Night(run, sum(counts.values()), bad, _link(run.name, run_dir)))
+        found.append(_NightLine(run, sum(counts.values()), bad, _link(run.name, run_dir)))
     return found
 
 

@@ -100,7 +100,7 @@ def trend(history: History, run: Recorded, thresholds: Mapping[str, float] | Non
         return Trend(run.name, "", len(now), new=[str(key) for key in now])
     window = [*before[min(before.index(reference), max(0, len(before) - WINDOW + 1)) :], run]
     then = history.cells(reference.id)
-    judge = _Judge(window, reference, thresholds or THRESHOLDS)
+    judge = _TrendJudge(window, reference, thresholds or THRESHOLDS)
     for key, line in history.changing([other.id for other in window]).items():
         judge.look_at(key, line)
     return Trend(
@@ -149,7 +149,7 @@ class Aspect:
         return a == b
 
 
-class _Result(Aspect):
+class _TrendResult(Aspect):
     """What its runs returned and left in maps. Where the verdict is another one, that says it all."""
 
     kind: str = "result"
@@ -165,7 +165,7 @@ class _Result(Aspect):
         return standing(b) == "bad" or standing(a) == "good"
 
 
-class _Figure(Aspect):
+class _TrendFigure(Aspect):
     """A figure of a cell that is accepted: half a verification, or no code, costs less."""
 
     def __init__(self, name: str, threshold: float) -> None:
@@ -186,10 +186,14 @@ class _Figure(Aspect):
 
 def aspects(thresholds: Mapping[str, float]) -> list[Aspect]:
     """All aspects that are gated; the verdict first."""
-    return [Aspect(), _Result(), *(_Figure(name, threshold) for name, threshold in thresholds.items())]
+    return [
+        Aspect(),
+        _TrendResult(),
+        *(_TrendFigure(name, threshold) for name, threshold in thresholds.items()),
+    ]
 
 
-class _Judge:
+class _TrendJudge:
     """Looks at one cell after the other, in the runs of a window, of which the last is judged."""
 
     def __init__(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bpfroots.errors import UserError
 from bpfroots.jobs.kit import Kit
-from bpfroots.jobs.spec import CellSpec, Objects, Program
+from bpfroots.jobs.spec import CellFiles, CellSpec, ProgramFile
 from bpfroots.programs import compile as compiling
 from bpfroots.results.key import Key
 from bpfroots.settings import jobs
@@ -19,7 +19,7 @@ from bpfroots.settings import jobs
 class Compiled:
     """``objects`` by `CellSpec.key`; ``unusable`` says why a user's own program has none."""
 
-    objects: dict[Key, Objects]
+    objects: dict[Key, CellFiles]
     unusable: dict[Key, str]
 
 
@@ -31,7 +31,7 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
     """
     wanted = {part: spec for spec in specs for part in _parts(spec) if part.is_source and not spec.unusable}
 
-    def one(part: Program, spec: CellSpec) -> Path | UserError:
+    def one(part: ProgramFile, spec: CellSpec) -> Path | UserError:
         shown, near = spec.name, tuple[Path, ...]()
         if part.file:
             shown, near = part.file.name, (part.file.parent, *part.include)
@@ -54,14 +54,14 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
     return compiled
 
 
-def _parts(spec: CellSpec) -> list[Program]:
+def _parts(spec: CellSpec) -> list[ProgramFile]:
     return [part for part in (spec.program, spec.library, spec.target) if part]
 
 
-def _sort(spec: CellSpec, built: dict[Program, Path | UserError], compiled: Compiled) -> None:
+def _sort(spec: CellSpec, built: dict[ProgramFile, Path | UserError], compiled: Compiled) -> None:
     """Put one cell where it belongs."""
 
-    def file(part: Program | None) -> Path | None:
+    def file(part: ProgramFile | None) -> Path | None:
         found = (part.object or built.get(part)) if part else None
         return None if isinstance(found, UserError) else found
 
@@ -70,4 +70,4 @@ def _sort(spec: CellSpec, built: dict[Program, Path | UserError], compiled: Comp
     if spec.unusable or isinstance(found, UserError):
         compiled.unusable[spec.key] = spec.unusable or str(found)
     elif program:
-        compiled.objects[spec.key] = Objects(program, file(spec.library), file(spec.target))
+        compiled.objects[spec.key] = CellFiles(program, file(spec.library), file(spec.target))

@@ -20,7 +20,7 @@ from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.reuse import Reuse
 from bpfroots.jobs.runner import RunnerDied, stream
 from bpfroots.jobs.site import Site
-from bpfroots.jobs.spec import CellSpec, Objects
+from bpfroots.jobs.spec import CellFiles, CellSpec
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.programs import compile as compiling
@@ -78,7 +78,7 @@ class Meter:
     were measured before come from there."""
 
     site: Site
-    objects: dict[Key, Objects]
+    objects: dict[Key, CellFiles]
     reuse: Reuse | None = None
 
     @property
@@ -202,7 +202,7 @@ def _lose(todo: _Pass, error: GuestError) -> None:
     todo.pending.pop(todo.current, None)
 
 
-def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[Key, Objects]) -> _Pass:
+def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[Key, CellFiles]) -> _Pass:
     """Empty programs first, one object each: a kind missing in this kernel costs its own figures only."""
     todo = _Pass(way, {}, {})
     for kind in cost.measured_kinds():

@@ -19,7 +19,7 @@ from bpfroots.jobs.guests import Guests, require_btf
 from bpfroots.jobs.pool import Pool
 from bpfroots.jobs.reuse import Reuse
 from bpfroots.jobs.site import Site
-from bpfroots.jobs.spec import CellSpec, Objects
+from bpfroots.jobs.spec import CellFiles, CellSpec
 from bpfroots.jobs.worker import Worker
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine
@@ -101,7 +101,7 @@ class Verdicts:
     def __init__(
         self,
         kernel: Kernel,
-        objects: dict[Key, Objects],
+        objects: dict[Key, CellFiles],
         store: RunStore,
         reuse: Reuse | None,
         references: dict[str, Cell],

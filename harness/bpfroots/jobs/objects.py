@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bpfroots.errors import UserError
-from bpfroots.jobs.spec import CellSpec, Program
+from bpfroots.jobs.spec import CellSpec, ProgramFile
 from bpfroots.programs import allowed, elf
 from bpfroots.results.request import TIMEOUT_S, Objects
 
@@ -101,19 +101,19 @@ def _named(paths: Sequence[Path], first: str) -> dict[Path, str]:
     return {path: f"{first}/{path.relative_to(common)}" for path in paths}
 
 
-def _try(path: Path, include: tuple[Path, ...]) -> tuple[Program, UserError | None]:
+def _try(path: Path, include: tuple[Path, ...]) -> tuple[ProgramFile, UserError | None]:
     try:
         return _program(path, include), None
     except UserError as error:
-        return Program(file=path), error
+        return ProgramFile(file=path), error
 
 
-def _program(path: Path, include: tuple[Path, ...] = ()) -> Program:
+def _program(path: Path, include: tuple[Path, ...] = ()) -> ProgramFile:
     """Raises UserError for a file that is neither C nor a BPF object."""
     if path.suffix == ".c":
-        return Program(source=_read(path), file=path, include=include)
+        return ProgramFile(source=_read(path), file=path, include=include)
     elf.programs(path)
-    return Program(object=path)
+    return ProgramFile(object=path)
 
 
 def _read(path: Path) -> bytes:

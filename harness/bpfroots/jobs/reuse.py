@@ -18,7 +18,7 @@ import msgspec
 import bpfroots
 from bpfroots.cache import Cache, add_files, sha256
 from bpfroots.jobs.kit import Kit
-from bpfroots.jobs.spec import CellSpec, Objects
+from bpfroots.jobs.spec import CellFiles, CellSpec
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel
 from bpfroots.machine.accel import qemu_version
@@ -42,7 +42,7 @@ class Reuse:
         self._costs = Cache(cache_root(), "costs")
         self._common = _common(kit, accel)
 
-    def find(self, kernel: Kernel, spec: CellSpec, objects: Objects, store: RunStore) -> Cell | None:
+    def find(self, kernel: Kernel, spec: CellSpec, objects: CellFiles, store: RunStore) -> Cell | None:
         """The cell as it was, its artefacts in ``store``; None where it has to run."""
         entry = self._cells.peek(self._key(kernel, spec, objects))
         if entry is None:
@@ -55,7 +55,7 @@ class Reuse:
         self._cells.used(entry.name)
         return cell
 
-    def keep(self, kernel: Kernel, spec: CellSpec, objects: Objects, store: RunStore, cell: Cell) -> None:
+    def keep(self, kernel: Kernel, spec: CellSpec, objects: CellFiles, store: RunStore, cell: Cell) -> None:
         """Remember a finished cell that is as expected."""
         if cell.outcome not in ("pass", "unsupported", *(("error",) if spec.any_verdict else ())):
             return
@@ -68,7 +68,7 @@ class Reuse:
 
         self._cells.get(self._key(kernel, spec, objects), populate)
 
-    def costs(self, kernel: Kernel, spec: CellSpec, objects: Objects) -> list[CostFigure] | None:
+    def costs(self, kernel: Kernel, spec: CellSpec, objects: CellFiles) -> list[CostFigure] | None:
         """What `keep_costs` was given for this cell; None where it has to be measured."""
         entry = self._costs.peek(self._key(kernel, spec, objects))
         if entry is None:
@@ -76,7 +76,9 @@ class Reuse:
         self._costs.used(entry.name)
         return msgspec.json.decode((entry / _COSTS).read_bytes(), type=list[CostFigure])
 
-    def keep_costs(self, kernel: Kernel, spec: CellSpec, objects: Objects, figures: list[CostFigure]) -> None:
+    def keep_costs(
+        self, kernel: Kernel, spec: CellSpec, objects: CellFiles, figures: list[CostFigure]
+    ) -> None:
         """Remember all figures of a cell, none where nothing of it can be measured."""
 
         def populate(out: Path) -> None:
@@ -92,7 +94,7 @@ class Reuse:
                 if used < before:
                     cache.discard(key)
 
-    def _key(self, kernel: Kernel, spec: CellSpec, objects: Objects) -> str:
+    def _key(self, kernel: Kernel, spec: CellSpec, objects: CellFiles) -> str:
         parts = (
             *self._common,
             # The name is in the cell, and two names may be one kernel.

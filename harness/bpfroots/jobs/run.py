@@ -174,7 +174,7 @@ def _specs(what: What) -> list[CellSpec]:
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """What decides how a run proceeds here and now, and is no part of what it was asked for. ``report``: see
     `Run`."""
 
@@ -186,7 +186,7 @@ class Options:
 
 @contextlib.contextmanager
 def opened(
-    request: Request, progress: Progress, options: Options = Options(), resume: RunStore | None = None
+    request: Request, progress: Progress, options: RunOptions = RunOptions(), resume: RunStore | None = None
 ) -> Iterator[Run]:
     """The run of a request, or of one that was interrupted; its reports are written at the end.
 

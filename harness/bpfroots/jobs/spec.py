@@ -22,7 +22,7 @@ _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Program:
+class ProgramFile:
     """What to load: ``source`` is C to compile, as the compiler is to see it, or ``object`` an ELF that
     exists. ``file`` is what a user's source was read from: its errors are named for it, its headers are
     beside it and in the directories ``include``."""
@@ -39,7 +39,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Objects:
+class CellFiles:
     """The files of a cell on this side; ``library`` and ``target`` only where the cell has one."""
 
     program: Path
@@ -75,9 +75,9 @@ class CellSpec:
     roots: list[str]
     steps: list[Step] = field(default_factory=list)
     expected: Expectation = field(default_factory=Expectation)
-    program: Program = field(default_factory=Program)
-    library: Program | None = None
-    target: Program | None = None
+    program: ProgramFile = field(default_factory=ProgramFile)
+    library: ProgramFile | None = None
+    target: ProgramFile | None = None
     attempt: int = 1
     globals: dict[str, str] = field(default_factory=dict)
     fixups: bool = False
@@ -151,8 +151,10 @@ def _case_cell(case: Case, mechanism: Mechanism) -> CellSpec:
         roots=case.root_names,
         steps=case.steps(),
         expected=case.expectation(mechanism),
-        program=Program() if skip else Program(render.render(case, render.form_of(mechanism)).encode()),
-        library=Program(render.render(case, "library").encode()) if by_name else None,
+        program=ProgramFile()
+        if skip
+        else ProgramFile(render.render(case, render.form_of(mechanism)).encode()),
+        library=ProgramFile(render.render(case, "library").encode()) if by_name else None,
         skip=skip,
         case=case,
     )

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from bpfroots.errors import GuestError, GuestLost
 from bpfroots.jobs.pool import Pool
 from bpfroots.jobs.runner import stream
-from bpfroots.jobs.spec import CellSpec, Objects
+from bpfroots.jobs.spec import CellFiles, CellSpec
 from bpfroots.machine import Machine
 from bpfroots.programs import protocol
 from bpfroots.results.key import Key
@@ -34,7 +34,7 @@ _SHOWN = 3
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Judge(Protocol[T_co]):
+class CellJudge(Protocol[T_co]):
     """What becomes of a load that came to its end, and of one that did not."""
 
     def finished(self, spec: CellSpec, hello: protocol.Hello, loaded: protocol.Loaded) -> T_co: ...
@@ -63,8 +63,8 @@ class Worker(Generic[T_co]):
     def __init__(
         self,
         pool: Pool,
-        judge: Judge[T_co],
-        objects: dict[Key, Objects],
+        judge: CellJudge[T_co],
+        objects: dict[Key, CellFiles],
         slowdown: float,
         keep: Callable[[Machine], None] | None = None,
     ) -> None:

@@ -26,7 +26,7 @@ from bpfroots.machine import choose_accel
 from bpfroots.nightly import state as night
 from bpfroots.nightly import work as works
 from bpfroots.nightly.config import Config, Debian, Git, Update, Work
-from bpfroots.nightly.state import Failure, Night
+from bpfroots.nightly.state import NightRecord, WorkFailure
 from bpfroots.progress import Progress
 from bpfroots.report import html, kcidb
 from bpfroots.results import artefacts
@@ -41,7 +41,7 @@ class Outcome:
     store: RunStore
     cells: list[Cell]
     trend: Trend
-    failures: list[Failure]
+    failures: list[WorkFailure]
     exit_code: int
 
 
@@ -83,16 +83,16 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _new(config: Config, path: Path, command: list[str]) -> tuple[RunStore, Night]:
+def _new(config: Config, path: Path, command: list[str]) -> tuple[RunStore, NightRecord]:
     store = RunStore.create("nightly", command, config.name)
     store.run.job = config.name
     store.save()
-    state = Night(str(path.resolve()))
+    state = NightRecord(str(path.resolve()))
     state.save(store.path)
     return store, state
 
 
-def _resumed(config: Config) -> tuple[RunStore, Night]:
+def _resumed(config: Config) -> tuple[RunStore, NightRecord]:
     for folder in reversed(run_folders()):
         with contextlib.suppress(UserError):  # of a folder that cannot be read
             store = RunStore.open(folder)
@@ -118,7 +118,7 @@ class _Night:
         self,
         config: Config,
         store: RunStore,
-        state: Night,
+        state: NightRecord,
         progress: Progress,
         executor: Executor | None,
     ) -> None:
@@ -157,7 +157,9 @@ class _Night:
             if resume and self._store.run.kernels:
                 reopen(self._store, kit)
             describe_run(self._store, kit, accel)
-            site = works.Site(self._config, kit, names, accel, self._store, self._progress, self._executor)
+            site = works.NightSite(
+                self._config, kit, names, accel, self._store, self._progress, self._executor
+            )
         for number, work in enumerate(self._config.work):
             if site and number not in self._state.done and any(name in names for name in work.kernels):
                 self._do(number, work, site)
@@ -174,7 +176,7 @@ class _Night:
                 self._store.add_step(step)
         return step.outcome == "pass"
 
-    def _do(self, number: int, work: Work, site: works.Site) -> None:
+    def _do(self, number: int, work: Work, site: works.NightSite) -> None:
         code = 0
         with self._written_down(works.title(work)):
             failed, code = works.do(work, site)
@@ -192,7 +194,7 @@ class _Night:
             self._fail(what, error, of_night=of_night)
 
     def _fail(self, what: str, error: BpfrootsError, *, of_night: bool = True) -> None:
-        self._state.failures.append(Failure(what, error.message, error.exit_code, of_night))
+        self._state.failures.append(WorkFailure(what, error.message, error.exit_code, of_night))
         self._state.save(self._store.path)
         self._progress.say(f"failed    {what}: {error.message}")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from bpfroots.escape import visible
 from bpfroots.history import terminal as history
 from bpfroots.history.trend import Trend
-from bpfroots.nightly.state import Failure
+from bpfroots.nightly.state import WorkFailure
 from bpfroots.report import text
 from bpfroots.results.model import BAD, Cell
 
 _SHOWN = 20
 
 
-def subject(trend: Trend, failures: Sequence[Failure], cells: Sequence[Cell]) -> str:
+def subject(trend: Trend, failures: Sequence[WorkFailure], cells: Sequence[Cell]) -> str:
     """One line that says whether to read on."""
     bad = sum(cell.outcome in BAD for cell in cells)
     parts = [
@@ -28,7 +28,7 @@ def subject(trend: Trend, failures: Sequence[Failure], cells: Sequence[Cell]) ->
     return visible(f"bpfroots {trend.run}: {', '.join(filter(None, parts)) or 'nothing got worse'}")
 
 
-def summary(trend: Trend, failures: Sequence[Failure], cells: Sequence[Cell], path: Path) -> str:
+def summary(trend: Trend, failures: Sequence[WorkFailure], cells: Sequence[Cell], path: Path) -> str:
     """What was found, what could not be done, and where to look."""
     lines = history.trend_lines(trend)
     if failures:

@@ -11,8 +11,7 @@ from bpfroots.ab import corpus, inside, pair, text
 from bpfroots.errors import BpfrootsError
 from bpfroots.jobs import run as cells_job
 from bpfroots.jobs.kit import Kit, roomy
-from bpfroots.jobs.site import Executor
-from bpfroots.jobs.site import Site as CellsSite
+from bpfroots.jobs.site import Executor, Site
 from bpfroots.machine import Accel
 from bpfroots.nightly.config import Ab, Cells, Config, TestVerifier, Work
 from bpfroots.programs import cases
@@ -25,7 +24,7 @@ from bpfroots.settings import anchored
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
+class NightSite:
     """Where a night's work is done: ``names`` are those of the kernels of ``kit``, by what was asked for.
 
     ``accel`` is this machine's; cells run ``executor`` where that is given.
@@ -52,18 +51,18 @@ def title(work: Work) -> str:
 
 
 @functools.singledispatch
-def do(work: Work, site: Site) -> tuple[list[BpfrootsError], int]:
+def do(work: Work, site: NightSite) -> tuple[list[BpfrootsError], int]:
     """Do it, but for what is done already: what could not be done, and an exit code for the rest."""
     raise NotImplementedError(work)
 
 
 @do.register
-def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
+def _cells(work: Cells, site: NightSite) -> tuple[list[BpfrootsError], int]:
     site_kit = site.on(work.kernels)
     what = CasesWanted(work.cases or "", tuple(cases.mechanisms(work.mechanisms)), work.full)
     request = Request(tuple(work.kernels), what, "nightly", site.config.accel, site.config.guests, work.cost)
     accel = site.executor.accel(site.config.accel) if site.executor else site.accel
-    where = CellsSite(site_kit, site.store, accel, site.config.guests, executor=site.executor)
+    where = Site(site_kit, site.store, accel, site.config.guests, executor=site.executor)
     programs = cells_job.Programs.of(cells_job.specs_of(request), site_kit)
     run = cells_job.Run(request, where, programs, site.progress)
     run.run()
@@ -71,7 +70,7 @@ def _cells(work: Cells, site: Site) -> tuple[list[BpfrootsError], int]:
 
 
 @do.register
-def _ab(work: Ab, site: Site) -> tuple[list[BpfrootsError], int]:
+def _ab(work: Ab, site: NightSite) -> tuple[list[BpfrootsError], int]:
     loaded = Objects((), any_verdict=True)
     paths = [one if corpus.is_corpus(one) else anchored(one) for one in work.programs]
     tree = functools.partial(pair.source_of, work.kernels[1], site.progress)
@@ -81,7 +80,7 @@ def _ab(work: Ab, site: Site) -> tuple[list[BpfrootsError], int]:
     request = pair.request(wanted, chosen)
     kit = roomy(site.on(chosen))
     accel = site.executor.accel(site.config.accel) if site.executor else site.accel
-    where = CellsSite(kit, site.store, accel, site.config.guests, executor=site.executor)
+    where = Site(kit, site.store, accel, site.config.guests, executor=site.executor)
     specs = cells_job.specs_of(request)
     run = cells_job.Run(request, where, cells_job.Programs.of(specs, kit), site.progress)
     run.run()
@@ -92,7 +91,7 @@ def _ab(work: Ab, site: Site) -> tuple[list[BpfrootsError], int]:
 
 
 @do.register
-def _test_verifier(work: TestVerifier, site: Site) -> tuple[list[BpfrootsError], int]:
+def _test_verifier(work: TestVerifier, site: NightSite) -> tuple[list[BpfrootsError], int]:
     kit = site.on(work.kernels)
     result = selftest.run_in(site.store, kit, site.accel, site.progress, logs=work.logs, testmod=work.testmod)
     return result.failed, 1 if any(result.differences().values()) else 0

@@ -33,7 +33,7 @@ _CONSTRAINED = (
 )
 
 
-class _Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Combinations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     factors: dict[str, list[Any]]
     others: dict[str, list[str]]
@@ -114,10 +114,10 @@ def combinations(*, full: bool = False) -> list[Combination]:
     return sorted(found.values(), key=lambda combination: combination.name)
 
 
-def _read() -> _Matrix:
+def _read() -> _Combinations:
     path = settings.resource("testcases/matrix.toml")
     try:
-        matrix = msgspec.toml.decode(path.read_bytes(), type=_Matrix)
+        matrix = msgspec.toml.decode(path.read_bytes(), type=_Combinations)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         msg = f"{path}: {error}"
         raise UserError(msg) from None
@@ -128,14 +128,14 @@ def _read() -> _Matrix:
     return matrix
 
 
-def _all(matrix: _Matrix) -> Iterator[dict[str, Any]]:
+def _all(matrix: _Combinations) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*matrix.factors.values()):
         row = dict(zip(matrix.factors, values, strict=True))
         if _possible(matrix, row):
             yield row
 
 
-def _pairs(matrix: _Matrix) -> list[dict[str, Any]]:
+def _pairs(matrix: _Combinations) -> list[dict[str, Any]]:
     possible = functools.partial(_possible, matrix)
     # A constraint is asked as soon as what it is about is known.
     constraints = [{"operator": "fn", "requires": keys, "evaluate": possible} for keys in _CONSTRAINED]
@@ -145,7 +145,7 @@ def _pairs(matrix: _Matrix) -> list[dict[str, Any]]:
     return rows
 
 
-def _balance(matrix: _Matrix, rows: list[dict[str, Any]]) -> None:
+def _balance(matrix: _Combinations, rows: list[dict[str, Any]]) -> None:
     """Exchange values that no pair needs: most rows only have them because they must have one."""
     covered = Counter(pair for row in rows for pair in _pairs_of(row))
     for name in matrix.balanced:
@@ -171,7 +171,7 @@ def _pairs_of(row: Mapping[str, Any]) -> list[tuple[str, Any, str, Any]]:
     return [(a, row[a], b, row[b]) for a, b in itertools.combinations(row, 2)]
 
 
-def _possible(matrix: _Matrix, row: Mapping[str, Any]) -> bool:
+def _possible(matrix: _Combinations, row: Mapping[str, Any]) -> bool:
     """Whether a row can become a case, by what is known of it: the sooner a dead end is seen the better."""
     needs = _needs(matrix, row)
     if "first" in row and not needs <= KINDS[row["first"]].can:
@@ -184,12 +184,12 @@ def _possible(matrix: _Matrix, row: Mapping[str, Any]) -> bool:
     return row.get("body") != "packet" or row.get("args") != "mem"
 
 
-def _needs(matrix: _Matrix, row: Mapping[str, Any]) -> set[str]:
+def _needs(matrix: _Combinations, row: Mapping[str, Any]) -> set[str]:
     """What every kind of root must be able to do, by what is known of the row."""
     return {matrix.needs[row[key]] for key in ("body", "ctx") if row.get(key) in matrix.needs}
 
 
-def _combination(matrix: _Matrix, row: Mapping[str, Any]) -> Combination:
+def _combination(matrix: _Combinations, row: Mapping[str, Any]) -> Combination:
     needs = _needs(matrix, row)
     able = [kind for kind in _kinds(matrix, row) if needs <= KINDS[kind].can]
     kinds = tuple(able[: row["roots"]])
@@ -197,7 +197,7 @@ def _combination(matrix: _Matrix, row: Mapping[str, Any]) -> Combination:
     return Combination(row["body"], kinds, row["depth"], row["ctx"], row["args"], row["returns"], since)
 
 
-def _kinds(matrix: _Matrix, row: Mapping[str, Any]) -> list[str]:
+def _kinds(matrix: _Combinations, row: Mapping[str, Any]) -> list[str]:
     """The first root, then others in turn, more than any case needs."""
     first, others = row["first"], row["others"]
     pool = [first] if others == "same" else [kind for kind in matrix.others[others] if kind != first]

@@ -188,7 +188,7 @@ class Log(msgspec.Struct, tag="log", tag_field="type", frozen=True):
     data: bytes
 
 
-class Program(msgspec.Struct, frozen=True):
+class LoadedProgram(msgspec.Struct, frozen=True):
     """One program after the load: info where accepted; ``load`` is its `ProgLoad`, -1 for none.
 
     ``verdict`` is empty where the kernel was not asked; then ``error`` says why, in libbpf's words.
@@ -212,7 +212,7 @@ class Program(msgspec.Struct, frozen=True):
     jited: list[JitedFunction] = []
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunReport(msgspec.Struct, frozen=True):
     """What a TestRun gave. ``duration_ns`` is the kernel's average per run."""
 
     root: str
@@ -259,8 +259,8 @@ class Loaded(msgspec.Struct, tag="load", tag_field="type", frozen=True):
 
     id: str
     loads: list[ProgLoad] = []
-    programs: list[Program] = []
-    runs: list[Run] = []
+    programs: list[LoadedProgram] = []
+    runs: list[RunReport] = []
     maps: list[MapDump] = []
     costs: list[Samples] = []
     symbols: dict[str, str] = {}
@@ -280,7 +280,7 @@ class Loaded(msgspec.Struct, tag="load", tag_field="type", frozen=True):
             return "reject"
         return "accept" if verdicts == {"accept"} and any(p.root for p in self.programs) else ""
 
-    def prog_load(self, program: Program) -> ProgLoad | None:
+    def prog_load(self, program: LoadedProgram) -> ProgLoad | None:
         """The load that ``program`` was part of."""
         return next((load for load in self.loads if load.number == program.load), None)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Root:
+class _RenderedRoot:
     """A root as the templates see it. ``slot`` is its index in its type's prog array."""
 
     index: int
@@ -38,7 +38,7 @@ class _Group:
     """Roots of one program type: they may share a prog array."""
 
     name: str
-    roots: list[_Root]
+    roots: list[_RenderedRoot]
 
 
 _FORMS: dict[Mechanism, Form] = {
@@ -68,12 +68,14 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _roots(case: Case) -> list[_Root]:
-    roots: list[_Root] = []
+def _roots(case: Case) -> list[_RenderedRoot]:
+    roots: list[_RenderedRoot] = []
     for index, (name, kind) in enumerate(zip(case.root_names, case.kinds, strict=True)):
         slot = sum(root.type == kind.type for root in roots)
         roots.append(
-            _Root(index, name, kind.type, kind.section, kind.ctx, kind.ret, kind.tracing, kind.probe, slot)
+            _RenderedRoot(
+                index, name, kind.type, kind.section, kind.ctx, kind.ret, kind.tracing, kind.probe, slot
+            )
         )
     return roots
 

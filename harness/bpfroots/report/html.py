@@ -20,14 +20,16 @@ from bpfroots.analysis.by_kernel import matrix
 from bpfroots.analysis.compare import BASELINE, Comparison, Row, compare, refusal
 from bpfroots.escape import visible
 from bpfroots.report import by_kernel, case_page, junit, ktap, plots, text, veristat
-from bpfroots.results.model import BAD, Cell, Run, TestResult
+from bpfroots.results.model import BAD, Cell, RunInfo, TestResult
 
 _TEMPLATES = "templates"
 #: The page of a load on several kernels, beside the index.
 MATRIX = "by_kernel.html"
 
 
-def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequence[TestResult] = ()) -> Path:
+def write_reports(
+    run_dir: Path, run: RunInfo, cells: Sequence[Cell], beside: Sequence[TestResult] = ()
+) -> Path:
     """Write report/, junit.xml, results.ktap and the veristat CSV into the run folder.
 
     ``beside`` is for JUnit and KTAP only: tests that are no cells. Returns report/index.html. Safe to repeat;
@@ -40,7 +42,7 @@ def write_reports(run_dir: Path, run: Run, cells: Sequence[Cell], beside: Sequen
     return write(run_dir, run, cells)
 
 
-def write(run_dir: Path, run: Run, cells: Sequence[Cell]) -> Path:
+def write(run_dir: Path, run: RunInfo, cells: Sequence[Cell]) -> Path:
     """Write the HTML pages alone. Returns the index."""
     report = run_dir / "report"
     report.mkdir(parents=True, exist_ok=True)
@@ -75,13 +77,13 @@ def write_page(path: Path, template: str, **context: object) -> Path:
     return path
 
 
-def _is_matrix(run: Run, cells: Sequence[Cell]) -> bool:
+def _is_matrix(run: RunInfo, cells: Sequence[Cell]) -> bool:
     """A user's own programs, on several kernels."""
     loaded = run.request is not None and run.request.kind == "load"
     return loaded and len({cell.kernel for cell in cells}) > 1
 
 
-def _write_matrix(path: Path, run: Run, cells: Sequence[Cell], by_case: dict[str, str]) -> None:
+def _write_matrix(path: Path, run: RunInfo, cells: Sequence[Cell], by_case: dict[str, str]) -> None:
     shown = matrix(cells)
     text = render(
         "by_kernel.html.j2",
@@ -166,7 +168,7 @@ def _searched(cell: Cell) -> str:
 
 
 def _index(
-    run: Run,
+    run: RunInfo,
     cells: Sequence[Cell],
     comparison: Comparison,
     pages: dict[str, str],

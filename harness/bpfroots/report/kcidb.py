@@ -14,7 +14,7 @@ import msgspec
 
 from bpfroots import arch
 from bpfroots.analysis.compare import figures, unexpected_reason
-from bpfroots.results.model import BUILD, Cell, KernelInfo, Run, Step, TestResult
+from bpfroots.results.model import BUILD, Cell, KernelInfo, RunInfo, Step, TestResult
 
 #: In a run folder.
 NAME = "kcidb.json"
@@ -36,7 +36,9 @@ _STATUS = {
 _MOST_LOG = 16384
 
 
-def write(run_dir: Path, origin: str, run: Run, tests: Sequence[TestResult], steps: Sequence[Step]) -> Path:
+def write(
+    run_dir: Path, origin: str, run: RunInfo, tests: Sequence[TestResult], steps: Sequence[Step]
+) -> Path:
     """Write kcidb.json into the run folder. ``origin`` is the name that KCIDB knows this system by."""
     path = run_dir / NAME
     document = render(origin, run, tests, steps)
@@ -44,7 +46,7 @@ def write(run_dir: Path, origin: str, run: Run, tests: Sequence[TestResult], ste
     return path
 
 
-def render(origin: str, run: Run, tests: Sequence[TestResult], steps: Sequence[Step]) -> dict[str, Any]:
+def render(origin: str, run: RunInfo, tests: Sequence[TestResult], steps: Sequence[Step]) -> dict[str, Any]:
     """The document."""
     failed = {step.kernel: step.reason for step in steps if (step.case, step.outcome) == (BUILD, "fail")}
     kernels = [*run.kernels, *(KernelInfo(name) for name in failed)]
@@ -56,11 +58,11 @@ def render(origin: str, run: Run, tests: Sequence[TestResult], steps: Sequence[S
     }
 
 
-def _id(origin: str, run: Run, *parts: str) -> str:
+def _id(origin: str, run: RunInfo, *parts: str) -> str:
     return f"{origin}:{'/'.join((run.run, *parts))}"
 
 
-def _checkout(origin: str, run: Run, kernel: KernelInfo) -> dict[str, Any]:
+def _checkout(origin: str, run: RunInfo, kernel: KernelInfo) -> dict[str, Any]:
     checkout = {
         "id": _id(origin, run, kernel.name),
         "origin": origin,
@@ -75,7 +77,7 @@ def _checkout(origin: str, run: Run, kernel: KernelInfo) -> dict[str, Any]:
     return checkout
 
 
-def _build(origin: str, run: Run, kernel: KernelInfo, failed: str | None) -> dict[str, Any]:
+def _build(origin: str, run: RunInfo, kernel: KernelInfo, failed: str | None) -> dict[str, Any]:
     build = {
         "id": _id(origin, run, kernel.name),
         "checkout_id": _id(origin, run, kernel.name),
@@ -92,7 +94,7 @@ def _build(origin: str, run: Run, kernel: KernelInfo, failed: str | None) -> dic
     return build
 
 
-def _test(origin: str, run: Run, result: TestResult) -> dict[str, Any]:
+def _test(origin: str, run: RunInfo, result: TestResult) -> dict[str, Any]:
     status = _STATUS[result.outcome]
     key = result.key
     test: dict[str, Any] = {

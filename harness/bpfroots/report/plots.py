@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bpfroots.analysis.compare import BASELINE, Comparison, Row
-from bpfroots.analysis.growth import Series, by_mechanism, by_roots, by_size, main_kernel
+from bpfroots.analysis.growth import GrowthSeries, by_mechanism, by_roots, by_size, main_kernel
 from bpfroots.report import text
 
 _WIDTH, _HEIGHT = 400, 230
@@ -172,7 +172,7 @@ def _powers(low: float, high: float) -> list[float]:
 
 
 def _lines(
-    title: str, note: str, x_title: str, series: Sequence[Series], *, log: bool = False
+    title: str, note: str, x_title: str, series: Sequence[GrowthSeries], *, log: bool = False
 ) -> Lines | None:
     values = [value for line in series for _, value in line.points if value > 0]
     xs = sorted({x for line in series for x, _ in line.points})

@@ -1,4 +1,4 @@
-"""The data model of a run: `Run` in run.json, one `Cell` per line in cells.jsonl."""
+"""The data model of a run: `RunInfo` in run.json, one `Cell` per line in cells.jsonl."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ class KernelInfo(msgspec.Struct, omit_defaults=True):
     argument: str = ""
 
 
-class Run(msgspec.Struct):
+class RunInfo(msgspec.Struct):
     """run.json. ``accel`` is the accelerator actually used, with the reason.
 
     ``kind`` is what was done. ``inputs`` changes whenever something but the kernel does that could make a

@@ -1,4 +1,4 @@
-"""Run folders of earlier versions: what they have, in the fields that there are today.
+"""RunInfo folders of earlier versions: what they have, in the fields that there are today.
 
 Only here is anything read out of the words of an earlier version. `model.SCHEMA` says what each has.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from bpfroots.results.model import Cell, Run, Step
+from bpfroots.results.model import Cell, RunInfo, Step
 
 _COMMIT = re.compile(r"git:([0-9a-f]{40})")
 _CONSOLE = re.compile(r"console +(.*?)(?::(\d+))?")
@@ -52,7 +52,7 @@ def step(found: dict[str, Any]) -> None:
         found["case"], found["program"] = f"kernel/{what}", "" if what == "build" else what
 
 
-def cells_and_steps(of: Run, found: list[Cell]) -> tuple[list[Cell], list[Step]]:
+def cells_and_steps(of: RunInfo, found: list[Cell]) -> tuple[list[Cell], list[Step]]:
     """Cells, and tests of the kernel's tree, which a bisection wrote down as cells."""
     if of.schema >= 3 or of.kind not in ("bisect", "bisect-step"):
         return found, []

@@ -1,4 +1,4 @@
-"""Run folders: results/RUN/{run.json, cells.jsonl, cells/, console/, report/}."""
+"""RunInfo folders: results/RUN/{run.json, cells.jsonl, cells/, console/, report/}."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bpfroots import log, settings
 from bpfroots.errors import InfraError, UserError
 from bpfroots.results import old
 from bpfroots.results.key import Key
-from bpfroots.results.model import SCHEMA, Cell, CostFigure, Run, RunResult, Step
+from bpfroots.results.model import SCHEMA, Cell, CostFigure, RunInfo, RunResult, Step
 from bpfroots.results.request import Kind
 
 #: The folder of artefacts, with one for each cell.
@@ -33,7 +33,7 @@ _Line = TypeVar("_Line", Cell, CostFigure, Step)
 class RunStore:
     """One run folder. A cell is on disk before it is reported."""
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, path: Path, run: RunInfo) -> None:
         self.path = path
         self.run = run
 
@@ -53,7 +53,7 @@ class RunStore:
             except OSError as error:
                 raise _cannot_write(path, error) from None
             break
-        run = Run(SCHEMA, path.name, command, now.isoformat(timespec="seconds"), kind=kind)
+        run = RunInfo(SCHEMA, path.name, command, now.isoformat(timespec="seconds"), kind=kind)
         store = cls(path, run)
         store.save()
         log.follow(path)
@@ -69,7 +69,7 @@ class RunStore:
                 msg = f"{path}: written by a later version of bpfroots"
                 raise UserError(msg, hint="use that version")
             old.run(found)
-            run = msgspec.convert(found, Run)
+            run = msgspec.convert(found, RunInfo)
         except FileNotFoundError:
             msg = f"{path}: not a run folder (no run.json)"
             raise UserError(msg, hint="ls results/") from None

@@ -69,7 +69,7 @@ class SelftestError(BpfrootsError):
 
 
 @dataclass
-class Result:
+class SelftestRun:
     """What a run left: its folder, and what each kernel that booted said, in the order of ``kernels``."""
 
     store: RunStore
@@ -104,8 +104,8 @@ def run(
     tests: tuple[int, int] | None = None,
     logs: bool = False,
     testmod: bool = True,
-) -> Result:
-    """Run test_verifier on the kernels ``names``; a kernel that fails is in ``Result.failed``.
+) -> SelftestRun:
+    """Run test_verifier on the kernels ``names``; a kernel that fails is in ``SelftestRun.failed``.
 
     ``tests`` are the numbers of the first and the last test, all by default. ``logs`` has every
     test print its verifier log, which then is compared as well. Without ``testmod`` the tests that
@@ -132,7 +132,7 @@ def run_in(
     *,
     logs: bool,
     testmod: bool,
-) -> Result:
+) -> SelftestRun:
     """As `run`, on the kernels of ``kit`` and into a run folder that is there."""
     asked = _ask(kit, accel, progress, _arguments(logs=logs), testmod)
     return _run(store, kit, asked, progress)
@@ -151,8 +151,8 @@ def _arguments(tests: tuple[int, int] | None = None, *, logs: bool) -> str:
     return " ".join([*(["-v"] if logs else []), *map(str, tests or ())])
 
 
-def _run(store: RunStore, kit: Kit, asked: _Asked, progress: Progress) -> Result:
-    result = Result(store, [kernel.name for kernel in kit.kernels], bool(asked.modules))
+def _run(store: RunStore, kit: Kit, asked: _Asked, progress: Progress) -> SelftestRun:
+    result = SelftestRun(store, [kernel.name for kernel in kit.kernels], bool(asked.modules))
     guests = Guests(kit, asked.accel)
     for kernel in kit.kernels:
         title = f"guests    {kernel.name} ({kernel.release}, {asked.accel.name}): test_verifier"
@@ -174,7 +174,7 @@ class Suite:
     def ask(self, kernel: Kernel, tests: tuple[int, int] | None, attempt: int = 1) -> analysis.Output:
         """The tests from one number to another, or all. Raises KernelError, GuestError or SelftestError."""
         asked = _Asked(self._binary, {}, _arguments(tests, logs=False), self._accel, attempt)
-        result = Result(self._store, [kernel.name], testmod=False)
+        result = SelftestRun(self._store, [kernel.name], testmod=False)
         with self._progress.task(f"guests    {kernel.name}: test_verifier", "tests") as task:
             _run_kernel(self._guests, kernel, asked, result, task)
         if result.failed:
@@ -236,7 +236,7 @@ def _payload(binary: Path, module: Path | None) -> bytes:
     return stream.getvalue()
 
 
-def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: Result, task: Task) -> None:
+def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: SelftestRun, task: Task) -> None:
     """Boot, run, parse; what goes wrong is in ``result``, and so is what was printed until then."""
     shape = kernel.shape.at_least(memory_mib=_MEMORY_MIB)
     console = result.store.console(kernel.name)
@@ -311,7 +311,7 @@ def _broken_off(ran: Ran, console: Path) -> SelftestError:
     )
 
 
-def _check_range(tests: tuple[int, int] | None, result: Result) -> None:
+def _check_range(tests: tuple[int, int] | None, result: SelftestRun) -> None:
     """test_verifier takes a range it does not have for none at all and runs everything."""
     first = next((ran.output.tests[0] for ran in result.ran if ran.output.tests), None)
     if tests and first and first.number != tests[0]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from bpfroots.bisect import expect
-from bpfroots.bisect.expect import Expectation, Judged
+from bpfroots.bisect.expect import Condition, Judged
 from bpfroots.errors import GuestError, InfraError, KernelError, UserError
 from bpfroots.jobs import cost
 from bpfroots.jobs.compiled import compile_cells
@@ -30,8 +30,8 @@ from bpfroots.results.store import RunStore, add_costs
 from bpfroots.selftest import run as selftest
 
 
-class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The question as it was put on the command line. One of ``case``, ``object`` and ``selftest`` is given;
+class PredicateOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The predicate as it was put on the command line. One of ``case``, ``object`` and ``selftest`` is given;
     paths are absolute. Without ``expect`` a case has to pass, an object to be accepted."""
 
     case: str = ""
@@ -43,13 +43,13 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass(frozen=True)
-class Question:
+class Predicate:
     """One program, or one test of the kernel tree's test_verifier, and what a good kernel makes of it. With
     ``signature`` only a failure that has it makes a kernel bad; any other says nothing."""
 
     name: str
     spec: CellSpec | None
-    expectations: tuple[Expectation, ...]
+    expectations: tuple[Condition, ...]
     signature: str = ""
 
     @property
@@ -67,7 +67,7 @@ class Question:
         """Whether the good end has a say in what is good."""
         return any(e.is_relative for e in self.expectations)
 
-    def bound(self, good: Mapping[str, str]) -> Question:
+    def bound(self, good: Mapping[str, str]) -> Predicate:
         """With the `expect.values` of the good end."""
         return replace(self, expectations=tuple(e.bound(good) for e in self.expectations))
 
@@ -75,8 +75,8 @@ class Question:
         return expect.judge(self.expectations, result, self.signature)
 
 
-def understand(asked: Asked) -> Question:
-    """The question behind a command line. Raises UserError for one that cannot be asked."""
+def understand(asked: PredicateOptions) -> Predicate:
+    """The predicate behind a command line. Raises UserError for one that cannot be asked."""
     if len([given for given in (asked.case, asked.object, asked.selftest) if given]) != 1:
         msg = "one of --case, --object and --selftest is needed"
         raise UserError(msg, hint="bpfroots cases lists cases; --object takes a .bpf.o or .bpf.c")
@@ -92,10 +92,10 @@ def understand(asked: Asked) -> Question:
     if any(e.left == INSNS_PER_RUN for e in expectations) and (spec is None or spec.case is None):
         msg = f"{INSNS_PER_RUN} is measured for cases only"
         raise UserError(msg, hint="bpfroots cases; docs/cases.md says how to write one")
-    return Question(name, spec, expectations)
+    return Predicate(name, spec, expectations)
 
 
-def _spec(asked: Asked) -> CellSpec:
+def _spec(asked: PredicateOptions) -> CellSpec:
     (mechanism,) = cases.mechanisms([asked.mechanism])
     if asked.object:
         return object_cells(Objects((asked.object,), (mechanism,), asked.library))[0]
@@ -113,19 +113,19 @@ def _spec(asked: Asked) -> CellSpec:
     return replace(spec, expected=msgspec.structs.replace(spec.expected, xfail=""))
 
 
-class Asker:
+class PredicateRunner:
     """Asks kernels; each run has a fresh guest, and leaves a cell with its artefacts, or a step."""
 
     def __init__(
-        self, question: Question, kit: Kit, store: RunStore, accel: Accel, progress: Progress
+        self, predicate: Predicate, kit: Kit, store: RunStore, accel: Accel, progress: Progress
     ) -> None:
         self.store = store
-        self.question = question
-        self._spec = question.spec
+        self.predicate = predicate
+        self._spec = predicate.spec
         self._kit = kit
         self._accel = accel
         self._progress = progress
-        self._wants_cost = any(e.left == INSNS_PER_RUN for e in question.expectations)
+        self._wants_cost = any(e.left == INSNS_PER_RUN for e in predicate.expectations)
         self._guests = Guests(kit, accel)
         if self._spec:
             self._objects = compile_cells(kit, [self._spec]).objects[self._spec.key]
@@ -165,11 +165,11 @@ class Asker:
     def _selftest(self, kernel: Kernel, number: int) -> TestResult:
         suite = selftest.Suite(self._guests, self.store, self._accel, self._progress)
         if not self._numbers:
-            self._numbers = _numbers(self.question.name, suite.names())
-        step = Step(case=self.question.case, kernel=kernel.name, outcome="pass", attempt=number)
+            self._numbers = _numbers(self.predicate.name, suite.names())
+        step = Step(case=self.predicate.case, kernel=kernel.name, outcome="pass", attempt=number)
         try:
             tests = suite.ask(kernel, (self._numbers[0], self._numbers[-1]), number).tests
-            failed = [test for test in tests if test.name == self.question.name and test.status != "ok"]
+            failed = [test for test in tests if test.name == self.predicate.name and test.status != "ok"]
             if failed:
                 step.outcome = "skip" if all(test.status == "skip" for test in failed) else "fail"
                 first = failed[0]
@@ -192,7 +192,7 @@ def _numbers(name: str, names: dict[int, str]) -> list[int]:
     return sorted(found)
 
 
-def runs(asker: Asker, kernel: Kernel, count: int) -> Iterable[Judged]:
-    """What each of ``count`` runs of a kernel says. Raises as `Asker.ask`."""
+def runs(asker: PredicateRunner, kernel: Kernel, count: int) -> Iterable[Judged]:
+    """What each of ``count`` runs of a kernel says. Raises as `PredicateRunner.ask`."""
     for number in range(1, count + 1):
-        yield asker.question.judge(asker.ask(kernel, number))
+        yield asker.predicate.judge(asker.ask(kernel, number))
