@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Real attachment, by links alone: they go when their file descriptor goes, whatever becomes
- * of the runner.
+ * Real attachment, by links: they go when their file descriptor goes, whatever becomes of the
+ * runner. The filters of tc on old kernels do not; a runner starts by removing those of others.
  */
 #include "runner.h"
 
@@ -69,11 +69,46 @@ static struct bpf_link *attach_perf_event(const struct bpf_program *prog)
 	return link;
 }
 
+/* A cls_bpf filter of a clsact queueing discipline, which is made for the first one. */
+static int attach_filter(const struct bpf_program *prog, int ifindex, enum bpf_attach_type type,
+			 struct tc_filter *filter)
+{
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(prog));
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	static int cleared;
+	int err;
+
+	if (cleared != ifindex) {
+		bpf_tc_hook_destroy(&hook);	/* there need not be one */
+		cleared = ifindex;
+	}
+	hook.attach_point = type == BPF_TCX_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS;
+	err = bpf_tc_hook_create(&hook);
+	if (!err || err == -EEXIST)
+		err = bpf_tc_attach(&hook, &opts);
+	if (err) {
+		errno = -err;
+		return -1;
+	}
+	*filter = (struct tc_filter){ ifindex, hook.attach_point, opts.handle, opts.priority };
+	return 0;
+}
+
+static void detach_filter(const struct tc_filter *filter)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = filter->ifindex, .attach_point = filter->point);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = filter->handle, .priority = filter->priority);
+
+	bpf_tc_detach(&hook, &opts);
+}
+
 /*
  * By hand: libbpf's attach_xdp() takes no flags and would use a driver's own mode, which differs
  * between devices, and its attach_tcx() refuses SEC("tc"), which has no attach type.
  */
-static int attach_device(const struct bpf_program *prog, const char *target)
+static int attach_device(const struct bpf_program *prog, const char *target,
+			 struct attachment *attachment)
 {
 	unsigned int ifindex = if_nametoindex(target[0] ? target : "lo");
 	LIBBPF_OPTS(bpf_link_create_opts, opts);
@@ -85,7 +120,10 @@ static int attach_device(const struct bpf_program *prog, const char *target)
 		opts.flags = XDP_FLAGS_SKB_MODE;
 	else
 		type = bpf_program__expected_attach_type(prog) ?: BPF_TCX_INGRESS;
-	return bpf_link_create(bpf_program__fd(prog), ifindex, type, &opts);
+	attachment->fd = bpf_link_create(bpf_program__fd(prog), ifindex, type, &opts);
+	if (attachment->fd < 0 && errno == EINVAL && type != BPF_XDP)
+		return attach_filter(prog, ifindex, type, &attachment->filter);
+	return attachment->fd < 0 ? -1 : 0;
 }
 
 /* 0, or -1 with errno set. */
@@ -95,8 +133,8 @@ int attach(const struct bpf_program *prog, const char *target, struct attachment
 
 	*attachment = (struct attachment){ .fd = -1 };
 	if (type == BPF_PROG_TYPE_XDP || type == BPF_PROG_TYPE_SCHED_CLS)
-		attachment->fd = attach_device(prog, target);
-	else if (is_cgroup_type(type))
+		return attach_device(prog, target, attachment);
+	if (is_cgroup_type(type))
 		attachment->link = attach_to_fd(prog, bpf_program__attach_cgroup, cgroup_open());
 	else if (type == BPF_PROG_TYPE_SOCKET_FILTER)
 		attachment->fd = socket_attach(prog);
@@ -115,4 +153,6 @@ void detach(struct attachment *attachment)
 	bpf_link__destroy(attachment->link);
 	if (attachment->fd >= 0)
 		close(attachment->fd);
+	if (attachment->filter.ifindex)
+		detach_filter(&attachment->filter);
 }

@@ -173,9 +173,18 @@ void cgroup_remove(void);
 void run_steps(const struct load *load, struct bpf_object *obj, struct result *result);
 
 /* attach.c */
+/* A filter of tc, for kernels that have no links for these programs (before 6.6). */
+struct tc_filter {
+	int ifindex;		/* 0 for none */
+	enum bpf_tc_attach_point point;
+	__u32 handle;
+	__u32 priority;
+};
+
 struct attachment {
 	struct bpf_link *link;	/* libbpf's, or */
-	int fd;			/* the link itself; -1 for none */
+	int fd;			/* the link itself; -1 for none; or */
+	struct tc_filter filter;
 };
 int attach(const struct bpf_program *prog, const char *target, struct attachment *attachment);
 void detach(struct attachment *attachment);

@@ -181,6 +181,8 @@ def _busybox(busybox: Path) -> list[Entry]:
     return [
         file("bin/busybox", busybox.read_bytes(), 0o755),
         *(symlink(f"bin/{applet}", "busybox") for applet in applets),
+        # Where the kernel looks for it when it needs a module (CONFIG_MODPROBE_PATH).
+        *([symlink("sbin/modprobe", "../bin/busybox")] if "modprobe" in applets else []),
     ]
 
 
