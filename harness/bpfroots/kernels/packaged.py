@@ -134,8 +134,10 @@ def _key(package: str, version: str) -> str:
 
 def config(bzimage: Path) -> Path | None:
     """The configuration that a distribution puts beside its boot image."""
-    places = (bzimage.with_name(f"config-{image.release(bzimage)}"), bzimage.with_name("config"))
-    return next(filter(Path.is_file, places), None)
+    # In /boot, or with the modules.
+    beside = "config" if bzimage.name == "vmlinuz" else f"config-{image.release(bzimage)}"
+    found = bzimage.with_name(beside)
+    return found if found.is_file() else None
 
 
 def modules(bzimage: Path) -> Path | None:
