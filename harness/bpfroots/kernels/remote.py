@@ -6,8 +6,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import urllib.error
-import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +48,10 @@ def tarball(url: str, sha256: str, progress: Progress | None) -> Path | None:
 
 
 def _download(url: str, target: Path) -> None:
+    # Only a download needs it, and every command imports this module.
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, target.open("wb") as out:  # noqa: S310
             shutil.copyfileobj(answer, out, 1 << 20)

@@ -149,47 +149,51 @@ def load(name: str, _seen: tuple[str, ...] = ()) -> Definition:
     if (given.source is None) == (given.base is None):
         msg = f"{where}: needs exactly one of [source] and base"
         raise UserError(msg, hint='base = "baseline" takes the source and configuration of baseline')
-    config = tuple(_fragment(where, fragment) for fragment in given.config)
+    own = _own(name, path, given)
+    return own if given.base is None else _on_top(load(given.base, (*_seen, name)), own, given)
+
+
+def _own(name: str, path: Path, given: _File) -> Definition:
+    """What a file says by itself. With a base, its source is only a place holder."""
+    where = shown(path)
     listed = (given.series,) if isinstance(given.series, str) else given.series
     series = tuple(_series(where, name) for name in listed)
     machine = given.machine or _Machine()
-    shape, countable = Shape(machine.cpus, machine.memory_mib), machine.icount
-    if given.base is None:
-        assert given.source is not None  # noqa: S101
-        places = given.source if isinstance(given.source, tuple) else (given.source,)
-        if not places:
-            msg = f"{where}: source: no place is named"
-            raise UserError(msg)
-        first, *others = (_anchored(where, place) for place in places)
-        return Definition(
-            name=name,
-            source=first,
-            others=tuple(others),
-            config=config,
-            series=series,
-            own=len(series),
-            provides=given.provides,
-            cmdline=given.cmdline,
-            absent=given.absent,
-            shape=shape,
-            countable=countable,
-            origin=path,
-        )
-    base = load(given.base, (*_seen, name))
+    places = given.source if isinstance(given.source, tuple) else (given.source or Directory(""),)
+    if not places:
+        msg = f"{where}: source: no place is named"
+        raise UserError(msg)
+    first, *others = (_anchored(where, place) for place in places) if given.source else places
     return Definition(
         name=name,
+        source=first,
+        others=tuple(others),
+        config=tuple(_fragment(where, fragment) for fragment in given.config),
+        series=series,
+        own=len(series),
+        provides=given.provides,
+        cmdline=given.cmdline,
+        absent=given.absent,
+        shape=Shape(machine.cpus, machine.memory_mib),
+        countable=machine.icount,
+        origin=path,
+    )
+
+
+def _on_top(base: Definition, own: Definition, given: _File) -> Definition:
+    """A definition with a base: the base's source, and everything else added to the base's."""
+    return msgspec.structs.replace(
+        own,
+        base=base.name,
         source=base.source,
         others=base.others,
-        config=base.config + config,
-        base=base.name,
-        series=base.series + series,
-        own=len(series),
-        provides=tuple(dict.fromkeys(base.provides + given.provides)),
-        cmdline=base.cmdline + given.cmdline,
-        absent=base.absent + given.absent,
-        shape=shape if given.machine else base.shape,
-        countable=countable if given.machine else base.countable,
-        origin=path,
+        config=base.config + own.config,
+        series=base.series + own.series,
+        provides=tuple(dict.fromkeys(base.provides + own.provides)),
+        cmdline=base.cmdline + own.cmdline,
+        absent=base.absent + own.absent,
+        shape=own.shape if given.machine else base.shape,
+        countable=own.countable if given.machine else base.countable,
     )
 
 
