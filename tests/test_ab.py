@@ -322,14 +322,14 @@ def test_filters_are_those_of_veristat(lab: _Lab, given: list[str], shown: bool)
 def test_side_by_side_marks_what_differs() -> None:
     a = [f"{n}: (b7) r0 = {n % 2}" for n in range(40)]
     b = [*a[:20], "20: (b7) r9 = 9", *(f"{n + 1}: (b7) r0 = {n % 2}" for n in range(20, 40))]
-    shown = texts.beside(a, b, texts.log_key)
+    shown = texts.beside(a, b, texts.log_keys)
     assert [(row.a, row.b) for row in shown.rows if row.changed] == [(None, "20: (b7) r9 = 9")]
     assert sum(row.fold or row.a is not None for row in shown.rows) == 40
     assert not shown.cut
 
 
 def test_side_by_side_of_much_that_differs_is_cut() -> None:
-    shown = texts.beside([f"a{n}" for n in range(5000)], [f"b{n}" for n in range(5000)], texts.log_key)
+    shown = texts.beside([f"a{n}" for n in range(5000)], [f"b{n}" for n in range(5000)], texts.log_keys)
     assert shown.cut
     assert len(shown.rows) < 5000
 

@@ -106,16 +106,16 @@ def _write_program(
 def _sections(run_dir: Path, change: Change, cells: Sequence[Cell]) -> list[Section]:
     """Log, translated and JIT code, of those that both kernels have; what differs is marked in them."""
     found = []
-    for title, suffix, key in (
-        ("Verifier log", "verifier.log", texts.log_key),
-        ("JIT code", "jited.asm", texts.code_key),
-        ("Translated code", "xlated.txt", texts.log_key),
+    for title, suffix, keys in (
+        ("Verifier log", "verifier.log", texts.log_keys),
+        ("JIT code", "jited.asm", texts.code_keys),
+        ("Translated code", "xlated.txt", texts.log_keys),
     ):
         files = [cell.artefacts.get(f"{change.program}.{suffix}", "") for cell in cells]
         if not any(files):
             continue
         read = [_lines(run_dir / file) if file else ([], False) for file in files]
-        beside = texts.beside(read[0][0], read[1][0], key)
+        beside = texts.beside(read[0][0], read[1][0], keys)
         cut = beside.cut or any(part for _, part in read)
         found.append(Section(title, beside, (files[0], files[1]), cut))
     return found

@@ -63,30 +63,52 @@ class Beside:
         return sum(row.changed for row in self.rows)
 
 
-def log_key(line: str) -> str:
-    """What two lines of a log, or of translated code, are compared by."""
-    return _PLACE.sub("", verifier_log.normalise(line))
+def log_keys(lines: Sequence[str]) -> list[str]:
+    """What lines of a log, or of translated code, are compared by."""
+    # All at once: a pattern costs more to begin than to apply.
+    return [_PLACE.sub("", line) for line in verifier_log.normalise("\n".join(lines)).split("\n")]
 
 
-def code_key(line: str) -> str:
-    """What two instructions are compared by: how far a jump within its image goes is no difference."""
-    return diff.LOCAL.sub(r"\1", _PLACE.sub("", line))
+def code_keys(lines: Sequence[str]) -> list[str]:
+    """What instructions are compared by: how far a jump within its image goes is no difference."""
+    return [diff.LOCAL.sub(r"\1", _PLACE.sub("", line)) for line in lines]
 
 
-def beside(a: Sequence[str], b: Sequence[str], key: Callable[[str], str]) -> Beside:
+def beside(a: Sequence[str], b: Sequence[str], keys: Callable[[Sequence[str]], list[str]]) -> Beside:
     """Both texts, equal lines next to each other, those far from a difference folded."""
-    left, right = [key(line) for line in a], [key(line) for line in b]
-    head = next((n for n, (x, y) in enumerate(zip(left, right, strict=False)) if x != y), min(len(a), len(b)))
-    rest = min(len(a), len(b)) - head
-    tail = next((n for n in range(rest) if left[-1 - n] != right[-1 - n]), rest)
-    middle = [(len(a) - tail - head), (len(b) - tail - head)]
-    cut = max(middle) > _MOST
-    ends = [head + min(size, _MOST) for size in middle]
-    rows = [Row(x, y) for x, y in zip(a[:head], b[:head], strict=True)]
-    rows += _aligned(a[head : ends[0]], b[head : ends[1]], left[head : ends[0]], right[head : ends[1]])
+    head, tail = _ends(a, b)
+    left, right = ([*lines[head : len(lines) - tail]] for lines in (a, b))
+    # Lines that are equal where they are need no normalising, which takes longer than all else.
+    differ = [n for n, (x, y) in enumerate(zip_longest(left, right)) if x != y]
+    one, other = (_keyed(lines, differ, keys) for lines in (left, right))
+    more_head, more_tail = _ends(one, other)
+    sizes = [len(lines) - more_head - more_tail for lines in (one, other)]
+    cut = max(sizes) > _MOST
+    parts = [slice(more_head, more_head + min(size, _MOST)) for size in sizes]
+    rows = [Row(x, y) for x, y in zip(a[: head + more_head], b[: head + more_head], strict=True)]
+    rows += _aligned(left[parts[0]], right[parts[1]], one[parts[0]], other[parts[1]])
     if not cut:
-        rows += [Row(x, y) for x, y in zip(a[len(a) - tail :], b[len(b) - tail :], strict=True)]
+        rest = tail + more_tail
+        rows += [Row(x, y) for x, y in zip(a[len(a) - rest :], b[len(b) - rest :], strict=True)]
     return Beside(_folded(rows), cut)
+
+
+def _keyed(lines: list[str], differ: Sequence[int], keys: Callable[[Sequence[str]], list[str]]) -> list[str]:
+    """``lines``, of which those that ``differ`` are replaced by their keys."""
+    found = list(lines)
+    places = [n for n in differ if n < len(lines)]
+    if places:
+        for place, key in zip(places, keys([lines[n] for n in places]), strict=True):
+            found[place] = key
+    return found
+
+
+def _ends(a: Sequence[str], b: Sequence[str]) -> tuple[int, int]:
+    """How many lines both begin with, and how many of the others both end with."""
+    most = min(len(a), len(b))
+    head = next((n for n in range(most) if a[n] != b[n]), most)
+    tail = next((n for n in range(most - head) if a[-1 - n] != b[-1 - n]), most - head)
+    return head, tail
 
 
 def _aligned(a: Sequence[str], b: Sequence[str], left: Sequence[str], right: Sequence[str]) -> list[Row]:
