@@ -50,11 +50,12 @@ def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pyt
     text = (ROOT / "docs/nightly.md").read_text()
     sample = text.split("```toml\n")[1].split("```")[0]
     # Kernels of a tree that is not here.
-    config = _config(tmp_path, sample.replace('"../linux@origin/master", ', ""))
+    sample_here = sample.replace('"../linux@origin/master", ', "").replace("baseline+./series", "patched")
+    config = _config(tmp_path, sample_here)
     assert config.kernels == ["baseline", "patched"]
-    assert [type(work).__name__ for work in config.work] == ["Cells", "TestVerifier"]
+    assert [type(work).__name__ for work in config.work] == ["Cells", "TestVerifier", "Ab"]
     every = {key for struct in (configs.Config, configs.Retention) for key in struct.__struct_fields__}
-    every |= {key for kind in (configs.Cells, configs.TestVerifier) for key in kind.__struct_fields__}
+    every |= {key for kind in (configs.Cells, configs.TestVerifier, configs.Ab) for key in kind.__struct_fields__}
     assert [key for key in sorted(every) if key not in sample] == []
 
 

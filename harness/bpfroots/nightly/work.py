@@ -6,6 +6,8 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from bpfroots import exitcodes
 from bpfroots.ab import corpus, inside, pair, text
 from bpfroots.errors import BpfrootsError
@@ -77,7 +79,7 @@ def _ab(work: Ab, site: NightSite) -> tuple[list[BpfrootsError], int]:
     what = corpus.together(paths, loaded, tree, site.progress)
     chosen = (work.kernels[0], work.kernels[1])
     wanted = pair.Wanted(chosen, what, work.options, cost=work.cost, command=site.store.run.command)
-    request = pair.request(wanted, chosen)
+    request = msgspec.structs.replace(pair.request(wanted, chosen), reuse=False)  # flaky ones are looked for
     kit = roomy(site.on(chosen))
     accel = site.executor.accel(site.config.accel) if site.executor else site.accel
     where = Site(kit, site.store, accel, site.config.guests, executor=site.executor)
