@@ -15,7 +15,7 @@ _PACKAGE = ROOT / "harness/bpfroots"
 _CORE = ["kernels", "images", "machine", "programs", "results", "analysis", "report", "jobs"]
 #: Everything of the core, and these.
 _FEATURES = {
-    "ab": set[str](),
+    "ab": {"cluster"},
     "bench": set[str](),
     "bisect": {"selftest"},
     "cluster": set[str](),

@@ -55,7 +55,9 @@ def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pyt
     assert config.kernels == ["baseline", "patched"]
     assert [type(work).__name__ for work in config.work] == ["Cells", "TestVerifier", "Ab"]
     every = {key for struct in (configs.Config, configs.Retention) for key in struct.__struct_fields__}
-    every |= {key for kind in (configs.Cells, configs.TestVerifier, configs.Ab) for key in kind.__struct_fields__}
+    every |= {
+        key for kind in (configs.Cells, configs.TestVerifier, configs.Ab) for key in kind.__struct_fields__
+    }
     assert [key for key in sorted(every) if key not in sample] == []
 
 

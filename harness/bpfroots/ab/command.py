@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bpfroots.cli import complete
-from bpfroots.cli.options import ACCEL, JOBS, JSON, echo, global_values, print_json
+from bpfroots.cli.options import ACCEL, JOBS, JSON, SCHEDULER, echo, global_values, print_json
 from bpfroots.errors import UserError
 from bpfroots.progress import Progress
 
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     help="Seconds for an object, as for load.",
 )
 @JOBS
+@SCHEDULER
 @ACCEL
 @JSON
 def ab(
@@ -67,6 +69,7 @@ def ab(
     kernels: tuple[str, ...],
     linux: str | None,
     series: str | None,
+    scheduler: str | None,
     as_json: bool,
     **how: Any,
 ) -> None:
@@ -75,11 +78,14 @@ def ab(
     Verdicts, messages, verifier figures, logs, translated and JIT code of every program, regressions first.
     Exits with 1 for a new reject or crash.
     """
+    from bpfroots import cluster
     from bpfroots.ab import run as job
     from bpfroots.ab import text
 
     progress = Progress()
-    result = job.run(_wanted(programs, kernels, linux, series, how, progress), progress)
+    wanted = _wanted(programs, kernels, linux, series, how, progress)
+    with cluster.connect(scheduler) as executor:
+        result = job.run(dataclasses.replace(wanted, executor=executor), progress)
     if as_json:
         print_json(result.comparison)
     else:

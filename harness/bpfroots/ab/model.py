@@ -59,13 +59,15 @@ class Side(msgspec.Struct, frozen=True):
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     """``a`` and ``b`` are what the kernels give: words, figures, or bytes of code. ``worse`` is None where
-    neither is worse. ``detail`` says more in one line."""
+    neither is worse. ``detail`` says more in one line. ``first_patch`` is the first one that makes it, where
+    that was looked for."""
 
     what: What
     a: str | float
     b: str | float
     worse: bool | None = None
     detail: str = ""
+    first_patch: str = ""
 
     @property
     def growth(self) -> float | None:
@@ -79,8 +81,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """A program that differs. ``message_a`` and ``message_b``: why it is not accepted. ``expected`` is the
-    place in the file of exceptions that allows a new reject or crash. ``first_patch`` is the first patch that
-    changes it, where that was looked for."""
+    place in the file of exceptions that allows a new reject or crash."""
 
     object: str
     program: str
@@ -92,12 +93,20 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     message_b: str = ""
     expected: str = ""
     corpus: str = ""
-    first_patch: str = ""
 
     @property
     def name(self) -> str:
         """``OBJECT PROGRAM``, without what all objects share."""
         return " ".join(filter(None, (self.object.removeprefix("load/"), self.program)))
+
+    @property
+    def first_patches(self) -> dict[str, list[What]]:
+        """The first patch of each difference, where that was looked for, in the order of the differences."""
+        found: dict[str, list[What]] = {}
+        for one in self.differences:
+            if one.first_patch:
+                found.setdefault(one.first_patch, []).append(one.what)
+        return found
 
     def difference(self, what: What) -> Difference | None:
         return next((one for one in self.differences if one.what == what), None)

@@ -15,6 +15,7 @@ from bpfroots.ab.model import Change, Comparison, Side
 from bpfroots.ab.series import Taken
 from bpfroots.errors import UserError
 from bpfroots.jobs import run as job
+from bpfroots.jobs.site import Executor
 from bpfroots.progress import Progress
 from bpfroots.results.model import Cell
 from bpfroots.results.request import Cases, Objects, Request, Together
@@ -35,6 +36,7 @@ class Wanted:
     accel: str = "auto"
     guests: int | None = None
     command: list[str] = field(default_factory=list)
+    executor: Executor | None = None
 
 
 def _arguments(given: Sequence[str]) -> list[str]:
@@ -54,7 +56,7 @@ def request(wanted: Wanted, chosen: Sequence[str], only: Sequence[str] = ()) -> 
 
 def ran(wanted: Wanted, chosen: Sequence[str], progress: Progress, only: Sequence[str] = ()) -> job.Run:
     """The run of two kernels; `page` writes its reports."""
-    options = job.RunOptions(wanted.command, report=lambda _store, _cells: None)
+    options = job.RunOptions(wanted.command, executor=wanted.executor, report=lambda _store, _cells: None)
     with job.opened(request(wanted, chosen, only), progress, options) as opened:
         opened.run()
     return opened

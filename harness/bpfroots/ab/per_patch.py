@@ -12,22 +12,27 @@ from bpfroots.ab.series import Taken
 from bpfroots.errors import KernelError
 from bpfroots.progress import Progress
 
+#: Object, program and mechanism.
 _Key = tuple[str, str, str]
 
 
 @dataclass
-class _Search:
-    """Between which numbers of patches a program changes: it is as on the base with ``low`` of them."""
+class Search:
+    """Between which numbers of patches a result changes: it is the base's with ``low`` of them."""
 
-    whats: frozenset[What]
     low: int
     high: int
     skipped: set[int] = field(default_factory=set)
 
     def middle(self) -> int | None:
         """The number to ask for next; None where no other one can tell more."""
-        open_ = [n for n in range(self.low + 1, self.high) if n not in self.skipped]
-        return min(open_, key=lambda n: abs(2 * n - self.low - self.high), default=None)
+        left = [n for n in range(self.low + 1, self.high) if n not in self.skipped]
+        return min(left, key=lambda n: abs(2 * n - self.low - self.high), default=None)
+
+    def answer(self, number: int, differs: bool) -> None:
+        """With ``number`` patches it is another than the base's, or is not."""
+        if self.low < number < self.high:
+            self.low, self.high = (self.low, number) if differs else (number, self.high)
 
 
 def find(found: Comparison, wanted: Wanted, progress: Progress) -> None:
@@ -35,49 +40,54 @@ def find(found: Comparison, wanted: Wanted, progress: Progress) -> None:
     series = wanted.series
     if series is None or not found.changes:
         return
-    searches = {key: _Search(_whats(change), 0, series.count) for key, change in changed(found).items()}
-    while (number := _next(searches)) is not None:
-        wide = [key for key, one in searches.items() if one.high - one.low > 1]
-        progress.say(f"per patch {number} of {series.count}: {series.info.patches[number - 1].subject}")
+    searches = {
+        (key, what): Search(0, series.count)
+        for key, change in changed(found).items()
+        for what in _whats(change)
+    }
+    while (number := _next(list(searches.values()))) is not None:
+        said = f"per patch {number} of {series.count}"
+        progress.say(f"{said}: {series.info.patches[number - 1].subject}")
+        open_ = {key: None for (key, _), one in searches.items() if one.low < number < one.high}
         try:
-            there = changed(ran_on(wanted, series.prefix(number), [key[0] for key in wide], progress))
+            there = changed(ran_on(wanted, series.prefix(number), [key[0] for key in open_], progress))
         except KernelError as error:
-            progress.say(f"per patch {number} of {series.count}: {error.message}")
+            progress.say(f"{said}: {error.message}")
             for search in searches.values():
                 search.skipped.add(number)
             continue
-        for key in wide:
-            _answer(searches[key], number, there.get(key))
-    for at, change in enumerate(found.changes):
-        search = searches[change.object, change.program, change.mechanism]
-        found.changes[at] = msgspec.structs.replace(change, first_patch=_named(series, search))
+        for (key, what), search in searches.items():
+            change = there.get(key)
+            search.answer(number, change is not None and change.difference(what) is not None)
+    found.changes = [_with_patches(change, key, searches, series) for key, change in changed(found).items()]
 
 
-def _whats(change: Change) -> frozenset[What]:
-    """What has to differ for a program to be changed; a log alone only where nothing else does."""
-    whats = {one.what for one in change.differences}
-    return frozenset(whats - {"log"} or whats)
+def _whats(change: Change) -> list[What]:
+    """Results to look for; the log differs where anything else does."""
+    whats = [one.what for one in change.differences]
+    return [what for what in whats if what != "log"] or whats
 
 
-def _next(searches: dict[_Key, _Search]) -> int | None:
+def _next(searches: list[Search]) -> int | None:
     """The middle of the widest search: what it answers halves the others, too."""
-    for search in sorted(searches.values(), key=lambda one: one.low - one.high):
+    for search in sorted(searches, key=lambda one: one.low - one.high):
         if (number := search.middle()) is not None:
             return number
     return None
 
 
-def _answer(search: _Search, number: int, change: Change | None) -> None:
-    if not search.low < number < search.high:
-        return
-    differs = change is not None and not search.whats.isdisjoint(one.what for one in change.differences)
-    if differs:
-        search.high = number
-    else:
-        search.low = number
+def _with_patches(
+    change: Change, key: _Key, searches: dict[tuple[_Key, What], Search], series: Taken
+) -> Change:
+    differences = [
+        msgspec.structs.replace(one, first_patch=_named(series, search))
+        if (search := searches.get((key, one.what)))
+        else one
+        for one in change.differences
+    ]
+    return msgspec.structs.replace(change, differences=differences)
 
 
-def _named(series: Taken, search: _Search) -> str:
+def _named(series: Taken, search: Search) -> str:
     """The patch; several where some in between do not build."""
-    patches = series.info.patches[search.low : search.high]
-    return " or ".join(f"{patch.name} ({patch.subject})" for patch in patches)
+    return " or ".join(patch.name for patch in series.info.patches[search.low : search.high])

@@ -124,8 +124,10 @@ def _change(change: Change) -> Iterator[str]:
             shown.append((f"{letter} says", message))
     if change.expected:
         shown.append(("expected", change.expected))
-    if change.first_patch:
-        shown.append(("first patch", change.first_patch))
+    patches = change.first_patches
+    for patch, whats in patches.items():
+        which = f": {', '.join(WHATS[what] for what in whats)}" if len(patches) > 1 else ""
+        shown.append(("first patch", patch + which))
     for name, text in shown:
         yield from _wrapped(text, f"    {name:<15} ")
 
