@@ -117,3 +117,29 @@ def test_a_program_is_loaded_on_it_and_on_ours(kit: Kit) -> None:
     found = {cell["kernel"]: {root["name"]: root["verdict"] for root in cell["roots"]} for cell in cells}
     expected = {"on_kprobe": "accept", "on_tc": "reject"}
     assert found == {"cloud-amd64": expected, "baseline": expected}
+
+
+@pytest.mark.guest
+@pytest.mark.usefixtures("kit")
+def test_a_tc_program_is_attached_without_links(cloud: Kernel) -> None:
+    """6.1 has none for it: a filter takes their place, whose queueing discipline is a module."""
+    assert cloud.release.startswith("6.1.")
+    names = ["body/loop-tc+xdp", "gen/iterator-fentry+tc-depth3-ctx_unused-map_value"]
+    command = [
+        sys.executable,
+        "-m",
+        "bpfroots",
+        "run",
+        "--kernel",
+        _CLOUD,
+        "--mechanism",
+        "duplicate",
+        "--json",
+    ]
+    command += ["-k", " or ".join(name.partition("/")[2].split("-depth")[0] for name in names)]
+    done = subprocess.run(command, capture_output=True, timeout=900, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cells = {cell["case"]: cell for cell in json.loads(done.stdout)["cells"]}
+    assert cells[names[0]]["outcome"] == "pass"
+    assert cells[names[1]]["outcome"] == "skip"
+    assert "Linux 6.4" in cells[names[1]]["reason"]
