@@ -113,6 +113,16 @@ def test_a_base_commit_that_is_not_there_is_told(tree: Tree, tmp_path: Path) -> 
     assert "is no git tree" in _take(out).info.notes[0]
 
 
+def test_the_cover_letter_that_b4_puts_beside_a_mailbox(tree: Tree, tmp_path: Path) -> None:
+    base = tree.git("rev-parse", "HEAD")
+    _commit(tree, "bpf: One")
+    mailbox = tmp_path / "one.mbx"
+    mailbox.write_text(tree.git("format-patch", "--stdout", "-1") + "\n")
+    assert _take(mailbox, f"{tree.path}@{base}").info.notes == []
+    mailbox.with_suffix(".cover").write_text(f"Subject: [PATCH 0/1] one\n\nbase-commit: {base}\n")
+    assert _take(mailbox, tree.path).base == f"{tree.path}@{base[:12]}"
+
+
 def test_git_merges_what_was_made_for_another_base(tree: Tree, tmp_path: Path) -> None:
     path = tree.path / "kernel/verifier.c"
     before = path.read_text()

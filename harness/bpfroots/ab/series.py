@@ -144,10 +144,12 @@ def from_list(message_id: str, progress: Progress) -> Path:
     if shutil.which("b4") is None:
         msg = f"--series {message_id}: b4, which gets series from the list, is not there"
         raise InfraError(msg, hint="pip install b4; without a network: save the thread as a mailbox")
-    out = Path(tempfile.mkdtemp(dir=process.temporary_directory()))
-    with progress.task(f"series    {message_id}"):
-        done = process.run(["b4", "-n", "am", "--no-cover", "-o", out, message_id], env=environment())
-    found = sorted((*out.glob("*.mbx"), *out.glob("*.mbox")))
+    key = hashlib.sha256(message_id.encode()).hexdigest()[:20]
+    with Cache(cache_root(), "ab").lock(f"list-{key}") as out, progress.task(f"series    {message_id}"):
+        for old in out.iterdir():
+            old.unlink()
+        done = process.run(["b4", "-n", "am", "-o", out, message_id], env=environment())
+        found = sorted((*out.glob("*.mbx"), *out.glob("*.mbox")))
     if done.returncode or not found:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()[-_LINES:]
         msg = f"--series {message_id}: b4 gets no series"
@@ -197,8 +199,10 @@ def _base(below: Definition, tree: Path | None, wanted: str) -> tuple[str, list[
 
 
 def _texts(path: Path) -> list[bytes]:
-    """The files of a series, as they are."""
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    """The files of a series, as they are; the cover letter that b4 puts beside a mailbox is one."""
+    beside = path.with_suffix(".cover")
+    files = [path, *([beside] if beside.is_file() else [])]
+    files = files if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
     return [file.read_bytes().replace(b"\r\n", b"\n") for file in files]
 
 
