@@ -15,7 +15,19 @@ from bpfroots.ab.model import Change, Comparison, Side, What
 from bpfroots.errors import UserError
 from bpfroots.programs import allowed
 from bpfroots.programs.protocol import Verdict
-from bpfroots.results.model import Cell, Jit, JitImage, Outcome, Root, RunResult, Verification, VerifierStats
+from bpfroots.results.model import (
+    SCHEMA,
+    Cell,
+    Jit,
+    JitImage,
+    Outcome,
+    Root,
+    RunInfo,
+    RunResult,
+    Verification,
+    VerifierStats,
+)
+from bpfroots.results.store import RunStore
 
 _A, _B = Side("old", "6.12.1", "old"), Side("new", "6.12.2", "new")
 _LOG = "func#0 @0\n0: R1=ctx() R10=fp0\n0: (b7) r0 = 0                        ; R0_w=0\n1: (95) exit\n"
@@ -360,6 +372,21 @@ def test_the_pages_of_a_run(lab: _Lab, tmp_path: Path) -> None:
         .splitlines()[1]
         .startswith("load.a.bpf.o:duplicate,p,success")
     )
+
+
+def test_the_pages_can_be_written_again(lab: _Lab, tmp_path: Path) -> None:
+    lab.add("old")
+    lab.add("new", processed_insns=110)
+    index = page.write(tmp_path, lab.compare(), lab.cells)
+    first = index.read_text()
+    store = RunStore(tmp_path, RunInfo(SCHEMA, "r", [], ""))
+    for cell in lab.cells:
+        store.add(cell)
+    index.unlink()
+    assert page.again(store).read_text() == first
+    (tmp_path / "ab.json").unlink()
+    with pytest.raises(UserError, match="interrupted"):
+        page.again(store)
 
 
 def test_the_text_fits_a_mail(lab: _Lab) -> None:

@@ -11,10 +11,11 @@ import msgspec
 
 from bpfroots.ab import text, texts
 from bpfroots.ab.model import KINDS, WHATS, Change, Comparison
+from bpfroots.errors import UserError
 from bpfroots.report import html, veristat
 from bpfroots.results.key import Key
 from bpfroots.results.model import Cell
-from bpfroots.results.store import replace_whole
+from bpfroots.results.store import RunStore, replace_whole
 
 #: Below the run folder, where it is the run's own report.
 REPORT = "report"
@@ -62,6 +63,16 @@ def write(
     for change, page in zip(found.changes, pages, strict=False):
         _write_program(run_dir, found, change, by_key, run_dir / folder / page)
     return index
+
+
+def again(store: RunStore) -> Path:
+    """Write the pages of a run again, of what it found. Raises UserError for one that was interrupted."""
+    try:
+        found = msgspec.json.decode((store.path / "ab.json").read_bytes(), type=Comparison)
+    except FileNotFoundError:
+        msg = f"{store.run.run}: interrupted before there was a comparison"
+        raise UserError(msg, hint="the same command continues it") from None
+    return write(store.path, found, store.cells())
 
 
 def _of(found: Comparison, kind: str) -> list[Change]:

@@ -48,7 +48,12 @@ def write_report(run_name: str | None, open_it: bool) -> None:
     from bpfroots.results import store
 
     opened = store.RunStore.open(store.find_run(run_name))
-    index = html.write_reports(opened.path, opened.run, opened.cells(), beside_cells(opened))
+    if opened.run.kind == "ab":
+        from bpfroots.ab import page
+
+        index = page.again(opened)
+    else:
+        index = html.write_reports(opened.path, opened.run, opened.cells(), beside_cells(opened))
     echo(str(index))
     if open_it:
         click.launch(str(index))

@@ -24,8 +24,8 @@ _SELFTESTS = "selftests"
 _RUN = "run.json"
 
 
-# Kinds that ask one thing of kernel after kernel: there is nothing to compare.
-_OF_ONE_CELL = ("bisect", "bisect-step")
+# Kinds that ask one thing of kernel after kernel, or have compared already: `compare` has nothing to do.
+_NO_COMPARISON = ("ab", "bisect", "bisect-step")
 
 _Line = TypeVar("_Line", Cell, CostFigure, Step)
 
@@ -260,9 +260,10 @@ def run_folders() -> list[Path]:
 
 
 def _compares(folder: Path) -> bool:
-    """Whether it has cells to compare: not selftests alone, nor one cell on commit after commit."""
+    """Whether it has cells to compare: not selftests alone, one cell on commit after commit, or
+    two kernels that were compared already."""
     only_selftests = (folder / _SELFTESTS).is_dir() and not (folder / "cells.jsonl").is_file()
-    return not only_selftests and RunStore.open(folder).run.kind not in _OF_ONE_CELL
+    return not only_selftests and RunStore.open(folder).run.kind not in _NO_COMPARISON
 
 
 def find_run(name: str | None) -> Path:
