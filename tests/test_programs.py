@@ -147,6 +147,9 @@ def test_what_is_expected_depends_on_the_version(tmp_path: Path) -> None:
     assert case.expectation("tail_call", "6.12.4").verdict == "accept"
     spec, *_ = case_cells([case], ["duplicate"])
     assert spec.on("6.12.4", None).expected.message == "old"
+    described = case.describe()["mechanisms"]
+    assert [one["message"] for one in described["duplicate"]["versions"]] == ["old", "new"]
+    assert "versions" not in described["tail_call"]
 
 
 def test_a_case_names_what_a_kernel_does_not_have(tmp_path: Path) -> None:

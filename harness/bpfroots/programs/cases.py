@@ -135,9 +135,12 @@ class Case(msgspec.Struct, frozen=True):
     def expectation(self, mechanism: Mechanism, release: str = "") -> Expectation:
         """What a kernel of this ``release`` should say; without one, the newest. Where nothing is said of it,
         that is accept."""
-        said = self.definition.expect.get(mechanism, ())
-        several = said if isinstance(said, tuple) else (said,)
+        several = self._expectations(mechanism)
         return next((one for one in several if within(release, one.since, one.before)), Expectation())
+
+    def _expectations(self, mechanism: Mechanism) -> tuple[Expectation, ...]:
+        said = self.definition.expect.get(mechanism, ())
+        return said if isinstance(said, tuple) else (said,)
 
     def missing_in(self, release: str, options: Mapping[str, str] | None) -> str:
         """What a kernel does not have that the case needs; empty where it has all, or its ``options`` (those
@@ -157,11 +160,22 @@ class Case(msgspec.Struct, frozen=True):
             "family": self.family,
             "roots": [kind.type for kind in self.kinds],
             "mechanisms": {
-                m: {"expect": said.verdict, "message": said.message, "xfail": said.xfail}
+                m: {
+                    "expect": said.verdict,
+                    "message": said.message,
+                    "xfail": said.xfail,
+                    **self._versions(m),
+                }
                 for m, said in expected.items()
             },
             "not_expressible": skipped,
         }
+
+    def _versions(self, mechanism: Mechanism) -> dict[str, Any]:
+        """What versions of Linux say, where that is not the same."""
+        several = self._expectations(mechanism)
+        limited = any(one.since or one.before for one in several)
+        return {"versions": msgspec.to_builtins(several)} if limited else {}
 
     def steps(self) -> list[Step]:
         """Attach every root, make every event happen, detach; then test runs; then read the maps."""
