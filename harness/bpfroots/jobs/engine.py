@@ -50,7 +50,8 @@ class Engine:
         a kernel that does not boot.
         """
         compiled = self._compiled or compile_cells(self._site.kit, specs)
-        options = kernels.options(kernel)
+        # Of a bare bzImage that takes a moment, and only cases ask.
+        options = kernels.options(kernel) if any(spec.case for spec in specs) else None
         specs = [spec.on(kernel.release, options) for spec in specs]
         verdicts = Verdicts(kernel, compiled.objects, self._site.store, self._reuse, self._references)
         for cell in known:
