@@ -53,7 +53,7 @@ _EVERY_ERROR = ("bpfroots.cli", "bpfroots.bisect.command:_asked", "bpfroots.bise
 _LATE_STAGES = (
     "bpfroots.bisect.step:prepare",
     "bpfroots.bisect.step:open_store",
-    "bpfroots.bisect.step:Asker",
+    "bpfroots.bisect.step:PredicateRunner",
     "bpfroots.bisect.predicate:compile_cells",
     "bpfroots.bisect.predicate:Engine",
     "bpfroots.jobs.engine:schedule.batches",
