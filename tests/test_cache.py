@@ -319,3 +319,16 @@ def test_entries_by_their_last_use(tmp_path: Path) -> None:
     cache.used("never")
     assert [key for key, _ in cache.by_use()] == ["a", "c", "b"]
     assert cache.peek("a") is not None
+
+
+def test_a_look_does_not_wait_for_whoever_makes_it(tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def populate(out: Path) -> None:
+        (out / "file").write_text("x")
+        assert Cache(tmp_path, "kind", lines.append).peek("key") is None
+
+    cache = Cache(tmp_path, "kind", lines.append)
+    cache.get("key", populate)
+    assert lines == []
+    assert cache.peek("key") is not None

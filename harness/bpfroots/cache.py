@@ -109,10 +109,16 @@ class Cache:
                     return
 
     def peek(self, key: str) -> Path | None:
-        """The entry ``key`` if it is there and whole; never makes one."""
+        """The entry ``key`` if it is there and whole; never makes one, and never waits: one that is being made
+        at this moment is not there."""
         entry = self.directory / _checked(key)
-        with self._flock(key, fcntl.LOCK_SH):
-            why_not = self._complaint(entry, verify=False)
+        with (self._locks / key).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                why_not: str | None = "another bpfroots is working on it"
+            else:
+                why_not = self._complaint(entry, verify=False)
         _log.debug("%s: %s", entry, why_not or "there")
         return None if why_not else entry
 
