@@ -109,8 +109,8 @@ class Cache:
                     return
 
     def peek(self, key: str) -> Path | None:
-        """The entry ``key`` if it is there and whole; never makes one, and never waits: one that is being made
-        at this moment is not there."""
+        """The entry ``key`` if it is there and whole. Makes none, and does not wait: one that is being made
+        is not there."""
         entry = self.directory / _checked(key)
         with (self._locks / key).open("a") as file:
             try:
