@@ -328,6 +328,13 @@ def test_filters_are_those_of_veristat(lab: _Lab, given: list[str], shown: bool)
     assert (found.programs, found.hidden) == ((1, 0) if shown else (0, 1))
 
 
+@pytest.mark.parametrize(("given", "shown"), [("|insns_pct|>5", True), ("insns_pct>5", False)])
+def test_bars_take_away_the_sign(lab: _Lab, given: str, shown: bool) -> None:
+    lab.add("old")
+    lab.add("new", processed_insns=90)
+    assert bool(lab.compare(filters=filters([given])).programs) is shown
+
+
 # -- what is shown -----------------------------------------------------------------------------------
 
 
