@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -378,3 +379,33 @@ def test_a_source_line_obeys_no_terminal() -> None:
 def test_time_is_limited_by_the_option(tmp_path: Path) -> None:
     code, found, _ = _ran(PROGRAMS / "01-unwind-too-large.bpf.c", "--timeout", "0.05")
     assert (code, found["cells"][0]["outcome"], found["cells"][0]["verdict"]) == (1, "timeout", "")
+
+
+# Each program calls a function of its own. As one is rejected they are loaded one by one, and a later one
+# gets the addresses of an earlier one.
+_ONE_AFTER_THE_OTHER = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define PROGRAM(n) \\
+	__noinline int sub_##n(int x) { return x * 3 + n; } \\
+	SEC("xdp") int on_##n(struct xdp_md *ctx) { return sub_##n(ctx->ingress_ifindex) & 1; }
+
+PROGRAM(1) PROGRAM(2) PROGRAM(3) PROGRAM(4) PROGRAM(5) PROGRAM(6)
+
+SEC("xdp") int rejected(struct xdp_md *ctx) { return *(int *)ctx->data; }
+"""
+
+
+def test_calls_have_the_name_of_what_is_called(tmp_path: Path) -> None:
+    source = tmp_path / "names.bpf.c"
+    source.write_text(_ONE_AFTER_THE_OTHER)
+    code, found, _ = _ran(source)
+    assert code == 1
+    (cell,) = found["cells"]
+    for number in range(1, 7):
+        files = [cell["artefacts"][f"on_{number}.{suffix}"] for suffix in ("xlated.txt", "jited.asm")]
+        for text in ((Path(found["path"]) / file).read_text() for file in files):
+            assert set(re.findall(r"sub_\d", text)) == {f"sub_{number}"}

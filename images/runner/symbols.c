@@ -173,9 +173,10 @@ const char *symbols_find(uint64_t addr)
 	struct symbol key = { .addr = addr }, *found;
 	size_t i;
 
-	for (i = 0; i < programs.count; i++)
-		if (programs.symbols[i].addr == addr)
-			return programs.symbols[i].name;
+	/* The newest first: it may be where one was that is gone. */
+	for (i = programs.count; i > 0; i--)
+		if (programs.symbols[i - 1].addr == addr)
+			return programs.symbols[i - 1].name;
 	found = bsearch(&key, kernel.symbols, kernel.count, sizeof(key), compare);
 	return found ? found->name : NULL;
 }

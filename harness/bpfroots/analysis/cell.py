@@ -28,19 +28,25 @@ class Code:
     """The images of a load, each disassembled once, however many programs call it and whoever asks."""
 
     def __init__(self, loaded: Loaded) -> None:
-        images = [function for program in loaded.programs for function in program.jited]
+        self._images = [function for program in loaded.programs for function in program.jited]
         self.loaded = loaded
-        self._symbols = jit.Symbols(loaded.symbols, images)
+        self._symbols = jit.Symbols(loaded.symbols, self._images)
         self._known: dict[JitedFunction, jit.Disassembly] = {}
+        # Programs that are loaded one after the other can have been at one place.
+        places = {function.addr for function in self._images}
+        self._moved = len(places) < len(set(self._images))
 
     def of(self, program: LoadedProgram) -> list[jit.Disassembly]:
         """Those that a program of the load consists of, its own entry first."""
-        return [self._one(function) for function in program.jited]
+        symbols = self._symbols
+        if self._moved:
+            symbols = jit.Symbols(self.loaded.symbols, [*self._images, *program.jited])
+        return [self._one(function, symbols) for function in program.jited]
 
-    def _one(self, function: JitedFunction) -> jit.Disassembly:
+    def _one(self, function: JitedFunction, symbols: jit.Symbols) -> jit.Disassembly:
         found = self._known.get(function)
         if found is None:
-            found = self._known[function] = jit.analyse(function, self._symbols)
+            found = self._known[function] = jit.analyse(function, symbols)
         return found
 
 
