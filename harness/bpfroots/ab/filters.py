@@ -72,6 +72,11 @@ class Expression:
     op: str
     value: float
 
+    @property
+    def relative(self) -> bool:
+        """Is it of both kernels?"""
+        return self.variant in ("_diff", "_pct")
+
     def matches(self, subject: Subject) -> bool:
         found = self._value(*subject.figures.get(self.stat, (None, None)))
         if found is None:

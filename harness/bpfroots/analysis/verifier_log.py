@@ -156,6 +156,7 @@ _VARIABLE = [
     # id, ref_obj_id, ref_id, map_uid, btf_id: counters of one verification or of one boot.
     (re.compile(r"(?<![\w#])((?:\w+_)?u?id)=\d+"), r"\1=#"),
     (re.compile(r"(?<![\w#])refs=\d+(?:,\d+)*"), "refs=#"),
+    (re.compile(r"\b((?:attach_)?btf_id) \d+"), r"\1 #"),
     (re.compile(r"map\[id:\d+\]"), "map[id:#]"),
     (re.compile(r"\bmap:\d+\b"), "map:#"),
     # Kernel pointers: direct map and vmalloc; text and modules, but not S32_MIN and small negative numbers.
