@@ -411,6 +411,14 @@ def test_the_pages_can_be_written_again(lab: _Lab, tmp_path: Path) -> None:
         page.again(store)
 
 
+def test_a_document_has_every_key(lab: _Lab, tmp_path: Path) -> None:
+    lab.add("old")
+    lab.add("new")
+    page.write(tmp_path, lab.compare(), lab.cells)
+    found = json.loads((tmp_path / "ab.json").read_text())
+    assert (found["changes"], found["failing"], found["problems"]) == ([], {}, [])
+
+
 def test_the_text_fits_a_mail(lab: _Lab) -> None:
     lab.add("old", message="R1 !read_ok")
     lab.add("new", message="; ".join(["R1 invalid mem access 'scalar'"] * 9))

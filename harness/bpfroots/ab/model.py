@@ -156,7 +156,7 @@ class SeriesInfo(msgspec.Struct, omit_defaults=True):
     notes: list[str] = []
 
 
-class Comparison(msgspec.Struct, omit_defaults=True):
+class Comparison(msgspec.Struct):
     """``programs`` are those that were on both kernels, ``silent`` those of them that neither has a verdict
     on. ``changes`` come worst first. ``failing`` are expressions of ``--fail-on``, each with the programs
     that it is true of. ``corpora``: programs, and how many differ, by corpus."""
