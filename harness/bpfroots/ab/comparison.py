@@ -48,7 +48,7 @@ class _Pair:
     program: str
 
     def root(self, cell: Cell) -> Root | None:
-        return next((root for root in (*cell.roots, *cell.targets) if root.name == self.program), None)
+        return cell.program_named(self.program)
 
     def word(self, cell: Cell) -> str:
         root = self.root(cell)
@@ -131,7 +131,7 @@ def _pairs(cells: Iterable[Cell], a: str, b: str) -> Iterator[_Pair]:
         if a not in found or b not in found:
             continue
         one, other = found[a], found[b]
-        names = [[root.name for root in (*cell.roots, *cell.targets)] for cell in (one, other)]
+        names = [[root.name for root in cell.programs] for cell in (one, other)]
         programs = [*names[0], *(name for name in names[1] if name not in names[0])] if all(names) else [""]
         yield from (_Pair(one, other, program) for program in programs)
 

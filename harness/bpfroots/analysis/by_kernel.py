@@ -1,4 +1,4 @@
-"""Programs against kernels: what each kernel says of each program of a load, and where kernels differ."""
+"""Programs against kernels and mechanisms: what each says of a program of a load, and where they differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bpfroots.analysis import wording
 from bpfroots.programs.protocol import Mechanism, VerdictOrNone
-from bpfroots.results.model import Cell, Outcome, Root
+from bpfroots.results.model import Cell, Outcome, Verification
 
 
 class KernelColumn(NamedTuple):
@@ -19,14 +19,22 @@ class KernelColumn(NamedTuple):
 @dataclass(frozen=True)
 class ProgramVerdict:
     """What one kernel says of one program. ``verdict`` is empty where there is none; ``outcome``, that of the
-    object, then says more. ``insns`` are the verified instructions of the program's load, None where there
-    was none, or where another program of the same load has them. ``reason`` is the number of the reason in
-    `KernelMatrix.reasons`, counted from 1; 0 for a program that is accepted."""
+    object, then says more. ``load`` is what the program was part of, None where it was not loaded. ``reason``
+    is the number of the reason in `KernelMatrix.reasons`, counted from 1; 0 for a program that is
+    accepted."""
 
+    program: str
     verdict: VerdictOrNone
     outcome: Outcome
-    insns: int | None
+    load: Verification | None
     reason: int
+
+    @property
+    def insns(self) -> int | None:
+        """Verified instructions of its load; None where there was none, or where another program has them."""
+        if self.load is None or self.load.programs[0] != self.program:
+            return None
+        return self.load.verifier.processed_insns
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class ProgramLine:
     @property
     def differs(self) -> bool:
         """Do kernels and mechanisms that were asked disagree?"""
-        return len({answer.verdict for answer in self.answers.values()}) > 1
+        return len({answer.verdict or answer.outcome for answer in self.answers.values()}) > 1
 
 
 @dataclass
@@ -80,35 +88,24 @@ def matrix(cells: Sequence[Cell]) -> KernelMatrix:
         made.insns[column] += cell.cost.processed_insns
     for case, program in dict.fromkeys(row for cell in cells for row in _rows(cell)):
         found = {column: table[column, case] for column in columns if (column, case) in table}
-        roots = {column: _root(program, cell) for column, cell in found.items()}
-        answers = {
-            column: _answer(made, column, cell, roots[column], program) for column, cell in found.items()
-        }
-        kind = next((root.type for root in roots.values() if root), "")
+        answers = {column: _answer(made, column, cell, program) for column, cell in found.items()}
+        roots = (cell.program_named(program) for cell in found.values())
+        kind = next((root.type for root in roots if root), "")
         made.lines.append(ProgramLine(case, program, kind, answers))
     made.lines.sort(key=lambda line: not line.differs)
     return made
 
 
 def _rows(cell: Cell) -> list[tuple[str, str]]:
-    return [(cell.case, root.name) for root in [*cell.roots, *cell.targets]] or [(cell.case, "")]
+    return [(cell.case, root.name) for root in cell.programs] or [(cell.case, "")]
 
 
-def _root(program: str, cell: Cell) -> Root | None:
-    return next((root for root in [*cell.roots, *cell.targets] if root.name == program), None)
-
-
-def _answer(
-    made: KernelMatrix, column: KernelColumn, cell: Cell, root: Root | None, program: str
-) -> ProgramVerdict:
+def _answer(made: KernelMatrix, column: KernelColumn, cell: Cell, program: str) -> ProgramVerdict:
+    root = cell.program_named(program)
     verdict = root.verdict if root else ""
-    load = cell.load_of(program)
-    first = load is not None and load.programs[0] == program
     message = "" if verdict == "accept" else (root.message if root else "") or cell.reason
     number = _number(made, message, column, program or cell.case) if message else 0
-    return ProgramVerdict(
-        verdict, cell.outcome, load.verifier.processed_insns if load and first else None, number
-    )
+    return ProgramVerdict(program, verdict, cell.outcome, cell.load_of(program), number)
 
 
 def _number(made: KernelMatrix, message: str, column: KernelColumn, program: str) -> int:

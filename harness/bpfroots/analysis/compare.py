@@ -215,7 +215,7 @@ def _note(cell: Cell, reason: str = "", ratio: float | None = None) -> Note:
 
 def refusal(cell: Cell) -> str:
     """Why a cell was rejected: the message of its first rejected program."""
-    programs: list[Root] = [*cell.roots, *cell.targets]
+    programs: list[Root] = cell.programs
     return next((root.message for root in programs if root.verdict == "reject" and root.message), cell.reason)
 
 
@@ -386,8 +386,8 @@ def _cell_changes(a: Cell, b: Cell) -> list[Change]:
         ("verdict", a.verdict or "none", b.verdict or "none"),
         *([("program", a.program[:12], b.program[:12])] if a.program and b.program else []),
     ]
-    others = {root.name: root for root in [*b.roots, *b.targets]}
-    for root in [*a.roots, *a.targets]:
+    others = {root.name: root for root in b.programs}
+    for root in a.programs:
         other = others.get(root.name)
         if other is not None:
             pairs += [(f"message {root.name}", normalise(root.message), normalise(other.message))]

@@ -28,7 +28,7 @@ def groups(cell: Cell) -> Groups:
     return Groups(
         [programs for programs in loads if len(programs) > 1],
         [programs[0] for programs in loads if len(programs) == 1],
-        _shared([*cell.roots, *cell.targets]),
+        _shared(cell.programs),
     )
 
 

@@ -197,7 +197,7 @@ def _value(name: str, cell: Cell) -> str | None:
     if cell.verdict != "accept" and not (name in NAMED and NAMED[name].of_verifier):
         return None
     if name == "jit":
-        images = (image for root in (*cell.roots, *cell.targets) for image in root.jit.images)
+        images = (image for root in cell.programs for image in root.jit.images)
         return _digest(f"{image.symbol} {image.sha256}" for image in images)
     if name == "results":
         runs = (

@@ -112,7 +112,7 @@ def _state(result: TestResult) -> State:
 
 
 def _of_cell(cell: Cell, state: State) -> State:
-    programs = [*cell.roots, *cell.targets]
+    programs = cell.programs
     return msgspec.structs.replace(
         state,
         verdict=cell.verdict,

@@ -93,7 +93,7 @@ def judge(
 def _without_verdict(cell: Cell, spec: CellSpec, kernel: Kernel, loaded: Loaded) -> None:
     """The kernel was not asked about a program, or about any: an error, unless that is known."""
     cell.outcome, cell.reason = "error", _no_verdict(loaded)
-    unknown = [root for root in [*cell.roots, *cell.targets] if not root.verdict]
+    unknown = [root for root in cell.programs if not root.verdict]
     rules = [_rule(cell, spec, kernel, name) for name in [root.name for root in unknown] or [""]]
     messages = [root.message for root in unknown] or [cell.reason]
     if all(
@@ -114,7 +114,7 @@ def _rule(cell: Cell, spec: CellSpec, kernel: Kernel, program: str) -> Allowed |
 def _not_allowed(cell: Cell, spec: CellSpec, kernel: Kernel) -> str:
     """Why a verdict on some program is not what the user's file allows; empty where all are, or there is no
     file."""
-    for root in [*cell.roots, *cell.targets] if spec.allowed else []:
+    for root in cell.programs if spec.allowed else []:
         rule = _rule(cell, spec, kernel, root.name)
         who = f"{root.name} ({root.type})"
         if rule is None or not root.verdict:
@@ -242,7 +242,7 @@ def _not_linked(cell: Cell) -> str:
 
 
 def _verdict_reason(cell: Cell, expected: str) -> str:
-    types = {root.name: root.type for root in [*cell.roots, *cell.targets]}
+    types = {root.name: root.type for root in cell.programs}
     for load in cell.verifications:
         if load.verdict == "reject":
             names = [load.failed] if load.failed else load.programs

@@ -174,7 +174,7 @@ def _artefact(cell: Cell, name: str) -> str:
 
 
 def _column(run_dir: Path, cell: Cell, row: Row | None, prefix: str) -> _Column:
-    callers = groups.callers([*cell.roots, *cell.targets])
+    callers = groups.callers(cell.programs)
     shown: dict[str, str] = {}
     programs = {
         root.name: _program(run_dir, cell, root, target, f"{prefix}-{index}")

@@ -37,14 +37,14 @@ def _field(name: str, value: str) -> str:
 
 def _programs(cell: Cell) -> list[str]:
     """What became of each load, then of the programs that were in none."""
-    types = {root.name: root.type for root in [*cell.roots, *cell.targets]}
+    types = {root.name: root.type for root in cell.programs}
     lines = []
     for load in cell.verifications:
         names = " + ".join(f"{name} ({types[name]})" for name in load.programs)
         lines.append(f"{names}: {load.verdict}, processed {load.verifier.processed_insns:,} insns")
         if load.failed:
             lines[-1] += f"; refused for {load.failed}"
-    for root in [*cell.roots, *cell.targets]:
+    for root in cell.programs:
         if not root.verdict:
             lines.append(f"{root.name} ({root.type}): no verdict: {root.message}")
     return lines
@@ -52,7 +52,7 @@ def _programs(cell: Cell) -> list[str]:
 
 def _log(cell: Cell, run_dir: Path) -> list[str]:
     """The last lines of the log that matters: the first rejected program's, else the first."""
-    programs = sorted([*cell.roots, *cell.targets], key=lambda root: root.verdict != "reject")
+    programs = sorted(cell.programs, key=lambda root: root.verdict != "reject")
     for program in programs:
         relative = cell.artefacts.get(f"{program.name}.verifier.log")
         if relative is None:

@@ -223,6 +223,15 @@ class Cell(TestResult):
     def key(self) -> Key:
         return Key(self.case, self.mechanism, self.kernel, self.attempt)
 
+    @property
+    def programs(self) -> list[Root]:
+        """Roots, and what they call into."""
+        return [*self.roots, *self.targets]
+
+    def program_named(self, name: str) -> Root | None:
+        """None where the cell has no such program."""
+        return next((root for root in self.programs if root.name == name), None)
+
     def load_of(self, program: str) -> Verification | None:
         """The load that a program was part of; None where it was in none."""
         return next((load for load in self.verifications if program in load.programs), None)
