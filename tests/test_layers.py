@@ -24,7 +24,19 @@ _FEATURES = {
     "selftest": set[str](),
 }
 #: Modules that any package may import.
-_BASE = {"arch", "cache", "errors", "escape", "exitcodes", "log", "process", "progress", "settings", "shape"}
+_BASE = {
+    "arch",
+    "cache",
+    "errors",
+    "escape",
+    "exitcodes",
+    "log",
+    "process",
+    "progress",
+    "settings",
+    "shape",
+    "tomlfile",
+}
 #: The command line's parts that each feature's command is made of.
 _COMMANDS = {"command"}
 

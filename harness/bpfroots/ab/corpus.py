@@ -6,13 +6,12 @@ import difflib
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
-from bpfroots import process
+from bpfroots import process, tomlfile
 from bpfroots.errors import UserError
 from bpfroots.jobs.objects import absolute
 from bpfroots.progress import Progress
@@ -108,17 +107,7 @@ def read(argument: str, linux: Callable[[], Path], progress: Progress) -> Object
 
 def _read(path: Path) -> _File:
     where = shown(path)
-    try:
-        given = msgspec.convert(tomllib.loads(path.read_text()), _File)
-    except OSError as error:
-        msg = f"{where}: {error.strerror}"
-        raise UserError(msg) from None
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{where}: not TOML: {error}"
-        raise UserError(msg) from None
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        msg = f"{where}: {error}"
-        raise UserError(msg, hint=f"known keys: {', '.join(_File.__struct_fields__)}") from None
+    given = tomlfile.read(path, _File, where, hint=f"known keys: {', '.join(_File.__struct_fields__)}")
     if bool(given.source) == (given.cases is not None):
         msg = f"{where}: needs exactly one of source and cases"
         raise UserError(msg, hint='source = "~/src/bcc/libbpf-tools"')

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from pathlib import Path
 
 import msgspec
 
+from bpfroots import tomlfile
 from bpfroots.errors import UserError
 from bpfroots.settings import anchored, resource, resources, shown
 from bpfroots.shape import STANDARD, Shape
@@ -233,18 +233,7 @@ def unknown(argument: str) -> UserError:
 
 
 def _read(path: Path) -> _File:
-    where = shown(path)
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text()), _File)
-    except OSError as error:
-        msg = f"{where}: {error.strerror}"
-        raise UserError(msg) from None
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{where}: not TOML: {error}"
-        raise UserError(msg) from None
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        msg = f"{where}: {error}"
-        raise UserError(msg, hint=f"known keys: {', '.join(_File.__struct_fields__)}") from None
+    return tomlfile.read(path, _File, shown(path), hint=f"known keys: {', '.join(_File.__struct_fields__)}")
 
 
 def _fragment(where: str, name: str) -> Path:

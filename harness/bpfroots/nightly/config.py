@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from bpfroots import kernels
+from bpfroots import kernels, tomlfile
 from bpfroots.ab.comparison import Options
 from bpfroots.ab.filters import fail_on, filters
 from bpfroots.errors import UserError
@@ -119,17 +118,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(path: Path) -> Config:
     """Read a file, and see to it that all it names is there. Raises UserError, which names file and key."""
-    try:
-        config = msgspec.convert(tomllib.loads(path.read_text()), Config)
-    except OSError as error:
-        msg = f"{path}: {error.strerror}"
-        raise UserError(msg, hint="docs/nightly.md has a file to begin with") from None
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{path}: not TOML: {error}"
-        raise UserError(msg) from None
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        msg = f"{path}: {error}"
-        raise UserError(msg, hint="docs/nightly.md has every key") from None
+    config = tomlfile.read(
+        path,
+        Config,
+        hint="docs/nightly.md has every key",
+        absent="docs/nightly.md has a file to begin with",
+    )
     try:
         return _checked(config)
     except UserError as error:

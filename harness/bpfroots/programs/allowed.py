@@ -19,13 +19,14 @@ from __future__ import annotations
 import fnmatch
 import operator
 import re
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from bpfroots import tomlfile
 from bpfroots.errors import UserError
+from bpfroots.kernels import version
 
 _COMPARED = re.compile(r"(<=|>=|==|<|>)\s*(\d+(?:\.\d+)*)$")
 _COMPARE = {
@@ -73,29 +74,15 @@ def on_kernel(wanted: str, kernel: str, release: str) -> bool:
     if (match := _COMPARED.fullmatch(wanted)) is None:
         return fnmatch.fnmatchcase(kernel, wanted)
     bound = tuple(map(int, match[2].split(".")))
-    found = re.match(r"\d+(?:\.\d+)*", release)
-    if found is None:
-        return False
-    have = (*map(int, found[0].split(".")), 0, 0, 0)[: len(bound)]
-    return bool(_COMPARE[match[1]](have, bound))
+    found = version.number(release)
+    return found is not None and bool(_COMPARE[match[1]]((*found, 0, 0, 0)[: len(bound)], bound))
 
 
 def read(path: Path) -> tuple[Allowed, ...]:
     """The exceptions of a file, in order. Raises UserError, which names file and key."""
-    try:
-        text = path.read_text()
-        given = msgspec.convert(tomllib.loads(text), _File)
-    except OSError as error:
-        msg = f"{path}: {error.strerror}"
-        raise UserError(msg) from None
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{path}: not TOML: {error}"
-        raise UserError(msg) from None
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        msg = f"{path}: {error}"
-        raise UserError(
-            msg, hint="[[reject]], [[error]] and [[crash]] take program, object, kernel, message"
-        ) from None
+    given = tomlfile.read(
+        path, _File, hint="[[reject]], [[error]] and [[crash]] take program, object, kernel, message"
+    )
     for allowed in (*given.reject, *given.error, *given.crash):
         if allowed.kernel[:1] in "<>=" and not _COMPARED.fullmatch(allowed.kernel):
             msg = f"{path}: kernel = {allowed.kernel!r} is no comparison with a release"
