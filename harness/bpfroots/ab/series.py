@@ -19,7 +19,7 @@ from bpfroots.ab.model import Problem, SeriesInfo, SeriesPatch
 from bpfroots.cache import Cache
 from bpfroots.errors import InfraError, UserError
 from bpfroots.kernels import Definition, resolve, series, source, spec, thread
-from bpfroots.kernels.git import environment, git
+from bpfroots.kernels.git import commit_of, environment, git, is_clean, is_repository
 from bpfroots.progress import Progress
 from bpfroots.settings import cache_root, resource
 
@@ -174,7 +174,7 @@ def _git_tree(below: Definition) -> Path | None:
     match below.source:
         case spec.Directory(path) | spec.GitRevision(path):
             tree = Path(path)
-            return tree if git(tree, "rev-parse", "--git-dir").returncode == 0 else None
+            return tree if is_repository(tree) else None
     return None
 
 
@@ -184,18 +184,16 @@ def _base(below: Definition, tree: Path | None, wanted: str) -> tuple[str, list[
         return below.argument, []
     if tree is None:
         return below.argument, [f"its base-commit is {wanted[:12]}; {below.argument} is no git tree"]
-    found = git(tree, "rev-parse", "-q", "--verify", f"{wanted}^{{commit}}")
-    if found.returncode:
+    there = commit_of(tree, wanted)
+    if not there:
         return below.argument, [f"its base-commit {wanted[:12]} is not in {tree}"]
-    commit = found.stdout.decode().strip()
     match below.source:
         case spec.GitRevision(_, rev):
             here = _commit(tree, rev)
-            return below.argument, [] if here == commit else [f"its base-commit is {wanted[:12]}, not {rev}"]
-    clean = not git(tree, "status", "--porcelain", "--untracked-files=no").stdout.strip()
-    if clean and _commit(tree, "HEAD") == commit:
+            return below.argument, [] if here == there else [f"its base-commit is {wanted[:12]}, not {rev}"]
+    if is_clean(tree) and _commit(tree, "HEAD") == there:
         return below.argument, []
-    return f"{tree}@{commit[:12]}", [f"on its base-commit {commit[:12]}"]
+    return f"{tree}@{there[:12]}", [f"on its base-commit {there[:12]}"]
 
 
 def _texts(path: Path) -> list[bytes]:
@@ -218,11 +216,11 @@ def _prerequisites(path: Path) -> list[str]:
 
 
 def _commit(tree: Path, revision: str) -> str:
-    found = git(tree, "rev-parse", "-q", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-    if found.returncode:
+    found = commit_of(tree, revision)
+    if not found:
         msg = f"{tree}: no revision {revision}"
         raise UserError(msg, hint=f"git -C {tree} log")
-    return found.stdout.decode().strip()
+    return found
 
 
 # -- does it apply -----------------------------------------------------------------------------------
@@ -281,8 +279,7 @@ def _base_of_merge(below: Definition, tree: Path | None) -> str:
         case spec.GitRevision(path, rev):
             return _commit(Path(path), rev)
         case spec.Directory() if tree:
-            clean = not git(tree, "status", "--porcelain", "--untracked-files=no").stdout.strip()
-            return _commit(tree, "HEAD") if clean else ""
+            return _commit(tree, "HEAD") if is_clean(tree) else ""
     return ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bpfroots.bisect.model import Commit
 from bpfroots.errors import InfraError, UserError
-from bpfroots.kernels.git import git
+from bpfroots.kernels.git import commit_of, git
 
 _FIRST = re.compile(r"^# first bad commit: \[([0-9a-f]+)\]", re.MULTILINE)
 _POSSIBLE = re.compile(r"^# possible first bad commit: \[([0-9a-f]+)\]", re.MULTILINE)
@@ -26,11 +26,11 @@ class CommitHistory:
 
     def resolve(self, revision: str) -> str:
         """The commit that a revision names. Raises UserError."""
-        answer = git(self.tree, "rev-parse", "-q", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-        if answer.returncode != 0:
+        found = commit_of(self.tree, revision)
+        if not found:
             msg = f"{self.tree}: no revision {revision}"
             raise UserError(msg, hint=f"git -C {self.tree} log")
-        return answer.stdout.decode().strip()
+        return found
 
     def commit(self, revision: str) -> Commit:
         text = self._git("show", "-s", "--format=%H%n%s%n%an <%ae>", f"{self.resolve(revision)}^0")

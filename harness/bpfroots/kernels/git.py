@@ -20,3 +20,18 @@ def environment(**more: str) -> dict[str, str]:
 def git(tree: Path, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[bytes]:
     """``git -C tree arguments``, with further environment variables; nothing is checked."""
     return run(["git", "-C", tree, *arguments], env=environment(**more))
+
+
+def is_repository(tree: Path) -> bool:
+    return git(tree, "rev-parse", "--git-dir").returncode == 0
+
+
+def is_clean(tree: Path) -> bool:
+    """Whether the files that git knows are those of HEAD."""
+    return not git(tree, "status", "--porcelain", "--untracked-files=no").stdout.strip()
+
+
+def commit_of(tree: Path, revision: str) -> str:
+    """The commit that ``revision`` names; empty where it names none."""
+    found = git(tree, "rev-parse", "-q", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    return found.stdout.decode().strip() if found.returncode == 0 else ""

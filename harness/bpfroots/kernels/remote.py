@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from bpfroots import cache
 from bpfroots.errors import InfraError, UserError
-from bpfroots.kernels.git import git
+from bpfroots.kernels.git import commit_of, git
 from bpfroots.progress import Progress
 from bpfroots.settings import cache_root
 
@@ -87,7 +87,7 @@ def repository(url: str, revision: str, progress: Progress | None) -> Path | Non
 
 
 def _has(path: Path, name: str) -> bool:
-    return git(path, "rev-parse", "-q", "--verify", f"{name}^{{commit}}").returncode == 0
+    return bool(commit_of(path, name))
 
 
 def _commit(revision: str) -> list[str]:

@@ -18,7 +18,7 @@ from bpfroots import arch, cache
 from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
 from bpfroots.kernels import debian, remote, worktree
 from bpfroots.kernels.facts import remember
-from bpfroots.kernels.git import environment, git
+from bpfroots.kernels.git import commit_of, environment, is_repository
 from bpfroots.kernels.spec import (
     Checkout,
     DebianSource,
@@ -219,7 +219,7 @@ def _directory(path: Path) -> Located:
 
 
 def _checkout(path: Path) -> Located:
-    if git(path, "rev-parse", "--git-dir").returncode != 0:
+    if not is_repository(path):
         msg = f"{path}: no git repository"
         raise UserError(msg)
     return _directory(path)
@@ -233,14 +233,13 @@ def _git(source: GitRevision, progress: Progress | None) -> Located:
             msg = f"{source.tree} {source.rev}: not fetched yet"
             raise NotFetched(msg)
         repository = found
-    elif git(repository, "rev-parse", "--git-dir").returncode != 0:
+    elif not is_repository(repository):
         msg = f"{repository}: no git repository"
         raise UserError(msg, hint="TREE@REV wants a git tree; for a plain one use --kernel TREE")
-    answer = git(repository, "rev-parse", "-q", "--verify", "--end-of-options", f"{source.rev}^{{commit}}")
-    if answer.returncode != 0:
+    commit = commit_of(repository, source.rev)
+    if not commit:
         msg = f"{source.tree}: no revision {source.rev}"
         raise UserError(msg, hint=f"git -C {source.tree} fetch --tags, or check the name")
-    commit = answer.stdout.decode().strip()
     return Located(
         id=f"git:{commit}",
         directory=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bpfroots.errors import InfraError, UserError
-from bpfroots.kernels.git import git
+from bpfroots.kernels.git import git, is_repository
 
 
 def fetch(tree: Path, remote: str) -> str:
@@ -14,7 +14,7 @@ def fetch(tree: Path, remote: str) -> str:
     Working tree and local branches stay as they are: a kernel is named TREE@REMOTE/BRANCH. Raises
     UserError where there is no repository or no such remote, InfraError where it cannot be reached.
     """
-    if git(tree, "rev-parse", "--git-dir").returncode:
+    if not is_repository(tree):
         msg = f"{tree}: no git repository"
         raise UserError(msg, hint="[[update]] tree is a clone of a kernel tree")
     if git(tree, "remote", "get-url", remote).returncode:
