@@ -1,8 +1,8 @@
 """Modules of a distribution's kernel, as an archive that follows the image's.
 
 A kernel that bpfroots builds has all that a guest needs built in. A distribution's has its drivers as
-modules: the guest gets those of its devices, which images/init loads, and those that the kernel requests
-(request_module) when a case attaches something.
+modules: the guest gets those of its devices, which images/init loads by the list `LIST`, and those that the
+kernel requests (request_module) when a case attaches something.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from bpfroots.images import initramfs
 from bpfroots.kernels.packaged import DRIVERS
 from bpfroots.settings import cache_root
 
+#: Beside the modules: what images/init loads, a name on each line.
+LIST = "bpfroots.load"
 # What programs and cases make the kernel load.
 _ON_DEMAND = ("veth", "dummy", "sch_ingress", "cls_bpf", "act_bpf", "af_packet", "unix", "ipv6")
 # Part of the key: raised where the same modules are to give another archive.
-_FORMAT = 1
+_FORMAT = 2
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 
 
@@ -67,6 +69,7 @@ def _archive(modules: Path, files: dict[str, Path]) -> bytes:
         for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             if (modules / name).is_file():
                 shutil.copyfile(modules / name, place / name)
+        (place / LIST).write_text("".join(f"{name}\n" for name in DRIVERS.values()))
         done = process.run(["depmod", "-b", directory, modules.name])
         if done.returncode:
             msg = f"depmod makes no index of {modules}"

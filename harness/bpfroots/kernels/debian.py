@@ -61,7 +61,7 @@ def package(name: str, version: str, suites: Sequence[str], progress: Progress) 
 
         def populate(directory: Path) -> None:
             with progress.task(f"source  {name} {chosen} from {', '.join(suites)}"):
-                _fetch(config, f"{name}={chosen}", directory)
+                fetch(("-c", config), f"{name}={chosen}", directory)
 
         return store.get(_key(name, chosen), populate), chosen
 
@@ -84,8 +84,9 @@ def _key(name: str, version: str) -> str:
     return f"{name}_{version}".replace(":", "+")
 
 
-def _fetch(config: Path, wanted: str, directory: Path) -> None:
-    _apt(["apt-get", "-q", "-c", config, "download", wanted], wanted, directory)
+def fetch(options: Sequence[str | Path], wanted: str, directory: Path) -> None:
+    """Unpack a package into ``directory``; ``options`` are apt's. Raises InfraError."""
+    _apt(["apt-get", "-q", *options, "download", wanted], wanted, directory)
     for deb in directory.glob("*.deb"):
         _apt(["dpkg-deb", "-x", deb, directory], wanted)
         deb.unlink()

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfroots import cache
-from bpfroots.errors import InfraError, UserError
+from bpfroots.errors import UserError
 from bpfroots.kernels import debian, image
 from bpfroots.process import run
 from bpfroots.progress import Progress
 from bpfroots.settings import cache_root
 
 PREFIX = "debian:"
-#: Drivers of the machine (machine/devices.py), by option: what images/init loads where they are modules.
+#: Drivers of the machine (machine/devices.py), by option: what a guest loads where they are modules.
 DRIVERS = {
     "VIRTIO_PCI": "virtio_pci",
     "VIRTIO_NET": "virtio_net",
@@ -81,12 +81,12 @@ def _unpacked(wanted: Package, options: Sequence[str | Path], progress: Progress
 
     def populate(out: Path) -> None:
         with progress.task(f"kernel  {wanted.name}  {package} {version}"):
-            _download(f"{package}={version}", options, out)
+            debian.fetch(options, f"{package}={version}", out)
             if not _images(out):
                 # A package of packages since 7.0: image, modules, configuration.
                 release = package.removeprefix("linux-image-")
                 for part in ("binary", "modules", "base"):
-                    _download(f"linux-{part}-{release}={version}", options, out)
+                    debian.fetch(options, f"linux-{part}-{release}={version}", out)
             if not _images(out):
                 msg = f"{package} {version} has no vmlinuz"
                 raise UserError(msg)
@@ -95,21 +95,6 @@ def _unpacked(wanted: Package, options: Sequence[str | Path], progress: Progress
 
     key = _key_of(wanted) if wanted.suite and wanted.is_one_release else _key(package, version)
     return _images(_store(progress).get(key, populate))[0]
-
-
-def _download(which: str, options: Sequence[str | Path], out: Path) -> None:
-    """Unpack a package into ``out``. Raises InfraError."""
-    answer = run(["apt-get", "-q", *options, "download", which], cwd=out)
-    debs = list(out.glob("*.deb"))
-    if answer.returncode or len(debs) != 1:
-        said = answer.stderr.decode(errors="replace").strip()
-        msg = f"{which} cannot be downloaded"
-        raise InfraError(msg, detail=said[-800:], hint="apt-get update")
-    done = run(["dpkg-deb", "-x", debs[0], out])
-    debs[0].unlink()
-    if done.returncode:
-        msg = f"{which} cannot be unpacked"
-        raise InfraError(msg, detail=done.stderr.decode(errors="replace").strip())
 
 
 def is_unpacked(wanted: Package) -> bool:
