@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from bpfroots.ab import comparison, page, text, texts
+from bpfroots.ab import comparison, page, run, text, texts
 from bpfroots.ab.filters import fail_on, filters
 from bpfroots.ab.model import Change, Comparison, Side, What
-from bpfroots.errors import UserError
+from bpfroots.ab.pair import Wanted
+from bpfroots.errors import BootError, UserError
 from bpfroots.programs import allowed
 from bpfroots.programs.protocol import Verdict
+from bpfroots.progress import Progress
 from bpfroots.results.model import (
     SCHEMA,
     Cell,
@@ -27,6 +29,7 @@ from bpfroots.results.model import (
     Verification,
     VerifierStats,
 )
+from bpfroots.results.request import Together
 from bpfroots.results.store import RunStore
 
 _A, _B = Side("old", "6.12.1", "old"), Side("new", "6.12.2", "new")
@@ -423,3 +426,15 @@ def test_the_text_fits_a_mail(lab: _Lab) -> None:
     lab.add("old", message="R1 !read_ok")
     lab.add("new", message="; ".join(["R1 invalid mem access 'scalar'"] * 9))
     assert max(map(len, text.render(lab.compare()).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("kernel", ["old", "new"])
+def test_a_kernel_that_does_not_boot_is_named(kernel: str) -> None:
+    error = BootError("the kernel died during boot: panic: no root")
+    error.kernel = kernel
+    found = Comparison(Side("old", "6.12", "baseline"), Side("new", "6.12", "patched"))
+    wanted = Wanted(("baseline", "patched"), Together(()))
+    problem = run._not_booted(error, found, wanted, Progress(quiet=True))
+    assert problem is not None
+    assert (problem.kernel, problem.what, problem.patch) == (kernel, "does not boot", "")
+    assert problem.lines == ["the kernel died during boot: panic: no root"]

@@ -9,6 +9,7 @@ there is no cell to hold them.
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 from bpfroots import exitcodes
@@ -59,9 +60,15 @@ class UserError(BpfrootsError):
 
 
 class KernelError(BpfrootsError):
-    """The kernel does not apply, configure or build, or something in it is missing (BTF)."""
+    """The kernel does not apply, configure or build, or something in it is missing (BTF).
+
+    ``log`` is what a build that failed has written, ``kernel`` the name of one that a run had to do without;
+    whoever knows sets them.
+    """
 
     exit_code = exitcodes.KERNEL
+    log: Path | None = None
+    kernel: str = ""
 
 
 class BootError(KernelError):

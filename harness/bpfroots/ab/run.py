@@ -41,7 +41,7 @@ def run(wanted: Wanted, progress: Progress) -> Result:
     opened = ran(wanted, wanted.kernels, progress)
     found = compared(opened.store, opened.cells, wanted)
     found.problems += [
-        problem for error in opened.failed if (problem := _not_booted(error, wanted, progress))
+        problem for error in opened.failed if (problem := _not_booted(error, found, wanted, progress))
     ]
     if wanted.per_patch and wanted.series:
         per_patch.find(found, wanted, progress)
@@ -86,11 +86,11 @@ def _not_built(wanted: Wanted, progress: Progress) -> Problem | None:
     return None
 
 
-def _not_booted(error: Exception, wanted: Wanted, progress: Progress) -> Problem | None:
+def _not_booted(error: Exception, found: Comparison, wanted: Wanted, progress: Progress) -> Problem | None:
     if not isinstance(error, BootError):
         return None
-    if wanted.series is None:
-        return Problem(error.message.partition(":")[0], "does not boot", error_lines(error))
+    if wanted.series is None or error.kernel == found.a.kernel:
+        return Problem(error.kernel, "does not boot", error_lines(error))
     boot = boot_in(wanted.accel, progress)
 
     def boots(argument: str) -> KernelError | None:
@@ -131,10 +131,7 @@ def _first_failing(
 def error_lines(error: KernelError) -> list[str]:
     """The first lines of an error; of a build that failed those of the compiler."""
     lines = [error.message]
-    for line in error.detail.splitlines():
-        log = Path(line.removeprefix("log: "))
-        if line.startswith("log: ") and log.is_file():
-            said = log.read_text(errors="replace").splitlines()
-            lines += [one for one in said if ": error: " in one or "*** " in one][:_LINES]
-        lines.append(line)
-    return lines[: _LINES + 1]
+    if error.log:
+        said = error.log.read_text(errors="replace").splitlines()
+        lines += [one for one in said if ": error: " in one or "*** " in one][:_LINES]
+    return [*lines, *error.detail.splitlines()][: _LINES + 1]

@@ -29,7 +29,6 @@ _MESSAGE_ID = re.compile(r"<?([^\s/<>@]+@[^\s/<>@]+)>?")
 _ARCHIVE = re.compile(r"https?://\S+")
 _BASE_COMMIT = re.compile(rb"^base-commit: ([0-9a-f]{12,40})\s*$", re.MULTILINE)
 _PREREQUISITE = re.compile(rb"^prerequisite-(?:patch-id|message-id|change-id): (\S+)", re.MULTILINE)
-_FUZZ = re.compile(r"patch (\d+) of \d+ needs fuzz: [^:]+: (.*)")
 _SUBJECT = re.compile(rb"^Subject: (.*(?:\n[ \t].*)*)", re.MULTILINE)
 _TAGS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 _LINES = 8
@@ -235,9 +234,9 @@ def _applied(taken: Taken, tree: Path | None, patches: series.Series, progress: 
     before = len(whole.patches) - taken.count
     located = source.locate(below, progress)
     origin = source.unpacked(located, progress)
-    fuzzy: list[str] = []
+    fuzzy: list[series.Fuzz] = []
 
-    def apply(say: Callable[[str], None] | None) -> series.DoesNotApply | None:
+    def apply(say: Callable[[series.Fuzz], None] | None) -> series.DoesNotApply | None:
         with tempfile.TemporaryDirectory(dir=process.temporary_directory()) as work:
             try:
                 series.apply(whole, origin, Path(work), located.what, say)
@@ -262,13 +261,13 @@ def _applied(taken: Taken, tree: Path | None, patches: series.Series, progress: 
             return replace(taken, path=path)
     if apply(fuzzy.append) is None:
         mark("exactly", range(taken.count))
-        for match in filter(None, map(_FUZZ.match, fuzzy)):
-            if int(match[1]) > before:
-                mark(f"with fuzz: {match[2]}", [int(match[1]) - before - 1])
+        for one in fuzzy:
+            if one.number > before:
+                mark(f"with fuzz: {one.how}", [one.number - before - 1])
         return taken
     number = error.number - before
     mark("exactly", range(max(0, number - 1)))
-    lines = [line for line in error.detail.splitlines() if not line.startswith("kept in ")][:_LINES]
+    lines = list(error.complaints[:_LINES])
     name = taken.info.patches[number - 1].name if number > 0 else ""
     return replace(taken, problem=Problem(taken.base, "does not apply", lines, name))
 

@@ -92,6 +92,7 @@ class Run:
                     for _ in self.stream(kernel, task):
                         pass
                 except KernelError as error:
+                    error.kernel = kernel.name
                     self.failed.append(error)
                 task.summary = self._summary(kernel)
             if self.request.cost:

@@ -234,7 +234,11 @@ def _prepare_tree(wanted: Plan, directory: Path, progress: Progress) -> Path:
     work.mkdir()
     touched: set[str] = set()
     if wanted.patches is not None:
-        touched = series.apply(wanted.patches, origin, work, wanted.located.what, progress.say)
+
+        def say(fuzz: series.Fuzz) -> None:
+            progress.say(str(fuzz))
+
+        touched = series.apply(wanted.patches, origin, work, wanted.located.what, say)
     (directory / "tree-id").unlink(missing_ok=True)
     if not linux.exists() and (base := wanted.seed):
         with _place(base, progress) as place:

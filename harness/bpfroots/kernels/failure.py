@@ -20,11 +20,13 @@ def failure(what: str, text: str, log: Path) -> KernelError | InfraError:
     if "Killed signal terminated program" in text:
         return InfraError(f"{what}: the compiler was killed: not enough memory?", detail=f"log: {log}")
     found = _first_error(text)
-    return KernelError(
+    failed = KernelError(
         f"{what}: {found}" if found else what,
         detail=f"log: {log}" if log.is_file() else text.strip()[-800:],
         hint="fix the source and run again: what is built is kept",
     )
+    failed.log = log if log.is_file() else None
+    return failed
 
 
 def _first_error(log: str) -> str:

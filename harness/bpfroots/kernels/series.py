@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bpfroots.errors import KernelError, UserError
 from bpfroots.kernels import mail, thread
@@ -29,11 +30,29 @@ _HUNK = re.compile(r"(?:Hunk #\d+ applied|Rejected hunk #(\d+)\.$)")
 
 
 class DoesNotApply(KernelError):
-    """Patch ``number`` of a series, counted from 1, does not apply."""
+    """Patch ``number`` of a series, counted from 1, does not apply. ``complaints`` are git's, and on which
+    source; ``kept`` are the files with the hunks that it rejects."""
 
-    def __init__(self, message: str, number: int, *, detail: str, hint: str) -> None:
+    def __init__(
+        self, message: str, number: int, complaints: Sequence[str], kept: Sequence[Path], hint: str
+    ) -> None:
+        *said, where = complaints
+        detail = "\n".join([*said, *(f"kept in {path}" for path in kept), where])
         super().__init__(message, detail=detail, hint=hint)
         self.number = number
+        self.complaints = complaints
+
+
+class Fuzz(NamedTuple):
+    """Patch ``number`` of ``total``, counted from 1, applies with fuzz; ``how`` is `apply_with_fuzz`'s."""
+
+    number: int
+    total: int
+    patch: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"patch {self.number} of {self.total} needs fuzz: {self.patch}: {self.how}"
 
 
 @dataclass(frozen=True)
@@ -93,11 +112,11 @@ def touched(patches: Iterable[Path]) -> set[str]:
 
 
 def apply(
-    series: Series, source: Path, work: Path, source_id: str, say: Callable[[str], None] | None = None
+    series: Series, source: Path, work: Path, source_id: str, fuzzy: Callable[[Fuzz], None] | None = None
 ) -> set[str]:
     """Apply all patches below ``work`` (empty), to copies of what they touch in ``source``.
 
-    With ``say`` GNU patch may apply with fuzz what git would not, and ``say`` is told which patch
+    With ``fuzzy`` GNU patch may apply with fuzz what git would not, and ``fuzzy`` is told which patch
     that was. Returns the touched paths: one that exists below ``work`` has that content now, one
     that does not is deleted. Raises DoesNotApply for the first patch that does not; its rejected
     hunks are kept below ``work``, in ``rejects/``.
@@ -116,10 +135,10 @@ def apply(
                 if not original.is_symlink():
                     shutil.copymode(original, tree / name)
         if _git_apply(tree, patch).returncode != 0:
-            fuzzy = apply_with_fuzz(tree, patch) if say else None
-            if say is None or fuzzy is None:
+            how = apply_with_fuzz(tree, patch) if fuzzy else None
+            if fuzzy is None or how is None:
                 raise _rejected(series, number, patch, tree, source_id)
-            say(f"patch {number} of {len(series.patches)} needs fuzz: {patch.name}: {fuzzy}")
+            fuzzy(Fuzz(number, len(series.patches), patch.name, how))
     return found
 
 
@@ -161,15 +180,17 @@ def _rejected(series: Series, number: int, patch: Path, tree: Path, source_id: s
     answer = _git_apply(tree, patch, "--reject", "--verbose")
     kept = tree.parent / "rejects"
     kept.mkdir(exist_ok=True)
-    detail = _complaints(answer.stderr.decode(errors="replace"))
+    complaints = _complaints(answer.stderr.decode(errors="replace"))
+    found = []
     for reject in tree.rglob("*.rej"):
         name = f"{patch.stem}--{reject.relative_to(tree).as_posix().replace('/', '-')}"
         shutil.move(reject, kept / name)
-        detail.append(f"kept in {kept / name}")
+        found.append(kept / name)
     return DoesNotApply(
         f"patch {number} of {len(series.patches)} does not apply: {patch.name}",
         number,
-        detail="\n".join([*detail, f"the source is {source_id}"]),
+        [*complaints, f"the source is {source_id}"],
+        found,
         hint=f"rebase series {series.name} onto this source",
     )
 
