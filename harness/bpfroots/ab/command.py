@@ -95,6 +95,17 @@ def ab(
     sys.exit(result.exit_code)
 
 
+def _check(kernels: tuple[str, ...], linux: str | None, series: str | None, *, per_patch: bool) -> None:
+    """Raises UserError for options that do not fit each other."""
+    if bool(series) == bool(kernels) or (kernels and len(kernels) != 2) or (kernels and linux):
+        msg = "which two kernels?"
+        hint = "--kernel A --kernel B, or --series S with --linux TREE or without"
+        raise UserError(msg, hint=hint)
+    if per_patch and not series:
+        msg = "--per-patch: two kernels have no patches"
+        raise UserError(msg, hint="--series S")
+
+
 def _wanted(
     programs: tuple[str, ...],
     kernels: tuple[str, ...],
@@ -112,13 +123,7 @@ def _wanted(
     from bpfroots.programs import allowed
     from bpfroots.results.request import TIMEOUT_S, Objects
 
-    if bool(series) == bool(kernels) or (kernels and len(kernels) != 2) or (kernels and linux):
-        msg = "which two kernels?"
-        hint = "--kernel A --kernel B, or --series S with --linux TREE or without"
-        raise UserError(msg, hint=hint)
-    if how["per_patch"] and not series:
-        msg = "--per-patch: two kernels have no patches"
-        raise UserError(msg, hint="--series S")
+    _check(kernels, linux, series, per_patch=how["per_patch"])
     options = Options(
         filters(how["filters"]),
         tuple(fail_on(text) for text in how["fail_on"]),

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from bpfroots.ab import texts
 from bpfroots.ab.filters import Expression, Figures, Filters, Subject
-from bpfroots.ab.model import KINDS, WHATS, Change, Comparison, Counted, Difference, Kind, Side, Total, What
+from bpfroots.ab.model import (
+    KINDS,
+    WHATS,
+    Change,
+    Comparison,
+    Counted,
+    Difference,
+    Kind,
+    Side,
+    Total,
+    What,
+    short,
+)
 from bpfroots.analysis import wording
 from bpfroots.analysis.cell import equal_results
 from bpfroots.programs.allowed import Allowed
@@ -99,7 +111,7 @@ def compare(
     found.objects = len({(pair.a.case, pair.a.mechanism) for pair in pairs})
     for pair in pairs:
         figures = _figures(pair)
-        subject = Subject(pair.a.case.removeprefix("load/"), pair.program, figures)
+        subject = Subject(short(pair.a.case), pair.program, figures)
         if not options.filters.matches(subject):
             found.hidden += 1
             continue

@@ -49,6 +49,11 @@ KINDS: dict[Kind, str] = {
 }
 
 
+def short(case: str) -> str:
+    """The name of a case or an object, without what all objects that are given by path share."""
+    return case.removeprefix("load/")
+
+
 class Side(msgspec.Struct, frozen=True):
     """One of the two kernels; ``argument`` is what ``--kernel`` takes for it."""
 
@@ -97,7 +102,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def name(self) -> str:
         """``OBJECT PROGRAM``, without what all objects share."""
-        return " ".join(filter(None, (self.object.removeprefix("load/"), self.program)))
+        return " ".join(filter(None, (short(self.object), self.program)))
 
     @property
     def first_patches(self) -> dict[str, list[What]]:

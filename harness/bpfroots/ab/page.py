@@ -23,7 +23,6 @@ REPORT = "report"
 _PAGES = 300
 # Of a longer log its end is shown, in bytes.
 _LOG = 1 << 20
-_ANONYMOUS = "object"
 _ASM_HEAD = re.compile(r"^; (\S+) addr=\S* (bytes=\d+).*$", re.M)
 
 
@@ -89,7 +88,7 @@ def _pages(changes: Iterable[Change]) -> list[str]:
     found = []
     for change in changes:
         parts = [*change.object.split("/"), *filter(None, (change.program, change.mechanism))]
-        page = "program/" + "/".join(re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "_" for part in parts)
+        page = "program/" + html.safe_path(parts)
         number = taken[page] = taken.get(page, 0) + 1
         found.append(f"{page}{f'-{number}' if number > 1 else ''}.html")
     return found

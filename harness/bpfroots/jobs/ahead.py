@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 
@@ -16,7 +17,6 @@ def import_libraries() -> None:
 
 def _import() -> None:
     for name in _MODULES:
-        try:
+        # RuntimeError: the process ends, and what is imported wants to be told at its end.
+        with contextlib.suppress(ImportError, RuntimeError):
             importlib.import_module(name)
-        except Exception:
-            return

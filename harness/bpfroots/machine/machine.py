@@ -193,11 +193,6 @@ class Machine:
         template.keep(self._identity)
 
     @property
-    def qemu_command(self) -> list[str]:
-        """How QEMU was started (the descriptors in it are gone)."""
-        return self._qemu.command
-
-    @property
     def pid(self) -> int:
         """QEMU's process id."""
         return self._qemu.pid

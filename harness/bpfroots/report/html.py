@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -98,13 +98,17 @@ def _write_matrix(path: Path, run: RunInfo, cells: Sequence[Cell], by_case: dict
     path.write_text(text, encoding="utf-8")
 
 
+def safe_path(parts: Iterable[str]) -> str:
+    """A relative path of names that any file system and any URL takes."""
+    return "/".join(re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "_" for part in parts)
+
+
 def pages(cells: Sequence[Cell]) -> dict[str, str]:
     """Case name → its page, relative to report/. Names become safe and stay unique."""
     found: dict[str, str] = {}
     taken: set[str] = set()
     for case in dict.fromkeys(cell.case for cell in cells):
-        parts = [re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "_" for part in case.split("/")]
-        base = page = "case/" + "/".join(parts)
+        base = page = "case/" + safe_path(case.split("/"))
         number = 2
         while page in taken:
             page, number = f"{base}-{number}", number + 1
