@@ -221,6 +221,18 @@ def test_two_objects_without_a_verdict_are_silent(lab: _Lab) -> None:
     assert (found.silent, found.changes) == (1, [])
 
 
+@pytest.mark.parametrize(("verdict", "differs"), [("reject", False), ("accept", True)])
+def test_maps_of_an_object_that_did_not_run_are_not_compared(
+    lab: _Lab, verdict: Verdict, differs: bool
+) -> None:
+    """A program that is accepted alone, of an object that is rejected: no map was read."""
+    for cell in (lab.add("old"), lab.add("new")):
+        cell.verdict, cell.compared = verdict, ["results"]
+    found = lab.compare()
+    assert bool(found.changes) is differs
+    assert ("results" in found.counts) is differs
+
+
 def test_what_was_lost_on_our_side_is_not_compared(lab: _Lab) -> None:
     lab.add("old")
     lab.lost("new", "infra_error")

@@ -274,9 +274,9 @@ def _results(pair: _Pair) -> list[str] | None:
         for one, other in runs
         if (one.retval, one.data_out) != (other.retval, other.data_out)
     ]
-    # Maps are the object's: the first program has them.
+    # Maps are the object's: the first program has them, and nothing of an object that is rejected has run.
     first = pair.a.roots[0].name == pair.program if pair.a.roots else False
-    if first and pair.a.compared:
+    if first and pair.a.compared and pair.a.verdict == pair.b.verdict == "accept":
         return found + equal_results(pair.a.results, pair.b.results, pair.a.compared)
     return found if runs else None
 
