@@ -20,14 +20,6 @@ class SshIdentity:
     user: str = "root"
 
 
-class SshFailure(Exception):
-    """No connection: why, in words. ``final``: asking again gets the same answer."""
-
-    def __init__(self, message: str, *, final: bool = False) -> None:
-        super().__init__(message)
-        self.final = final
-
-
 def shell_command(port: int, identity: SshIdentity, *, terminal: bool) -> list[str]:
     """The ssh command for a person; its key files live as long as this process."""
     directory = temporary_directory()

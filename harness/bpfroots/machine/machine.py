@@ -23,9 +23,9 @@ from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.deadlines import Deadlines
 from bpfroots.machine.devices import BootSpec
 from bpfroots.machine.events import EventQueue, Marked
-from bpfroots.machine.identity import SshFailure, SshIdentity, shell_command
+from bpfroots.machine.failure import QmpFailure, SshFailure
+from bpfroots.machine.identity import SshIdentity, shell_command
 from bpfroots.machine.qemu import QemuProcess
-from bpfroots.machine.qmp import QmpFailure
 from bpfroots.machine.snapshot import Snapshot, SnapshotFailure
 from bpfroots.machine.splats import Splat
 from bpfroots.machine.watch import Watch

@@ -15,12 +15,14 @@ import termios
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bpfroots.machine.console import ConsoleLog
 from bpfroots.machine.events import Marked, Post, QemuExited, SplatSeen
-from bpfroots.machine.qmp import Qmp
 from bpfroots.process import spawn
+
+if TYPE_CHECKING:
+    from bpfroots.machine.qmp import Qmp
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class QemuProcess:
         #: For the log, where guests of one kernel have to be told apart: "baseline[4711]".
         self.name = f"{name}[{self.pid}]"
         _log.info("%s: QEMU started, console: %s", self.name, console.path)
-        self.qmp = Qmp(qmp_socket, self.name, post)
+        self.qmp = _monitor(qmp_socket, self.name, post)
         self._reader = threading.Thread(target=self._read, name=f"bpfroots-console-{name}", daemon=True)
         self._waiter = threading.Thread(target=self._wait, name=f"bpfroots-exit-{name}", daemon=True)
         self._reader.start()
@@ -151,3 +153,9 @@ class QemuProcess:
             self.qmp.drain(_DRAIN)
         finally:
             self._post(QemuExited(status))
+
+
+def _monitor(connected: socket.socket, name: str, post: Post) -> Qmp:
+    from bpfroots.machine.qmp import Qmp  # now, while QEMU starts: asyncio takes long to import
+
+    return Qmp(connected, name, post)

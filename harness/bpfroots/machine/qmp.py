@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from qemu.qmp import EventListener, Message, QMPClient, QMPError, Runstate
 
 from bpfroots.machine.events import Post, QmpEvent
+from bpfroots.machine.failure import QmpFailure
 
 # Its own reports of a QEMU that went away would reach stderr; we say it in our words.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
@@ -23,10 +24,6 @@ logging.getLogger("qemu.qmp").propagate = False
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-
-
-class QmpFailure(Exception):
-    """QEMU did not answer: gone, stopped, or it refused the command."""
 
 
 @functools.cache

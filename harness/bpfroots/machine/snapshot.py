@@ -14,14 +14,18 @@ import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bpfroots.errors import InfraError
 from bpfroots.machine.events import QmpEvent
+from bpfroots.machine.failure import QmpFailure
 from bpfroots.machine.identity import SshIdentity
-from bpfroots.machine.qmp import Qmp, QmpFailure
 from bpfroots.machine.watch import Watch
+
+if TYPE_CHECKING:
+    from bpfroots.machine.qmp import Qmp
 
 #: What images/runner/awake.c answers on the console, before the seconds it was told.
 AWAKE_MARK = "bpfroots: awake "

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa:
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key  # noqa: E402
 
 from bpfroots.machine.events import Answer, Chunk, Post, SessionEnded  # noqa: E402
-from bpfroots.machine.identity import SshFailure, SshIdentity  # noqa: E402
+from bpfroots.machine.failure import SshFailure  # noqa: E402
+from bpfroots.machine.identity import SshIdentity  # noqa: E402
 
 # It logs tracebacks of connections that fail, which is what probing a dead guest is for.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

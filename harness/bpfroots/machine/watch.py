@@ -18,9 +18,9 @@ from bpfroots.machine.events import (
     SessionEnded,
     SplatSeen,
 )
+from bpfroots.machine.failure import QmpFailure
 from bpfroots.machine.identity import SshIdentity
 from bpfroots.machine.qemu import QemuProcess
-from bpfroots.machine.qmp import QmpFailure
 from bpfroots.machine.splats import Splat
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from covertable import make, sorters
 
 from bpfroots import settings
 from bpfroots.errors import UserError
@@ -136,6 +135,8 @@ def _all(matrix: _Combinations) -> Iterator[dict[str, Any]]:
 
 
 def _pairs(matrix: _Combinations) -> list[dict[str, Any]]:
+    from covertable import make, sorters
+
     possible = functools.partial(_possible, matrix)
     # A constraint is asked as soon as what it is about is known.
     constraints = [{"operator": "fn", "requires": keys, "evaluate": possible} for keys in _CONSTRAINED]
