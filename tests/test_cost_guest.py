@@ -212,7 +212,7 @@ def test_instructions_are_not_counted_where_the_definition_says_so(kit: Kit, tmp
     (tmp_path / "console").mkdir()
     request = Request((kernel.name,), Cases("example/kprobe+cgroup_skb", ("duplicate",)), cost=True)
     without, said = dataclasses.replace(kit, kernels=[kernel]), io.StringIO()
-    programs = cells_job.Programs.of(cells_job.specs_of(request), without)
+    programs = cells_job.Programs(cells_job.specs_of(request), without)
     run = cells_job.Run(request, Site(without, store, accel), programs, Progress(said))
     run.run()
     assert {cell.outcome for cell in run.cells} == {"pass"}

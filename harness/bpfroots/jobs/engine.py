@@ -32,24 +32,40 @@ from bpfroots.results.store import RunStore
 class Engine:
     """Guests of this process, or others. Every cell handed in comes back, whatever becomes of its guest."""
 
-    def __init__(self, site: Site, reuse: Reuse | None = None, compiled: Compiled | None = None) -> None:
-        """``reuse``: take cells that are finished from there, and leave new ones there. ``compiled``: all
-        programs that will be submitted; without it they are compiled when they are."""
+    def __init__(self, site: Site, reuse: Reuse | None = None) -> None:
+        """``reuse``: take cells that are finished from there, and leave new ones there."""
         self._site = site
         self._reuse = reuse
-        self._compiled = compiled
         self._guests = Guests(site.kit, site.accel)
+        self._started: tuple[Kernel, Pool] | None = None
         # What each case gave first, on the first kernel: kernels have to agree as well.
         self._references: dict[str, Cell] = {}
 
-    def submit(self, kernel: Kernel, specs: Sequence[CellSpec], known: Iterable[Cell] = ()) -> Iterator[Cell]:
+    def start(self, kernel: Kernel) -> None:
+        """Start a guest for the first cells of this kernel that will be submitted. Close the engine then."""
+        self._started = (kernel, self._pool(kernel))
+        self._started[1].warm(1)
+
+    def close(self) -> None:
+        """End the guest of `start`, if no cell has asked for it."""
+        started, self._started = self._started, None
+        if started:
+            started[1].close()
+
+    def submit(
+        self,
+        kernel: Kernel,
+        specs: Sequence[CellSpec],
+        known: Iterable[Cell] = (),
+        compiled: Compiled | None = None,
+    ) -> Iterator[Cell]:
         """Run cells on a kernel; they come as they are finished, and are in the run folder before.
 
-        ``known`` are cells of the same cases that were finished before. Closing the iterator ends all
-        guests. Raises UserError for a program that does not compile (before anything boots), BootError for
-        a kernel that does not boot.
+        ``known`` are cells of the same cases that were finished before. ``compiled`` has their programs;
+        without it they are compiled now. Closing the iterator ends all guests. Raises UserError for a program
+        that does not compile (before anything boots), BootError for a kernel that does not boot.
         """
-        compiled = self._compiled or compile_cells(self._site.kit, specs)
+        compiled = compiled or compile_cells(self._site.kit, specs)
         # Of a bare bzImage that takes a moment, and only cases ask.
         options = kernels.options(kernel) if any(spec.case for spec in specs) else None
         specs = [spec.on(kernel.release, options) for spec in specs]
@@ -78,12 +94,19 @@ class Engine:
         slowdown = site.accel.slowdown_of(kernel.shape.cpus)
         count = schedule.guests_at_once(kernel.shape, site.guests)
         batches = schedule.batches(specs, count)
-        with contextlib.closing(Pool(lambda: self._boot(kernel))) as pool:
+        with contextlib.closing(self._pool(kernel)) as pool:
             workers = [
                 Worker(pool, verdicts, verdicts.objects, slowdown, site.keep)
                 for _ in range(min(count, len(batches)))
             ]
             yield from crew.spread(workers, batches)
+
+    def _pool(self, kernel: Kernel) -> Pool:
+        """The pool that was started for this kernel, else a new one."""
+        if self._started and self._started[0] is kernel:
+            (_, pool), self._started = self._started, None
+            return pool
+        return Pool(lambda: self._boot(kernel))
 
     def _boot(self, kernel: Kernel) -> Machine:
         machine = self._guests.boot(kernel, self._site.store.console(kernel.name))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 from bpfroots import exitcodes
 from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
@@ -34,15 +34,15 @@ from bpfroots.settings import jobs
 
 @dataclass(frozen=True)
 class Programs:
-    """The cells of a request, and their objects, compiled once."""
+    """The cells of a request, and their objects, compiled once: when they are first asked for."""
 
     specs: list[CellSpec]
-    compiled: Compiled
+    kit: Kit
 
-    @classmethod
-    def of(cls, specs: list[CellSpec], kit: Kit) -> Self:
+    @functools.cached_property
+    def compiled(self) -> Compiled:
         """Raises UserError for programs that do not compile."""
-        return cls(specs, compile_cells(kit, specs))
+        return compile_cells(self.kit, self.specs)
 
 
 class Run:
@@ -69,7 +69,7 @@ class Run:
         self._programs = programs
         self._report = report or _write_reports
         self._reuse = Reuse(site.kit, site.accel) if request.reuse else None
-        self._engine = Engine(site, self._reuse, programs.compiled)
+        self._engine = Engine(site, self._reuse)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -111,7 +111,7 @@ class Run:
         finished = {cell.key.anywhere for cell in known}
         missing = [spec for spec in specs if spec.key not in finished]
         done = len(known)
-        for cell in self._engine.submit(kernel, missing, known):
+        for cell in self._engine.submit(kernel, missing, known, self._programs.compiled):
             self.cells.append(cell)
             done += 1
             if task:
@@ -136,8 +136,23 @@ class Run:
             except (KernelError, InfraError) as error:
                 self.failed.append(error)
 
+    def compile(self) -> None:
+        """Compile all programs, and meanwhile start the first guest, where it is certain to be needed.
+
+        Raises UserError for programs that do not compile.
+        """
+        if self._reuse is None and self.site.executor is None:
+            self._engine.start(self.site.kit.kernels[0])
+        ahead.import_libraries()
+        try:
+            _ = self._programs.compiled
+        except BaseException:
+            self._engine.close()
+            raise
+
     def close(self) -> None:
         """Costs go to their cells, and the reports are written."""
+        self._engine.close()
         self.store.finish()
         self.cells = self.store.cells()
         self._report(self.store, self.cells)
@@ -202,17 +217,21 @@ def opened(
     kit = prepare(request.kernels, progress)
     if not isinstance(request.what, Cases):
         kit = roomy(kit)
-    ahead.import_libraries()
-    programs = Programs.of(specs, kit)  # before a run folder is there to be left empty
     if request.accel == "auto" and accel.reason:
         progress.say(f"guests    {accel.reason}")
     if resume:
         reopen(resume, kit)
     store = resume or open_store(kit, accel, request.kind, options.command, request)
-    progress.say(f"results   {store.path}")
     guests = 1 if options.keep else request.guests
     site = Site(kit, store, accel, guests, options.keep, executor)
-    run = Run(request, site, programs, progress, options.report)
+    run = Run(request, site, Programs(specs, kit), progress, options.report)
+    try:
+        run.compile()
+    except BaseException:
+        if not resume:
+            store.discard()
+        raise
+    progress.say(f"results   {store.path}")
     try:
         yield run
     except BaseException:

@@ -65,7 +65,7 @@ def _cells(work: Cells, site: NightSite) -> tuple[list[BpfrootsError], int]:
     request = Request(tuple(work.kernels), what, "nightly", site.config.accel, site.config.guests, work.cost)
     accel = site.executor.accel(site.config.accel) if site.executor else site.accel
     where = Site(site_kit, site.store, accel, site.config.guests, executor=site.executor)
-    programs = cells_job.Programs.of(cells_job.specs_of(request), site_kit)
+    programs = cells_job.Programs(cells_job.specs_of(request), site_kit)
     run = cells_job.Run(request, where, programs, site.progress)
     run.run()
     return run.failed, 0  # what cells are worth is seen when all are there
@@ -84,7 +84,7 @@ def _ab(work: Ab, site: NightSite) -> tuple[list[BpfrootsError], int]:
     accel = site.executor.accel(site.config.accel) if site.executor else site.accel
     where = Site(kit, site.store, accel, site.config.guests, executor=site.executor)
     specs = cells_job.specs_of(request)
-    run = cells_job.Run(request, where, cells_job.Programs.of(specs, kit), site.progress)
+    run = cells_job.Run(request, where, cells_job.Programs(specs, kit), site.progress)
     run.run()
     number = [one for one in site.config.work if isinstance(one, Ab)].index(work) + 1
     found, index = inside.write(site.store, run.cells, specs, wanted, f"ab-{number}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,6 +86,11 @@ class RunStore:
     def save(self) -> None:
         """Write run.json; a reader sees the old one or the new one."""
         replace_whole(self.path / _RUN, msgspec.json.format(msgspec.json.encode(self.run), indent=2) + b"\n")
+
+    def discard(self) -> None:
+        """Remove the folder: nothing was begun."""
+        log.leave()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def finish(self) -> None:
         """The run is over: measured costs go into cells.jsonl, whoever reads it alone."""
