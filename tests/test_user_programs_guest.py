@@ -278,6 +278,33 @@ def test_a_root_calls_a_library_where_both_declare_it(tmp_path: Path) -> None:
     assert "__bpf_import" in cell["hint"]
 
 
+def test_an_extension_is_loaded_for_its_target(tmp_path: Path) -> None:
+    """The target goes to the guest as well, and is loaded first."""
+    target, extension = tmp_path / "target.bpf.c", tmp_path / "extension.bpf.c"
+    target.write_text(
+        '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\n'
+        'char LICENSE[] SEC("license") = "GPL";\n'
+        "__attribute__((noinline)) int replaced(struct xdp_md *ctx)\n{\n"
+        '\tint ret = 0;\n\n\tasm volatile("" : "+r"(ret));\n\treturn ret;\n}\n'
+        'SEC("xdp") int on_xdp(struct xdp_md *ctx)\n{\n\treturn replaced(ctx) ? XDP_DROP : XDP_PASS;\n}\n'
+    )
+    extension.write_text(
+        '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\n'
+        'char LICENSE[] SEC("license") = "GPL";\n'
+        'SEC("freplace/replaced") int replacement(struct xdp_md *ctx)\n{\n\treturn 1;\n}\n'
+    )
+    code, document, _ = _ran(extension, "--target", target)
+    (cell,) = document["cells"]
+    assert (code, cell["outcome"], _verdicts(cell)) == (
+        0,
+        "pass",
+        {"replacement": "accept", "on_xdp": "accept"},
+    ), cell["reason"]
+    code, document, _ = _ran(extension)
+    (cell,) = document["cells"]
+    assert (code, cell["verdict"]) == (2, ""), cell
+
+
 def test_global_variables_can_be_set(tmp_path: Path) -> None:
     source = tmp_path / "sized.bpf.c"
     source.write_text("""

@@ -18,9 +18,16 @@ static json_t *program_json(const struct load *load, const struct bpf_program *p
 			    struct prog_load *found)
 {
 	const char *name = bpf_program__name(prog);
+	int number = prog_load_report(found);
+	json_t *json = json_object();
 
-	return json_pack("{s:s, s:s, s:b, s:s, s:i}", "name", name, "section", bpf_program__section_name(prog),
-			 "root", load_is_root(load, name), "verdict", verdict, "load", prog_load_report(found));
+	set_text(json, "name", name);
+	set_text(json, "section", bpf_program__section_name(prog));
+	set_value(json, "root", json_boolean(load_is_root(load, name)));
+	set_text(json, "verdict", verdict);
+	if (number)
+		set_integer(json, "load", number);
+	return json;
 }
 
 json_t *collect_refused(const struct load *load, const struct bpf_program *prog, struct prog_load *found)
@@ -221,7 +228,7 @@ json_t *collect_accepted(const struct load *load, const struct bpf_program *prog
 
 	/* Asked when it was loaded: the kernel need not be asked for its size again. */
 	if (!code && bpf_program__fd(prog) >= 0 && found && found->nr_fds == 1 && found->info.id) {
-		json_object_set_new(json, "jited_bytes", json_integer(found->info.jited_prog_len));
+		set_integer(json, "jited_bytes", found->info.jited_prog_len);
 		return json;
 	}
 	/* No fd: accepted, and gone since, because a tail call's target was refused. */

@@ -2,12 +2,9 @@
 /* The job file: protocol.py's Job. */
 #include "runner.h"
 
-#include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int collect_flags(json_t *names, unsigned int *flags)
 {
@@ -35,7 +32,7 @@ static int collect_flags(json_t *names, unsigned int *flags)
 }
 
 /* Where the value of a key goes. */
-enum kind { STRING, VALUE, REAL, BOOL };
+enum kind { STRING, VALUE, REAL, BOOL, OBJECT };
 
 struct key {
 	const char *name;
@@ -43,8 +40,25 @@ struct key {
 	void *to;
 };
 
+/* They come as loads name them: the next one is near. */
+static const struct object *find_object(const struct job *job, const char *name)
+{
+	static size_t last;
+	size_t i;
+
+	for (i = 0; name && i < job->nr_objects; i++) {
+		const struct object *object = &job->objects[(last + i) % job->nr_objects];
+
+		if (!strcmp(object->name, name)) {
+			last = object - job->objects;
+			return object;
+		}
+	}
+	return NULL;
+}
+
 /* A value of the right type is stored, and NULL for one of another. */
-static int take(const struct key *key, json_t *value)
+static int take(const struct job *job, const struct key *key, json_t *value)
 {
 	switch (key->kind) {
 	case STRING:
@@ -59,47 +73,58 @@ static int take(const struct key *key, json_t *value)
 	case BOOL:
 		*(bool *)key->to = json_is_true(value);
 		return json_is_boolean(value) ? 0 : -1;
+	case OBJECT:
+		*(const struct object **)key->to = find_object(job, json_string_value(value));
+		return *(const struct object **)key->to ? 0 : -1;
 	}
 	return -1;
 }
 
 /* json_unpack() with JSON_STRICT makes a hash table of the keys that it has seen: a third of what a job costs. */
-static int parse_load(json_t *json, struct load *load)
+static int parse_fields(const struct job *job, json_t *json, struct load *load)
 {
-	json_t *collect = NULL, *value;
+	json_t *value;
 	const struct key keys[] = {
 		{ "id", STRING, &load->id },
 		{ "mechanism", STRING, &load->mechanism },
-		{ "object", STRING, &load->object },
+		{ "object", OBJECT, &load->object },
 		{ "roots", VALUE, &load->roots },
 		{ "steps", VALUE, &load->steps },
-		{ "collect", VALUE, &collect },
+		{ "collect", VALUE, &load->collected },
 		{ "timeout_s", REAL, &load->timeout_s },
 		{ "prefer_groups", BOOL, &load->prefer_groups },
 		{ "fixups", BOOL, &load->fixups },
-		{ "library", STRING, &load->library },
-		{ "target", STRING, &load->target },
+		{ "library", OBJECT, &load->library },
+		{ "target", OBJECT, &load->target },
 		{ "globals", VALUE, &load->globals },
 	};
 	const char *name;
 
-	load->timeout_s = 30;
 	json_object_foreach(json, name, value) {
 		const struct key *key = keys;
 
 		while (key < keys + ARRAY_SIZE(keys) && strcmp(key->name, name))
 			key++;
-		if (key == keys + ARRAY_SIZE(keys) || take(key, value)) {
+		if (key == keys + ARRAY_SIZE(keys) || take(job, key, value)) {
 			fprintf(stderr, "job: load %s: bad %s\n", load->id ?: "", name);
 			return -1;
 		}
 	}
+	return 0;
+}
+
+/* @common has what all loads have. */
+static int parse_load(const struct job *job, json_t *common, json_t *json, struct load *load)
+{
+	load->timeout_s = 30;
+	if (parse_fields(job, common, load) || parse_fields(job, json, load))
+		return -1;
 	if (!load->id || !load->mechanism || !load->object) {
 		fprintf(stderr, "job: load %s: no id, mechanism or object\n", load->id ?: "");
 		return -1;
 	}
 	if (!json_is_array(load->roots) || (load->steps && !json_is_array(load->steps)) ||
-	    (load->globals && !json_is_object(load->globals)) || collect_flags(collect, &load->collect)) {
+	    (load->globals && !json_is_object(load->globals)) || collect_flags(load->collected, &load->collect)) {
 		fprintf(stderr, "job: load %s: bad roots, steps, globals or collect\n", load->id);
 		return -1;
 	}
@@ -107,15 +132,28 @@ static int parse_load(json_t *json, struct load *load)
 	return 0;
 }
 
-static int parse(struct job *job)
+static int parse_loads(struct job *job, json_t *common, json_t *loads)
 {
-	json_error_t error;
-	json_t *loads;
-	int version;
 	size_t i;
 
-	if (json_unpack_ex(job->json, &error, JSON_STRICT, "{s:i, s:o}", "version", &version,
-			   "loads", &loads)) {
+	job->nr_loads = json_array_size(loads);
+	job->loads = calloc(job->nr_loads + 1, sizeof(*job->loads));
+	if (!job->loads)
+		return -1;
+	for (i = 0; i < job->nr_loads; i++)
+		if (parse_load(job, common, json_array_get(loads, i), &job->loads[i]))
+			return -1;
+	return 0;
+}
+
+/* Checks the job's line; what it has goes to @common, @loads and @sizes. */
+static int unpack(const struct job *job, json_t **common, json_t **loads, json_t **sizes)
+{
+	json_error_t error;
+	int version;
+
+	if (json_unpack_ex(job->json, &error, JSON_STRICT, "{s:i, s:o, s:o, s:o}", "version", &version,
+			   "common", common, "loads", loads, "objects", sizes)) {
 		fprintf(stderr, "job: %s\n", error.text);
 		return -1;
 	}
@@ -123,57 +161,51 @@ static int parse(struct job *job)
 		fprintf(stderr, "job: version %d, this runner speaks %d\n", version, PROTOCOL_VERSION);
 		return -1;
 	}
-	job->nr_loads = json_array_size(loads);
-	job->loads = calloc(job->nr_loads + 1, sizeof(*job->loads));
-	if (!job->loads)
-		return -1;
-	for (i = 0; i < job->nr_loads; i++)
-		if (parse_load(json_array_get(loads, i), &job->loads[i]))
-			return -1;
 	return 0;
 }
 
-/* Not json_load_file(), which takes a job byte by byte: with a locked read for each. */
-static json_t *read_json(const char *path, json_error_t *error)
+/* What follows the job's line: the files, one after the other. Each is where its reader may want it aligned. */
+static int read_objects(FILE *file, json_t *sizes, struct job *job)
 {
-	json_t *json = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	FILE *file = fopen(path, "r");
-	ssize_t got = file ? getdelim(&text, &len, '\0', file) : -1;
+	struct object *object;
+	const char *name;
+	json_t *size;
 
-	if (got < 0) {
-		error->line = 0;
-		snprintf(error->text, sizeof(error->text), "%s", errno ? strerror(errno) : "empty");
-	} else {
-		json = json_loadb(text, got, 0, error);
+	job->objects = calloc(json_object_size(sizes) + 1, sizeof(*job->objects));
+	if (!job->objects)
+		return -1;
+	json_object_foreach(sizes, name, size) {
+		object = &job->objects[job->nr_objects++];
+		object->name = name;
+		object->size = json_integer_value(size);
+		object->data = calloc(1, object->size + 1);
+		if (!object->data || fread(object->data, 1, object->size, file) != object->size) {
+			fprintf(stderr, "job: object %s: not all of its %zu bytes\n", name, object->size);
+			return -1;
+		}
 	}
-	free(text);
-	if (file)
-		fclose(file);
-	return json;
+	return 0;
 }
 
-/* Read the job and go to its directory, from which object paths count. */
-int job_read(const char *path, struct job *job)
+/* A line of JSON, and the objects that it names. */
+int job_read(FILE *file, struct job *job)
 {
 	json_error_t error;
-	char *copy;
+	json_t *common, *loads, *sizes;
+	char *text = NULL;
+	size_t len = 0;
+	ssize_t got = getline(&text, &len, file);
 
-	job->json = read_json(path, &error);
+	/* Not json_loadf(), which takes a job byte by byte: with a locked read for each. */
+	job->json = got < 0 ? NULL : json_loadb(text, got, 0, &error);
+	free(text);
 	if (!job->json) {
-		fprintf(stderr, "%s:%d: %s\n", path, error.line, error.text);
+		fprintf(stderr, "job: %s\n", got < 0 ? "nothing on standard input" : error.text);
 		return -1;
 	}
-	if (parse(job))
+	if (unpack(job, &common, &loads, &sizes) || read_objects(file, sizes, job))
 		return -1;
-	copy = strdup(path);
-	if (!copy || chdir(dirname(copy))) {
-		perror(path);
-		return -1;
-	}
-	free(copy);
-	return 0;
+	return parse_loads(job, common, loads);
 }
 
 /* Without names all programs are roots. */

@@ -9,6 +9,7 @@
 #include "runner.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -116,6 +117,18 @@ static int prepare(const struct load *load, const struct loaded_before *before, 
 	return err ?: prog_loads_begin(load, obj, result);
 }
 
+/* Under the name that libbpf gives an object of this file name: names of its maps begin with it. */
+static struct bpf_object *open_object(const struct object *object)
+{
+	const char *base = basename(object->name);
+	char name[BPF_OBJ_NAME_LEN];
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = name);
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(base, "."), base);
+	/* Of an empty file libbpf would only say EINVAL. */
+	return bpf_object__open_mem(object->data, object->size ?: 1, &opts);
+}
+
 /*
  * Open and load. @only names the programs to load, NULL means all that are not optional. Returns an error where
  * the object cannot be opened.
@@ -125,7 +138,7 @@ static int attempt_load(const struct load *load, const struct loaded_before *bef
 {
 	memset(attempt, 0, sizeof(*attempt));
 	messages_clear();
-	attempt->obj = bpf_object__open_file(load->object, NULL);
+	attempt->obj = open_object(load->object);
 	if (!attempt->obj)
 		return -errno;
 	choose_programs(load, attempt->obj, only);
@@ -326,7 +339,7 @@ static void load_programs(const struct load *load, const struct loaded_before *b
 }
 
 /* A load of another object on behalf of @load, of whose programs none is a root. */
-static struct load load_of(const struct load *load, const char *object)
+static struct load load_of(const struct load *load, const struct object *object)
 {
 	struct load order = *load;
 
@@ -365,7 +378,7 @@ static int load_before(const struct load *order, struct result *result, struct a
  */
 void load_object(const struct load *load, struct result *result)
 {
-	const char *object = load->library ?: load->target;
+	const struct object *object = load->library ?: load->target;
 	struct loaded_before before = {};
 	struct attempt attempt = {};
 	struct load order;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* bpfroots-runner JOB.json: Hello, then Start and Loaded for each load, then Done. */
+/* bpfroots-runner <JOB: Hello, then Start and Loaded for each load, then Done. */
 #include "runner.h"
 
 #include <signal.h>
@@ -69,18 +69,18 @@ static int warm_up(void)
 int main(int argc, char **argv)
 {
 	struct probes probes;
-	struct job job;
+	struct job job = {};
 	size_t done = 0;
 
 	if (argc == 2 && !strcmp(argv[1], "awake"))
 		return awake();
 	if (argc == 2 && !strcmp(argv[1], "warm-up"))
 		return warm_up();
-	if (argc != 2) {
-		fprintf(stderr, "usage: bpfroots-runner JOB.json\n");
+	if (argc != 1) {
+		fprintf(stderr, "usage: bpfroots-runner <JOB\n");
 		return 2;
 	}
-	if (job_read(argv[1], &job))
+	if (job_read(stdin, &job))
 		return 2;
 	/* Whoever reads is gone: end. */
 	signal(SIGPIPE, SIG_DFL);

@@ -95,6 +95,31 @@ void put_now(json_t *line)
 	progress->writing = false;
 }
 
+/* protocol.py's Loaded. Takes what is in @result. */
+static json_t *result_json(const struct load *load, const struct result *result)
+{
+	json_t *json = json_object();
+	const struct {
+		const char *key;
+		json_t *value;
+	} parts[] = {
+		{ "loads", result->loads }, { "programs", result->programs }, { "runs", result->runs },
+		{ "maps", result->maps }, { "costs", result->costs }, { "symbols", result->symbols },
+		{ "remarks", result->remarks },
+	};
+	size_t i;
+
+	set_text(json, "type", "load");
+	set_text(json, "id", load->id);
+	for (i = 0; i < ARRAY_SIZE(parts); i++)
+		if (parts[i].value)
+			set_value(json, parts[i].key, parts[i].value);
+	if (result->error[0])
+		set_text(json, "error", result->error);
+	set_integer(json, "duration_us", now_us() - progress->start);
+	return json;
+}
+
 static void run_one(const struct load *load)
 {
 	struct result result = { .programs = json_array(), .loads = json_array() };
@@ -105,16 +130,12 @@ static void run_one(const struct load *load)
 		result.costs = json_array();
 		result.symbols = json_object();
 		result.remarks = json_array();
-		if (cgroup_join())
-			fail(&result, "cannot join the test cgroup: %s", errno_name(errno));
 	}
+	if (json_array_size(load->steps) && cgroup_enter())
+		fail(&result, "cannot move to the test cgroup: %s", errno_name(cgroup_enter()));
 	load_object(load, &result);
 	progress->writing = true;
-	put(json_pack("{s:s, s:s, s:o, s:o, s:o*, s:o*, s:o*, s:o*, s:o*, s:o*, s:I}", "type", "load", "id", load->id,
-		      "loads", result.loads, "programs", result.programs, "runs", result.runs, "maps", result.maps,
-		      "costs", result.costs, "symbols", result.symbols, "remarks", result.remarks, "error",
-		      result.error[0] ? json_text(result.error, strlen(result.error)) : NULL, "duration_us",
-		      (json_int_t)(now_us() - progress->start)));
+	put(result_json(load, &result));
 }
 
 /* What libbpf frees it wants again at once, and giving it back and faulting it in takes a tenth of a load. */
@@ -143,12 +164,10 @@ static void run_brief(const struct load *loads, size_t nr_loads, size_t first)
 	for (i = 0; i < nr_loads; i++) {
 		progress->writing = true;
 		take_name(first + i);
-		put_start(loads[i].id);
 		/* The clock of an emulated guest is an I/O port. */
 		now = now_us();
 		if (now - said > TOGETHER_US) {
-			log_start(&loads[i]);
-			fflush(stdout);
+			say_start(&loads[i]);
 			said = now = now_us();
 		}
 		progress->kept = __fpending(stdout);
@@ -205,7 +224,6 @@ static void died(const struct load *load, int status)
 		/* In the middle of its line, which no one can read now; nor is this run then done. */
 		fprintf(stderr, "%s: its process ended (%s%s) while it wrote its result\n", load->id,
 			signal ? "SIG" : "status", signal ?: "");
-		cgroup_remove();
 		exit(1);
 	}
 	fwrite((const char *)progress->text, 1, progress->kept, stdout);
@@ -240,7 +258,8 @@ size_t run_loads(const struct job *job, size_t first, size_t nr_loads)
 		features_probe();
 		if (loads->collect & (COLLECT_XLATED | COLLECT_JITED))
 			symbols_load();
-		cgroup_create();
+		if (json_array_size(loads->steps))
+			cgroup_enter();
 	}
 	if (pipe(pipe_fds) || (pid = fork()) < 0) {
 		emit_error(loads, "cannot start a process for the load", false);
@@ -259,6 +278,5 @@ size_t run_loads(const struct job *job, size_t first, size_t nr_loads)
 	waitpid(pid, &status, 0);
 	if (status)
 		died(loads + progress->load, status);
-	cgroup_remove();
 	return progress->load + 1;
 }

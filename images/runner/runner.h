@@ -12,8 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -23,17 +24,25 @@ enum {
 	COLLECT_JITED = 1 << 2,
 };
 
+/* A BPF object file, in memory. */
+struct object {
+	const char *name;
+	void *data;
+	size_t size;
+};
+
 /* One load of the job. Strings belong to the job's JSON value. */
 struct load {
 	const char *id;
 	const char *mechanism;
 	bool multi_root;	/* that is the mechanism */
 	bool prefer_groups;	/* duplicate, unless the kernel can do better */
-	const char *object;
-	const char *library;	/* whose functions the object calls, or NULL */
-	const char *target;	/* whose functions its extensions replace, or NULL */
+	const struct object *object;
+	const struct object *library;	/* whose functions the object calls, or NULL */
+	const struct object *target;	/* whose functions its extensions replace, or NULL */
 	json_t *roots;
 	json_t *steps;
+	json_t *collected;	/* what to collect, by name, or NULL: all of it */
 	json_t *globals;	/* values of global variables, by name, or NULL */
 	bool fixups;		/* do what the object's own loader would */
 	bool supports;		/* a library or target: none of its programs is a root */
@@ -45,6 +54,8 @@ struct job {
 	json_t *json;
 	struct load *loads;
 	size_t nr_loads;
+	struct object *objects;
+	size_t nr_objects;
 };
 
 /* What a load has come to: the arrays of protocol.py's Loaded, and the first error. */
@@ -62,11 +73,14 @@ struct result {
 };
 
 /* job.c */
-int job_read(const char *path, struct job *job);
+int job_read(FILE *file, struct job *job);
 bool load_is_root(const struct load *load, const char *name);
 
 /* json.c */
 json_t *json_text(const char *text, size_t len);
+void set_value(json_t *object, const char *key, json_t *value);
+void set_text(json_t *object, const char *key, const char *text);
+void set_integer(json_t *object, const char *key, json_int_t value);
 json_t *json_hex(const void *data, size_t len);
 json_t *json_base64(const void *data, size_t len);
 int json_unhex(const char *hex, void **data, size_t *len);
@@ -164,10 +178,8 @@ struct xlated {
 json_t *xlated_text(const struct xlated *xlated);
 
 /* cgroup.c: the runner's test cgroup, on cgroup v2 */
-int cgroup_create(void);
-int cgroup_join(void);
+int cgroup_enter(void);
 int cgroup_open(void);
-void cgroup_remove(void);
 
 /* steps.c */
 void run_steps(const struct load *load, struct bpf_object *obj, struct result *result);

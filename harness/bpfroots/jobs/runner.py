@@ -33,7 +33,7 @@ def stream(
 
     Raises GuestError where the guest did not live, or the runner did not come, to the end.
     """
-    payload = bundle.bundle(loads, dict(objects))
+    payload = bundle.bundle(loads, objects)
     silence = loads[0].timeout_s * _SILENCE
     deadline = silence * (1 + len(loads))
     command = machine.run(bundle.COMMAND, stdin=payload, no_output=silence, deadline=deadline)

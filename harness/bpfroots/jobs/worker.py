@@ -145,14 +145,13 @@ class Worker(Generic[T_co]):
         for line in stream(guest.machine, list(loads.values()), files):
             if isinstance(line, protocol.Hello):
                 hello = line
-            elif isinstance(line, protocol.Loaded):
-                held = line
-            else:
+                continue
+            if line.id not in guest.began:  # the start of another, whether or not it has a line of its own
                 if held and hello and guest.machine.clean():
                     yield self._judge.finished(pending.pop(held.id), hello, held)
-                held = None
                 _log.debug("port %d: begins %s", guest.machine.port, line.id)
                 guest.began[line.id] = time.monotonic()
+            held = line if isinstance(line, protocol.Loaded) else None
         if held and hello:
             yield self._judge.finished(pending.pop(held.id), hello, held)
         if pending:

@@ -1,31 +1,21 @@
-"""Everything a runner needs, as one tar for its standard input."""
+"""Everything a runner needs, for its standard input."""
 
 from __future__ import annotations
 
-import io
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from bpfroots.programs.protocol import VERSION, Job, Load
+from bpfroots.programs.protocol import Job, Load
 
-#: What the guest runs: unpack into a fresh directory, run, leave nothing behind.
-COMMAND = "d=$(mktemp -d) && cd $d && tar xf - && bpfroots-runner job.json; s=$?; cd /; rm -rf $d; exit $s"
-
-
-def bundle(loads: Sequence[Load], objects: dict[str, Path]) -> bytes:
-    """The tar. ``objects`` maps the loads' object names to the files on this side."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        _add(tar, "job.json", msgspec.json.encode(Job(VERSION, list(loads))))
-        for name in sorted({name for load in loads for name in (load.object, load.library) if name}):
-            _add(tar, name, objects[name].read_bytes())
-    return out.getvalue()
+#: What the guest runs.
+COMMAND = "exec bpfroots-runner"
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
+def bundle(loads: Sequence[Load], objects: Mapping[str, Path]) -> bytes:
+    """The job, and the object files that it names. ``objects`` maps the loads' object names to files."""
+    contents = {name: path.read_bytes() for name, path in objects.items()}
+    sizes = {name: len(content) for name, content in contents.items()}
+    line = msgspec.json.encode(Job.of(loads, sizes))
+    return b"".join([line, b"\n", *contents.values()])
