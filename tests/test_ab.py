@@ -11,8 +11,8 @@ import pytest
 
 from bpfroots.ab import comparison, page, run, text, texts
 from bpfroots.ab.filters import fail_on, filters
-from bpfroots.ab.model import Change, Comparison, Side, What
-from bpfroots.ab.pair import Wanted
+from bpfroots.ab.model import ChangedProgram, Findings, Side, What
+from bpfroots.ab.pair import Asked
 from bpfroots.errors import BootError, UserError
 from bpfroots.programs import allowed
 from bpfroots.programs.protocol import Verdict
@@ -87,10 +87,10 @@ class _Lab:
             Cell("load/a.bpf.o", kernel, "duplicate", outcome=outcome, reason="BUG: unable to handle page")
         )
 
-    def compare(self, **options: Any) -> Comparison:
+    def compare(self, **options: Any) -> Findings:
         return comparison.compare(self.path, self.cells, _A, _B, comparison.Options(**options))
 
-    def only(self, **options: Any) -> Change:
+    def only(self, **options: Any) -> ChangedProgram:
         (change,) = self.compare(**options).changes
         return change
 
@@ -100,7 +100,7 @@ def lab(tmp_path: Path) -> _Lab:
     return _Lab(tmp_path)
 
 
-def _whats(change: Change) -> list[What]:
+def _whats(change: ChangedProgram) -> list[What]:
     return [one.what for one in change.differences]
 
 
@@ -444,8 +444,8 @@ def test_the_text_fits_a_mail(lab: _Lab) -> None:
 def test_a_kernel_that_does_not_boot_is_named(kernel: str) -> None:
     error = BootError("the kernel died during boot: panic: no root")
     error.kernel = kernel
-    found = Comparison(Side("old", "6.12", "baseline"), Side("new", "6.12", "patched"))
-    wanted = Wanted(("baseline", "patched"), Together(()))
+    found = Findings(Side("old", "6.12", "baseline"), Side("new", "6.12", "patched"))
+    wanted = Asked(("baseline", "patched"), Together(()))
     problem = run._not_booted(error, found, wanted, Progress(quiet=True))
     assert problem is not None
     assert (problem.kernel, problem.what, problem.patch) == (kernel, "does not boot", "")

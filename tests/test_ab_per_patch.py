@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bpfroots.ab import pair, per_patch, series
-from bpfroots.ab.model import Change, Comparison, Difference, SeriesInfo, SeriesPatch, Side
+from bpfroots.ab.model import ChangedProgram, Findings, SeriesInfo, SeriesPatch, Side, WhatDiffers
 from bpfroots.errors import KernelError
 from bpfroots.progress import Progress
 from bpfroots.results.request import Together
@@ -26,15 +26,17 @@ class _Kernels:
         patches = [SeriesPatch(str(n), f"patch {n}") for n in range(1, count + 1)]
         self.taken = series.Taken("base", Path("/s"), SeriesInfo("s", "base", patches))
 
-    def compare(self, patches: int) -> Comparison:
+    def compare(self, patches: int) -> Findings:
         changes = [
-            Change("load/a.bpf.o", f"p{n}", "xdp", "duplicate", "figures", [Difference("insns", 1, 2)])
+            ChangedProgram(
+                "load/a.bpf.o", f"p{n}", "xdp", "duplicate", "figures", [WhatDiffers("insns", 1, 2)]
+            )
             for n, first in enumerate(self.first)
             if first <= patches
         ]
-        return Comparison(_SIDE, _SIDE, changes=changes)
+        return Findings(_SIDE, _SIDE, changes=changes)
 
-    def ran_on(self, _wanted: object, kernel: str, _only: object, _progress: object) -> Comparison:
+    def ran_on(self, _wanted: object, kernel: str, _only: object, _progress: object) -> Findings:
         number = int(kernel.rpartition("@")[2])
         self.built.append(number)
         if number in self.broken:
@@ -45,7 +47,7 @@ class _Kernels:
     def find(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(per_patch, "ran_on", self.ran_on)
         found = self.compare(self.taken.count)
-        wanted = pair.Wanted(("base", self.taken.patched), Together(()), series=self.taken)
+        wanted = pair.Asked(("base", self.taken.patched), Together(()), series=self.taken)
         per_patch.find(found, wanted, Progress(quiet=True))
         return [change.differences[0].first_patch for change in found.changes]
 

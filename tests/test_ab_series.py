@@ -12,7 +12,7 @@ import pytest
 from bpfroots.ab import run as job
 from bpfroots.ab import series as forms
 from bpfroots.ab import text
-from bpfroots.ab.pair import Wanted
+from bpfroots.ab.pair import Asked
 from bpfroots.errors import InfraError, KernelError, UserError
 from bpfroots.kernels import Definition, ensure, resolve
 from bpfroots.progress import Progress
@@ -151,7 +151,7 @@ def test_what_does_not_apply_is_a_result_of_its_own(tree: Tree, tmp_path: Path) 
     assert (taken.problem.what, taken.problem.patch) == ("does not apply", second.name)
     assert taken.problem.lines[0].startswith(f"{_FILE}:")
     assert [patch.applies for patch in taken.info.patches] == ["exactly", ""]
-    wanted = Wanted((taken.base, taken.patched), Together((Objects(("x.bpf.o",)),)), series=taken)
+    wanted = Asked((taken.base, taken.patched), Together((Objects(("x.bpf.o",)),)), series=taken)
     result = job.run(wanted, Progress(io.StringIO()))
     assert result.exit_code == 3
     assert f"patch {second.name} does not apply" in text.render(result.comparison)
@@ -214,7 +214,7 @@ def test_the_first_patch_that_does_not_build(fake: Project, tree: Tree) -> None:
     taken = _take(f"{first}..HEAD", tree.path)
     source = tree.path.parent / "x.bpf.c"
     source.write_text('int x SEC("xdp");')
-    wanted = Wanted(
+    wanted = Asked(
         (taken.base, taken.patched), Together((Objects((str(source),), any_verdict=True),)), series=taken
     )
     result = job.run(wanted, Progress(fake.said))
@@ -230,7 +230,7 @@ def test_a_base_that_does_not_build_is_an_error(fake: Project, tree: Tree) -> No
     taken = _take("HEAD~1..HEAD", tree.path)
     source = tree.path.parent / "x.bpf.c"
     source.write_text('int x SEC("xdp");')
-    wanted = Wanted(
+    wanted = Asked(
         (taken.base, taken.patched), Together((Objects((str(source),), any_verdict=True),)), series=taken
     )
     with pytest.raises(KernelError, match="does not build"):

@@ -83,7 +83,7 @@ def test_places_follow_the_figures() -> None:
     costs = [_cost("a", "tail_call", 1.0), _cost("a", "duplicate", 0.8)]
     bars, by_number = plots.plots(_comparison([*_ROWS, *costs]))[:2]
     assert isinstance(bars, plots.Bars)
-    assert isinstance(by_number, plots.Lines)
+    assert isinstance(by_number, plots.Curves)
     assert bars.bars[1].width / bars.bars[0].width == pytest.approx(0.8)
     assert bars.one == pytest.approx(bars.left + bars.bars[0].width)
     tail, copies = by_number.lines
@@ -104,7 +104,7 @@ def test_labels_do_not_cover_one_another() -> None:
         for offset, mechanism in enumerate(mechanisms)
     ]
     lines = plots.plots(_comparison(crowded))[0]
-    assert isinstance(lines, plots.Lines)
+    assert isinstance(lines, plots.Curves)
     ys = sorted(line.label_y for line in lines.lines)
     assert all(b - a >= plots._LABEL_GAP - 0.01 for a, b in itertools.pairwise(ys))
 

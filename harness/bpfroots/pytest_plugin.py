@@ -18,7 +18,7 @@ from bpfroots.errors import BpfrootsError
 from bpfroots.escape import visible
 
 if TYPE_CHECKING:
-    from bpfroots.ab.model import Comparison
+    from bpfroots.ab.model import Findings
     from bpfroots.jobs.run import Run
     from bpfroots.jobs.spec import CellSpec
     from bpfroots.results.key import Key
@@ -71,7 +71,7 @@ class _Feed:
         self._run: Run | None = None
         self._open = ExitStack()
         #: Of two kernels: what differs between them, and the page that has it.
-        self.comparison: tuple[Comparison, Path] | None = None
+        self.comparison: tuple[Findings, Path] | None = None
 
     def want(self, kernel: str, spec: CellSpec) -> None:
         self._wanted.setdefault(kernel, []).append(spec)

@@ -15,7 +15,7 @@ from bpfroots.errors import UserError
 from bpfroots.progress import Progress
 
 if TYPE_CHECKING:
-    from bpfroots.ab.pair import Wanted
+    from bpfroots.ab.pair import Asked
 
 
 @click.command()
@@ -113,13 +113,13 @@ def _wanted(
     series: str | None,
     how: dict[str, Any],
     progress: Progress,
-) -> Wanted:
+) -> Asked:
     """What is asked for. Raises UserError for options that do not fit each other."""
     from bpfroots.ab import corpus
     from bpfroots.ab import series as forms
     from bpfroots.ab.comparison import Options
     from bpfroots.ab.filters import fail_on, filters
-    from bpfroots.ab.pair import Wanted, source_of
+    from bpfroots.ab.pair import Asked, source_of
     from bpfroots.programs import allowed
     from bpfroots.results.request import TIMEOUT_S, Objects
 
@@ -140,7 +140,7 @@ def _wanted(
         any_verdict=True,
     )
     what = corpus.together(programs, loaded, lambda: source_of(under_test, progress), progress)
-    return Wanted(
+    return Asked(
         pair,
         what,
         options,

@@ -11,14 +11,14 @@ from bpfroots.ab.filters import Expression, Figures, Filters, Subject
 from bpfroots.ab.model import (
     KINDS,
     WHATS,
-    Change,
-    Comparison,
+    ChangedProgram,
     Counted,
-    Difference,
+    Findings,
     Kind,
     Side,
-    Total,
+    SideSums,
     What,
+    WhatDiffers,
     short,
 )
 from bpfroots.analysis import wording
@@ -36,7 +36,7 @@ _WORDS: dict[Outcome, str] = {
 }
 _CRASHES = ("crash", "hang", "timeout")
 _SILENT = ("no verdict", "unsupported")
-# Figures of `Change`, in the order of `WHATS`; each is worse where it is more.
+# Figures of `ChangedProgram`, in the order of `WHATS`; each is worse where it is more.
 _FIGURES: tuple[What, ...] = ("insns", "states", "peak_states", "stack", "insns_per_run")
 _TOTALS = ("insns", "states", "xlated", "jit", "insns_per_run")
 
@@ -100,12 +100,10 @@ class _Counts:
         counted.differ += differs
 
 
-def compare(
-    run_dir: Path, cells: Iterable[Cell], a: Side, b: Side, options: Options = Options()
-) -> Comparison:
+def compare(run_dir: Path, cells: Iterable[Cell], a: Side, b: Side, options: Options = Options()) -> Findings:
     """What differs between the cells of two kernels of one run, worst first."""
     counts = _Counts()
-    found = Comparison(a, b)
+    found = Findings(a, b)
     sums: dict[str, list[float]] = {}
     pairs = list(_pairs(cells, a.kernel, b.kernel))
     found.objects = len({(pair.a.case, pair.a.mechanism) for pair in pairs})
@@ -131,7 +129,7 @@ def compare(
             found.changes.append(_change(pair, words, differences, options, b))
     found.changes.sort(key=_severity)
     found.counts = {what: counts.counts[what] for what in WHATS if what in counts.counts}
-    found.totals = {name: Total(*sums[name]) for name in _TOTALS if name in sums}
+    found.totals = {name: SideSums(*sums[name]) for name in _TOTALS if name in sums}
     return found
 
 
@@ -196,7 +194,7 @@ def _add_up(sums: dict[str, list[float]], figures: Figures) -> None:
 
 def _differences(
     run_dir: Path, pair: _Pair, words: tuple[str, str], figures: Figures, counts: _Counts
-) -> Iterator[Difference]:
+) -> Iterator[WhatDiffers]:
     """What differs of one program, in the order of `WHATS`; ``counts`` are told of all that is compared."""
 
     def compared(what: What, differs: bool) -> bool:
@@ -204,13 +202,13 @@ def _differences(
         return differs
 
     if compared("verdict", words[0] != words[1]):
-        yield Difference("verdict", *words, worse=_worse(*words))
+        yield WhatDiffers("verdict", *words, worse=_worse(*words))
     results = _results(pair) if words == ("accept", "accept") else None
     if results is not None and compared("results", bool(results)):
-        yield Difference("results", "", "", detail=results[0])
+        yield WhatDiffers("results", "", "", detail=results[0])
     messages = pair.message(pair.a), pair.message(pair.b)
     if words[0] == words[1] != "accept" and compared("message", not wording.same(*messages)):
-        yield Difference("message", *messages)
+        yield WhatDiffers("message", *messages)
     # How far the verifier came with what it rejects is no measure of what it accepts.
     for what in _FIGURES if words[0] == words[1] else ():
         yield from _figure(what, pair, figures, compared)
@@ -219,7 +217,7 @@ def _differences(
     if logs := pair.artefacts("verifier.log") if pair.first and not pair.truncated else None:
         detail = texts.first_difference(run_dir / logs[0], run_dir / logs[1])
         if compared("log", detail is not None):
-            yield Difference("log", "", "", detail=detail or "")
+            yield WhatDiffers("log", "", "", detail=detail or "")
 
 
 def _worse(a: str, b: str) -> bool | None:
@@ -229,7 +227,7 @@ def _worse(a: str, b: str) -> bool | None:
 
 def _figure(
     what: What, pair: _Pair, figures: Figures, compared: Callable[[What, bool], bool]
-) -> Iterator[Difference]:
+) -> Iterator[WhatDiffers]:
     a, b = figures.get(what, (None, None))
     if a is None or b is None:
         return
@@ -240,9 +238,9 @@ def _figure(
         )
         one, _, other = detail.partition(" | ")
         if compared(what, one != other):
-            yield Difference(what, a, b, None if a == b else b > a, detail)
+            yield WhatDiffers(what, a, b, None if a == b else b > a, detail)
     elif compared(what, a != b):
-        yield Difference(what, a, b, b > a, _inputs(pair) if what == "insns_per_run" else "")
+        yield WhatDiffers(what, a, b, b > a, _inputs(pair) if what == "insns_per_run" else "")
 
 
 def _inputs(pair: _Pair) -> str:
@@ -283,31 +281,31 @@ def _results(pair: _Pair) -> list[str] | None:
 
 def _code(
     run_dir: Path, pair: _Pair, figures: Figures, compared: Callable[[What, bool], bool]
-) -> Iterator[Difference]:
+) -> Iterator[WhatDiffers]:
     if paths := pair.artefacts("xlated.txt"):
         detail = texts.first_difference(run_dir / paths[0], run_dir / paths[1])
         a, b = figures["xlated"]
         if a is not None and b is not None and compared("xlated", detail is not None or a != b):
-            yield Difference("xlated", a, b, None if a == b else b > a, detail or "")
+            yield WhatDiffers("xlated", a, b, None if a == b else b > a, detail or "")
     images = [root.jit.images for cell in (pair.a, pair.b) if (root := pair.root(cell))]
     if len(images) == 2 and all(images):
         a, b = figures["jit"]
         codes = [[(image.symbol, image.sha256) for image in side] for side in images]
         if a is not None and b is not None and compared("jit", codes[0] != codes[1]):
             other = [one[0] for one, two in zip(*codes, strict=False) if one != two]
-            yield Difference("jit", a, b, None if a == b else b > a, ", ".join(other))
+            yield WhatDiffers("jit", a, b, None if a == b else b > a, ", ".join(other))
 
 
 # -- changes -----------------------------------------------------------------------------------------
 
 
 def _change(
-    pair: _Pair, words: tuple[str, str], differences: list[Difference], options: Options, b: Side
-) -> Change:
+    pair: _Pair, words: tuple[str, str], differences: list[WhatDiffers], options: Options, b: Side
+) -> ChangedProgram:
     roots = pair.root(pair.a) or pair.root(pair.b)
     kind = _kind(words, differences)
     message = pair.message(pair.b)
-    return Change(
+    return ChangedProgram(
         pair.a.case,
         pair.program,
         roots.type if roots else "",
@@ -321,7 +319,7 @@ def _change(
     )
 
 
-def _kind(words: tuple[str, str], differences: Sequence[Difference]) -> Kind:
+def _kind(words: tuple[str, str], differences: Sequence[WhatDiffers]) -> Kind:
     if words[0] != words[1]:
         if words[1] in _CRASHES and words[0] not in _CRASHES:
             return "crash"
@@ -350,7 +348,7 @@ def _expected(allowed: Iterable[Allowed], pair: _Pair, word: str, message: str, 
     return ""
 
 
-def _severity(change: Change) -> tuple[int, bool, float, str]:
+def _severity(change: ChangedProgram) -> tuple[int, bool, float, str]:
     growth = [one.growth for one in change.differences if one.growth is not None]
     most = max((abs(value) for value in growth), default=0.0)
     return list(KINDS).index(change.kind), bool(change.expected), -most, change.name

@@ -62,7 +62,7 @@ class Side(msgspec.Struct, frozen=True):
     argument: str
 
 
-class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+class WhatDiffers(msgspec.Struct, frozen=True, omit_defaults=True):
     """``a`` and ``b`` are what the kernels give: words, figures, or bytes of code. ``worse`` is None where
     neither is worse. ``detail`` says more in one line. ``first_patch`` is the first one that makes it, where
     that was looked for."""
@@ -84,7 +84,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.b / self.a - 1
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChangedProgram(msgspec.Struct, frozen=True, omit_defaults=True):
     """A program that differs. ``message_a`` and ``message_b``: why it is not accepted. ``expected`` is the
     place in the file of exceptions that allows a new reject or crash."""
 
@@ -93,7 +93,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     mechanism: str
     kind: Kind
-    differences: list[Difference]
+    differences: list[WhatDiffers]
     message_a: str = ""
     message_b: str = ""
     expected: str = ""
@@ -113,7 +113,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
                 found.setdefault(one.first_patch, []).append(one.what)
         return found
 
-    def difference(self, what: What) -> Difference | None:
+    def difference(self, what: What) -> WhatDiffers | None:
         return next((one for one in self.differences if one.what == what), None)
 
 
@@ -124,7 +124,7 @@ class Counted(msgspec.Struct):
     differ: int = 0
 
 
-class Total(msgspec.Struct, frozen=True):
+class SideSums(msgspec.Struct, frozen=True):
     """Sums of a figure over the programs that both kernels give it for."""
 
     a: float
@@ -161,7 +161,7 @@ class SeriesInfo(msgspec.Struct, omit_defaults=True):
     notes: list[str] = []
 
 
-class Comparison(msgspec.Struct):
+class Findings(msgspec.Struct):
     """``programs`` are those that were on both kernels, ``silent`` those of them that neither has a verdict
     on. ``changes`` come worst first. ``failing`` are expressions of ``--fail-on``, each with the programs
     that it is true of. ``corpora``: programs, and how many differ, by corpus."""
@@ -173,8 +173,8 @@ class Comparison(msgspec.Struct):
     silent: int = 0
     hidden: int = 0
     counts: dict[What, Counted] = {}
-    totals: dict[str, Total] = {}
-    changes: list[Change] = []
+    totals: dict[str, SideSums] = {}
+    changes: list[ChangedProgram] = []
     failing: dict[str, list[str]] = {}
     problems: list[Problem] = []
     corpora: dict[str, Counted] = {}
@@ -184,6 +184,6 @@ class Comparison(msgspec.Struct):
     seconds: float = 0.0
 
     @property
-    def regressions(self) -> list[Change]:
+    def regressions(self) -> list[ChangedProgram]:
         """New rejects and crashes that no exception allows."""
         return [one for one in self.changes if one.kind in ("crash", "reject") and not one.expected]

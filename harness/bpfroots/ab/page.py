@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bpfroots.ab import text, texts
-from bpfroots.ab.model import KINDS, WHATS, Change, Comparison
+from bpfroots.ab.model import KINDS, WHATS, ChangedProgram, Findings
 from bpfroots.errors import UserError
 from bpfroots.report import html, veristat
 from bpfroots.results.key import Key
@@ -37,7 +37,7 @@ class Section:
 
 
 def write(
-    run_dir: Path, found: Comparison, cells: Sequence[Cell], name: str = "ab", folder: str = REPORT
+    run_dir: Path, found: Findings, cells: Sequence[Cell], name: str = "ab", folder: str = REPORT
 ) -> Path:
     """Write NAME.json, NAME.txt, and pages into a ``folder`` of the run; returns the index."""
     replace_whole(run_dir / f"{name}.json", msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
@@ -67,22 +67,22 @@ def write(
 def again(store: RunStore) -> Path:
     """Write the pages of a run again, of what it found. Raises UserError for one that was interrupted."""
     try:
-        found = msgspec.json.decode((store.path / "ab.json").read_bytes(), type=Comparison)
+        found = msgspec.json.decode((store.path / "ab.json").read_bytes(), type=Findings)
     except FileNotFoundError:
         msg = f"{store.run.run}: interrupted before there was a comparison"
         raise UserError(msg, hint="the same command continues it") from None
     return write(store.path, found, store.cells())
 
 
-def _of(found: Comparison, kind: str) -> list[Change]:
+def _of(found: Findings, kind: str) -> list[ChangedProgram]:
     return [one for one in found.changes if one.kind == kind]
 
 
-def _key(change: Change) -> tuple[str, str, str]:
+def _key(change: ChangedProgram) -> tuple[str, str, str]:
     return change.object, change.program, change.mechanism
 
 
-def _pages(changes: Iterable[Change]) -> list[str]:
+def _pages(changes: Iterable[ChangedProgram]) -> list[str]:
     """A page for each, relative to the index; names are safe and unique."""
     taken: dict[str, int] = {}
     found = []
@@ -95,7 +95,7 @@ def _pages(changes: Iterable[Change]) -> list[str]:
 
 
 def _write_program(
-    run_dir: Path, found: Comparison, change: Change, cells: dict[Key, Cell], path: Path
+    run_dir: Path, found: Findings, change: ChangedProgram, cells: dict[Key, Cell], path: Path
 ) -> None:
     sides = [cells[Key(change.object, change.mechanism, side.kernel)] for side in (found.a, found.b)]
     depth = path.relative_to(run_dir).parts[1:]
@@ -113,7 +113,7 @@ def _write_program(
     path.write_text(html.render("ab_program.html.j2", **context), encoding="utf-8")
 
 
-def _sections(run_dir: Path, change: Change, cells: Sequence[Cell]) -> list[Section]:
+def _sections(run_dir: Path, change: ChangedProgram, cells: Sequence[Cell]) -> list[Section]:
     """Log, translated and JIT code, of those that both kernels have; what differs is marked in them."""
     found = []
     for title, suffix, keys in (

@@ -11,7 +11,7 @@ import msgspec
 from bpfroots import kernels
 from bpfroots.ab import comparison
 from bpfroots.ab.filters import Filters
-from bpfroots.ab.model import Change, Comparison, Side
+from bpfroots.ab.model import ChangedProgram, Findings, Side
 from bpfroots.ab.series import Taken
 from bpfroots.errors import UserError
 from bpfroots.jobs import run as job
@@ -23,7 +23,7 @@ from bpfroots.results.store import RunStore
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Asked:
     """``kernels`` as ``--kernel`` has them, the base first; ``series`` is what the second has on top of the
     first. ``per_patch``: look for the first patch of each change."""
 
@@ -49,12 +49,12 @@ def _arguments(given: Sequence[str]) -> list[str]:
     return found
 
 
-def request(wanted: Wanted, chosen: Sequence[str], only: Sequence[str] = ()) -> Request:
+def request(wanted: Asked, chosen: Sequence[str], only: Sequence[str] = ()) -> Request:
     what = msgspec.structs.replace(wanted.what, only=tuple(only))
     return Request(tuple(chosen), what, "ab", wanted.accel, wanted.guests, wanted.cost, reuse=True)
 
 
-def ran(wanted: Wanted, chosen: Sequence[str], progress: Progress, only: Sequence[str] = ()) -> job.Run:
+def ran(wanted: Asked, chosen: Sequence[str], progress: Progress, only: Sequence[str] = ()) -> job.Run:
     """The run of two kernels; `page` writes its reports."""
     options = job.RunOptions(wanted.command, executor=wanted.executor, report=lambda _store, _cells: None)
     with job.opened(request(wanted, chosen, only), progress, options) as opened:
@@ -62,7 +62,7 @@ def ran(wanted: Wanted, chosen: Sequence[str], progress: Progress, only: Sequenc
     return opened
 
 
-def ran_on(wanted: Wanted, kernel: str, only: Sequence[str], progress: Progress) -> Comparison:
+def ran_on(wanted: Asked, kernel: str, only: Sequence[str], progress: Progress) -> Findings:
     """The base against another kernel, over some objects."""
     pair = (wanted.kernels[0], kernel)
     opened = ran(wanted, pair, progress, only)
@@ -72,7 +72,7 @@ def ran_on(wanted: Wanted, kernel: str, only: Sequence[str], progress: Progress)
     return compared(opened.store, opened.cells, replace(wanted, kernels=pair, options=options))
 
 
-def compared(store: RunStore, cells: Sequence[Cell], wanted: Wanted) -> Comparison:
+def compared(store: RunStore, cells: Sequence[Cell], wanted: Asked) -> Findings:
     """The comparison of a finished run."""
     infos = {info.argument: info for info in store.run.kernels}
     sides = [
@@ -107,6 +107,6 @@ def corpora(what: Together) -> Callable[[str], str]:
     return corpus
 
 
-def changed(found: Comparison) -> dict[tuple[str, str, str], Change]:
+def changed(found: Findings) -> dict[tuple[str, str, str], ChangedProgram]:
     """By object, program and mechanism."""
     return {(one.object, one.program, one.mechanism): one for one in found.changes}

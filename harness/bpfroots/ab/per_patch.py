@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bpfroots.ab.model import Change, Comparison, What
-from bpfroots.ab.pair import Wanted, changed, ran_on
+from bpfroots.ab.model import ChangedProgram, Findings, What
+from bpfroots.ab.pair import Asked, changed, ran_on
 from bpfroots.ab.series import Taken
 from bpfroots.errors import KernelError
 from bpfroots.progress import Progress
@@ -17,7 +17,7 @@ _Key = tuple[str, str, str]
 
 
 @dataclass
-class Search:
+class PatchSearch:
     """Between which numbers of patches a result changes: it is the base's with ``low`` of them."""
 
     low: int
@@ -35,13 +35,13 @@ class Search:
             self.low, self.high = (self.low, number) if differs else (number, self.high)
 
 
-def find(found: Comparison, wanted: Wanted, progress: Progress) -> None:
+def find(found: Findings, wanted: Asked, progress: Progress) -> None:
     """Write it into the changes of ``found``. Kernels are shared: each one answers for all programs."""
     series = wanted.series
     if series is None or not found.changes:
         return
     searches = {
-        (key, what): Search(0, series.count)
+        (key, what): PatchSearch(0, series.count)
         for key, change in changed(found).items()
         for what in _whats(change)
     }
@@ -62,13 +62,13 @@ def find(found: Comparison, wanted: Wanted, progress: Progress) -> None:
     found.changes = [_with_patches(change, key, searches, series) for key, change in changed(found).items()]
 
 
-def _whats(change: Change) -> list[What]:
+def _whats(change: ChangedProgram) -> list[What]:
     """Results to look for; the log differs where anything else does."""
     whats = [one.what for one in change.differences]
     return [what for what in whats if what != "log"] or whats
 
 
-def _next(searches: list[Search]) -> int | None:
+def _next(searches: list[PatchSearch]) -> int | None:
     """The middle of the widest search: what it answers halves the others, too."""
     for search in sorted(searches, key=lambda one: one.low - one.high):
         if (number := search.middle()) is not None:
@@ -77,8 +77,8 @@ def _next(searches: list[Search]) -> int | None:
 
 
 def _with_patches(
-    change: Change, key: _Key, searches: dict[tuple[_Key, What], Search], series: Taken
-) -> Change:
+    change: ChangedProgram, key: _Key, searches: dict[tuple[_Key, What], PatchSearch], series: Taken
+) -> ChangedProgram:
     differences = [
         msgspec.structs.replace(one, first_patch=_named(series, search))
         if (search := searches.get((key, one.what)))
@@ -88,6 +88,6 @@ def _with_patches(
     return msgspec.structs.replace(change, differences=differences)
 
 
-def _named(series: Taken, search: Search) -> str:
+def _named(series: Taken, search: PatchSearch) -> str:
     """The patch; several where some in between do not build."""
     return " or ".join(patch.name for patch in series.info.patches[search.low : search.high])

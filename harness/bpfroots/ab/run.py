@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bpfroots import exitcodes, kernels
 from bpfroots.ab import page, per_patch
-from bpfroots.ab.model import Comparison, Problem, Side
-from bpfroots.ab.pair import Wanted, compared, ran, request
+from bpfroots.ab.model import Findings, Problem, Side
+from bpfroots.ab.pair import Asked, compared, ran, request
 from bpfroots.ab.series import Taken
 from bpfroots.errors import BootError, KernelError
 from bpfroots.jobs import run as job
@@ -24,12 +24,12 @@ _LINES = 6
 class Result:
     """``index`` is None where no guest ran."""
 
-    comparison: Comparison
+    comparison: Findings
     exit_code: int
     index: Path | None = None
 
 
-def run(wanted: Wanted, progress: Progress) -> Result:
+def run(wanted: Asked, progress: Progress) -> Result:
     """Compare. Raises UserError for programs that there are not, KernelError for a base that does not build,
     and what `jobs.run.opened` raises; what is wrong with a series is in the result."""
     began = time.monotonic()
@@ -50,7 +50,7 @@ def run(wanted: Wanted, progress: Progress) -> Result:
     return Result(found, exit_code(found, opened), index)
 
 
-def exit_code(found: Comparison, opened: job.Run | None = None) -> int:
+def exit_code(found: Findings, opened: job.Run | None = None) -> int:
     """0, or the worst of: 1 for a new reject or crash, or for ``--fail-on``; 3 for a kernel that does not
     build or boot; 4 for what is our side's."""
     codes = [exitcodes.UNEXPECTED] if found.regressions or found.failing else []
@@ -64,14 +64,14 @@ def exit_code(found: Comparison, opened: job.Run | None = None) -> int:
 # -- a series that does not build or boot ------------------------------------------------------------
 
 
-def _without(wanted: Wanted, problem: Problem) -> Result:
+def _without(wanted: Asked, problem: Problem) -> Result:
     a, b = (Side(argument, "", argument) for argument in wanted.kernels)
-    found = Comparison(a, b, problems=[problem], command=wanted.command)
+    found = Findings(a, b, problems=[problem], command=wanted.command)
     found.series = wanted.series.info if wanted.series else None
     return Result(found, exit_code(found))
 
 
-def _not_built(wanted: Wanted, progress: Progress) -> Problem | None:
+def _not_built(wanted: Asked, progress: Progress) -> Problem | None:
     """Builds both kernels; what is wrong with the second, and the first patch of a series that it is true of.
 
     Raises KernelError for the first kernel: there is nothing to compare with."""
@@ -86,7 +86,7 @@ def _not_built(wanted: Wanted, progress: Progress) -> Problem | None:
     return None
 
 
-def _not_booted(error: Exception, found: Comparison, wanted: Wanted, progress: Progress) -> Problem | None:
+def _not_booted(error: Exception, found: Findings, wanted: Asked, progress: Progress) -> Problem | None:
     if not isinstance(error, BootError):
         return None
     if wanted.series is None or error.kernel == found.a.kernel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from bpfroots.ab.model import KINDS, WHATS, Change, Comparison, Difference, Problem, Total
+from bpfroots.ab.model import KINDS, WHATS, ChangedProgram, Findings, Problem, SideSums, WhatDiffers
 from bpfroots.report.text import number, plural
 
 # As wide as a mail is.
@@ -22,7 +22,7 @@ _NAME_OF_TOTAL = {
 }
 
 
-def render(found: Comparison, *, most: int = MOST) -> str:
+def render(found: Findings, *, most: int = MOST) -> str:
     """All of it, regressions first; ``most`` changes of each kind in full."""
     parts = [*_head(found), *_series(found), *_problems(found.problems)]
     if found.programs or not found.problems:
@@ -30,7 +30,7 @@ def render(found: Comparison, *, most: int = MOST) -> str:
     return "\n".join(line.rstrip() for line in parts) + "\n"
 
 
-def sentence(found: Comparison) -> str:
+def sentence(found: Findings) -> str:
     """What came of it, in one line."""
     where = f"{plural(found.programs, 'program')} in {plural(found.objects, 'object')}"
     differ = f"{len(found.changes):,} differ" if found.changes else "none differs"
@@ -41,7 +41,7 @@ def sentence(found: Comparison) -> str:
     return text + (f", {known:,} expected" if known else "")
 
 
-def value(difference: Difference) -> str:
+def value(difference: WhatDiffers) -> str:
     """``A -> B``, with what that is in per cent."""
     if difference.what in ("results", "log"):
         return difference.detail
@@ -61,7 +61,7 @@ def percent(growth: float | None) -> str:
     return f"{share:+.1f}%" if abs(share) >= 0.05 or not share else f"{share:+.2g}%"
 
 
-def _head(found: Comparison) -> Iterator[str]:
+def _head(found: Findings) -> Iterator[str]:
     yield f"bpfroots ab: {found.a.kernel} -> {found.b.kernel}"
     if found.programs:
         width = max(len(found.a.kernel), len(found.b.kernel))
@@ -75,7 +75,7 @@ def _head(found: Comparison) -> Iterator[str]:
             yield f"{plural(found.hidden, 'program')} left out by -f"
 
 
-def _series(found: Comparison) -> Iterator[str]:
+def _series(found: Findings) -> Iterator[str]:
     if found.series is None:
         return
     series = found.series
@@ -100,7 +100,7 @@ def _problems(problems: Sequence[Problem]) -> Iterator[str]:
             yield f"  {line}"
 
 
-def _changes(found: Comparison, most: int) -> Iterator[str]:
+def _changes(found: Findings, most: int) -> Iterator[str]:
     for kind, title in KINDS.items():
         changes = [one for one in found.changes if one.kind == kind]
         if not changes:
@@ -113,7 +113,7 @@ def _changes(found: Comparison, most: int) -> Iterator[str]:
             yield f"  and {len(changes) - most:,} more"
 
 
-def _change(change: Change) -> Iterator[str]:
+def _change(change: ChangedProgram) -> Iterator[str]:
     types = ", ".join(
         filter(None, (change.type, "" if change.mechanism == "duplicate" else change.mechanism))
     )
@@ -132,12 +132,12 @@ def _change(change: Change) -> Iterator[str]:
         yield from _wrapped(text, f"    {name:<15} ")
 
 
-def _is_shown(one: Difference, change: Change) -> bool:
+def _is_shown(one: WhatDiffers, change: ChangedProgram) -> bool:
     """A log differs where anything else does."""
     return one.what != "message" and (one.what != "log" or change.kind == "log")
 
 
-def _counts(found: Comparison) -> Iterator[str]:
+def _counts(found: Findings) -> Iterator[str]:
     yield ""
     yield f"{'':<16} {'compared':>8} {'equal':>7} {'differ':>7} {'sum A':>12} {'sum B':>12}"
     for what, counted in found.counts.items():
@@ -146,14 +146,14 @@ def _counts(found: Comparison) -> Iterator[str]:
         yield line + _total(found.totals.get(what))
 
 
-def _total(total: Total | None) -> str:
+def _total(total: SideSums | None) -> str:
     if total is None:
         return ""
     growth = percent(total.b / total.a - 1) if total.a and total.a != total.b else ""
     return f" {number(total.a):>12} {number(total.b):>12} {growth}"
 
 
-def _corpora(found: Comparison) -> Iterator[str]:
+def _corpora(found: Findings) -> Iterator[str]:
     if len(found.corpora) < 2:
         return
     yield ""
@@ -162,7 +162,7 @@ def _corpora(found: Comparison) -> Iterator[str]:
         yield f"{name or '(given)':<24} {counted.compared:>8,} {counted.differ:>7,}"
 
 
-def _failing(found: Comparison) -> Iterator[str]:
+def _failing(found: Findings) -> Iterator[str]:
     for expression, names in found.failing.items():
         yield ""
         yield f"--fail-on {expression}: {plural(len(names), 'program')}"

@@ -42,7 +42,7 @@ def _short(line: str) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """One line of each text, None where the other has no counterpart; or ``fold`` equal lines left out."""
 
     a: str | None = None
@@ -55,7 +55,7 @@ class Row:
 class Beside:
     """``cut``: texts continue after ``rows``."""
 
-    rows: list[Row]
+    rows: list[TextRow]
     cut: bool
 
     @property
@@ -85,11 +85,11 @@ def beside(a: Sequence[str], b: Sequence[str], keys: Callable[[Sequence[str]], l
     sizes = [len(lines) - more_head - more_tail for lines in (one, other)]
     cut = max(sizes) > _MOST
     parts = [slice(more_head, more_head + min(size, _MOST)) for size in sizes]
-    rows = [Row(x, y) for x, y in zip(a[: head + more_head], b[: head + more_head], strict=True)]
+    rows = [TextRow(x, y) for x, y in zip(a[: head + more_head], b[: head + more_head], strict=True)]
     rows += _aligned(left[parts[0]], right[parts[1]], one[parts[0]], other[parts[1]])
     if not cut:
         rest = tail + more_tail
-        rows += [Row(x, y) for x, y in zip(a[len(a) - rest :], b[len(b) - rest :], strict=True)]
+        rows += [TextRow(x, y) for x, y in zip(a[len(a) - rest :], b[len(b) - rest :], strict=True)]
     return Beside(_folded(rows), cut)
 
 
@@ -111,23 +111,23 @@ def _ends(a: Sequence[str], b: Sequence[str]) -> tuple[int, int]:
     return head, tail
 
 
-def _aligned(a: Sequence[str], b: Sequence[str], left: Sequence[str], right: Sequence[str]) -> list[Row]:
-    rows: list[Row] = []
+def _aligned(a: Sequence[str], b: Sequence[str], left: Sequence[str], right: Sequence[str]) -> list[TextRow]:
+    rows: list[TextRow] = []
     # autojunk takes lines that occur often, as in every loop, for noise.
     for word, i, i_end, j, j_end in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         pairs = zip_longest(a[i:i_end], b[j:j_end])
-        rows += [Row(x, y, changed=word != "equal") for x, y in pairs]
+        rows += [TextRow(x, y, changed=word != "equal") for x, y in pairs]
     return rows
 
 
-def _folded(rows: Sequence[Row]) -> list[Row]:
+def _folded(rows: Sequence[TextRow]) -> list[TextRow]:
     near = {n for at, row in enumerate(rows) if row.changed for n in range(at - _CONTEXT, at + _CONTEXT + 1)}
-    found: list[Row] = []
+    found: list[TextRow] = []
     for at, row in enumerate(rows):
         if at in near:
             found.append(row)
         elif found and found[-1].fold:
-            found[-1] = Row(fold=found[-1].fold + 1)
+            found[-1] = TextRow(fold=found[-1].fold + 1)
         else:
-            found.append(Row(fold=1))
+            found.append(TextRow(fold=1))
     return found

@@ -11,7 +11,7 @@ from bpfroots.bench.model import SECONDS, Measurement, Spread
 from bpfroots.report.terminal import console
 
 
-class Row(NamedTuple):
+class BenchRow(NamedTuple):
     """One measurement, or a figure beside one, in words."""
 
     name: str
@@ -24,15 +24,15 @@ class Row(NamedTuple):
     what: str
 
 
-def rows(found: Mapping[str, Measurement]) -> list[Row]:
+def rows(found: Mapping[str, Measurement]) -> list[BenchRow]:
     """One per measurement, and one per figure beside it."""
-    listed: list[Row] = []
+    listed: list[BenchRow] = []
     for name, one in found.items():
         where = one.context
         context = f"{where.kernel} {where.release}, {where.accel}, {where.started[:10]}"
         peer = one.peer
         listed.append(
-            Row(
+            BenchRow(
                 name,
                 _figure(one.ours.median, one.unit),
                 _spread(one.ours, one.unit),
@@ -46,7 +46,7 @@ def rows(found: Mapping[str, Measurement]) -> list[Row]:
         for key, spread in one.more.items():
             label = f"{name}, {key.replace('_', ' ')}"
             figures = _figure(spread.median, one.unit), _spread(spread, one.unit)
-            listed.append(Row(label, *figures, "", "", "", context, one.what))
+            listed.append(BenchRow(label, *figures, "", "", "", context, one.what))
     return listed
 
 

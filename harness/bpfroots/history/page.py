@@ -10,7 +10,7 @@ from bpfroots.history.database import History, Recorded
 from bpfroots.history.terminal import flaky_line, value
 from bpfroots.history.trend import Finding, Trend
 from bpfroots.report import html
-from bpfroots.report.plots import Lines, over_runs
+from bpfroots.report.plots import Curves, over_runs
 from bpfroots.results.figures import FIGURES, head
 from bpfroots.results.model import BAD, Cell
 from bpfroots.results.store import CELLS
@@ -91,7 +91,7 @@ def _row(finding: Finding, run_dir: Path, pages: Mapping[str, str]) -> _Row:
     )
 
 
-def _of_findings(history: History, found: Trend, runs: Sequence[Recorded]) -> list[Lines]:
+def _of_findings(history: History, found: Trend, runs: Sequence[Recorded]) -> list[Curves]:
     """A plot for each figure of a cell that is worse, its first bad run marked."""
     numbers = {run.id: number for number, run in enumerate(runs)}
     names = [run.name for run in runs]
@@ -110,7 +110,7 @@ def _of_findings(history: History, found: Trend, runs: Sequence[Recorded]) -> li
     return plots
 
 
-def _totals(history: History, found: Trend, runs: Sequence[Recorded]) -> list[Lines]:
+def _totals(history: History, found: Trend, runs: Sequence[Recorded]) -> list[Curves]:
     """What all cells together take, to the first of the runs; one plot for a kernel and figure."""
     if len(runs) < 2:
         return []

@@ -16,7 +16,7 @@ from bpfroots.kernels.git import git
 _CONFIGURED = frozenset({".config", ".config.old"})
 
 
-class State(NamedTuple):
+class TreeState(NamedTuple):
     """What a git work tree holds: a commit, and what has changed since (a hash; empty where nothing has)."""
 
     head: str
@@ -31,7 +31,7 @@ class State(NamedTuple):
         return f"({self.head[:12]} with changes)" if self.changes else f"({self.head[:12]})"
 
 
-def state(path: Path) -> State:
+def state(path: Path) -> TreeState:
     """Raises InfraError where git refuses to look at it."""
     head = _git(path, "rev-parse", "HEAD").decode().strip()
     changes = hashlib.sha256()
@@ -42,7 +42,7 @@ def state(path: Path) -> State:
         if name and file.is_file():
             changes.update(name + b"\0" + cache.sha256(file).encode())
     clean = changes.hexdigest() == hashlib.sha256().hexdigest()
-    return State(head, "" if clean else changes.hexdigest()[:16])
+    return TreeState(head, "" if clean else changes.hexdigest()[:16])
 
 
 def git_files(path: Path) -> list[str]:

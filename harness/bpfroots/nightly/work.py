@@ -78,7 +78,7 @@ def _ab(work: Ab, site: NightSite) -> tuple[list[BpfrootsError], int]:
     tree = functools.partial(pair.source_of, work.kernels[1], site.progress)
     what = corpus.together(paths, loaded, tree, site.progress)
     chosen = (work.kernels[0], work.kernels[1])
-    wanted = pair.Wanted(chosen, what, work.options, cost=work.cost, command=site.store.run.command)
+    wanted = pair.Asked(chosen, what, work.options, cost=work.cost, command=site.store.run.command)
     request = msgspec.structs.replace(pair.request(wanted, chosen), reuse=False)  # flaky ones are looked for
     kit = roomy(site.on(chosen))
     accel = site.executor.accel(site.config.accel) if site.executor else site.accel

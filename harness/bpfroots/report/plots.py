@@ -52,8 +52,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Lines over a common grid; ticks are (place, label), and so are marks: upright lines."""
+class Curves:
+    """Curves over a common grid; ticks are (place, label), and so are marks: upright lines."""
 
     title: str
     note: str
@@ -69,7 +69,7 @@ class Lines:
     height: int = _HEIGHT
 
 
-def plots(comparison: Comparison) -> list[Bars | Lines]:
+def plots(comparison: Comparison) -> list[Bars | Curves]:
     """Cost by mechanism, JIT bytes by number of roots, verified insns by body size; each where measured.
 
     All are of one kernel, the one that has most of the mechanisms.
@@ -97,7 +97,7 @@ def over_runs(
     runs: Sequence[str],
     over: Mapping[str, list[tuple[int, float]]],
     marks: Sequence[int] = (),
-) -> Lines:
+) -> Curves:
     """``over``: mechanism → (number of a run, value). The axis has no more than these, so that little shows.
 
     ``runs`` are names, ``marks`` numbers of them. Each mechanism has a value.
@@ -106,16 +106,16 @@ def over_runs(
     low, high = min(values), max(values)
     margin = (high - low) * 0.1 or abs(high) * 0.05 or 1.0
     low, high = low - margin, high + margin
-    right = Lines.right
+    right = Curves.right
 
     def y(value: float) -> float:
-        return Lines.bottom - (value - low) / (high - low) * (Lines.bottom - _TOP)
+        return Curves.bottom - (value - low) / (high - low) * (Curves.bottom - _TOP)
 
     def x(number: int) -> float:
         return _LEFT + 8 + number / max(1, len(runs) - 1) * (right - _LEFT - 16)
 
     labels = dict(_apart((y(points[-1][1]), mechanism) for mechanism, points in over.items()))
-    return Lines(
+    return Curves(
         title,
         note,
         "",
@@ -173,7 +173,7 @@ def _powers(low: float, high: float) -> list[float]:
 
 def _lines(
     title: str, note: str, x_title: str, series: Sequence[GrowthSeries], *, log: bool = False
-) -> Lines | None:
+) -> Curves | None:
     values = [value for line in series for _, value in line.points if value > 0]
     xs = sorted({x for line in series for x, _ in line.points})
     if not values or len(xs) < 2:
@@ -186,12 +186,12 @@ def _lines(
             share = (math.log10(max(value, ticks[0])) - low) / (high - low)
         else:
             share = value / ticks[-1]
-        return Lines.bottom - share * (Lines.bottom - _TOP)
+        return Curves.bottom - share * (Curves.bottom - _TOP)
 
     def x(value: int) -> float:
         # Sizes double from one to the next; numbers of roots are even steps as well.
         at, first, last = (math.log2(v) if log else v for v in (value, xs[0], xs[-1]))
-        return _LEFT + 8 + (at - first) / (last - first) * (Lines.right - _LEFT - 16)
+        return _LEFT + 8 + (at - first) / (last - first) * (Curves.right - _LEFT - 16)
 
     labels = dict(_apart((y(line.points[-1][1]), line.mechanism) for line in series))
     lines = [
@@ -202,7 +202,7 @@ def _lines(
         )
         for line in series
     ]
-    return Lines(
+    return Curves(
         title,
         note,
         x_title,
@@ -222,6 +222,6 @@ def _apart(places: Iterator[tuple[float, str]]) -> Iterator[tuple[str, float]]:
     ordered = sorted(places)
     spare = _LABEL_GAP * (len(ordered) - 1)
     for place, name in ordered:
-        previous = max(min(place, Lines.bottom - spare), previous + _LABEL_GAP)
+        previous = max(min(place, Curves.bottom - spare), previous + _LABEL_GAP)
         spare -= _LABEL_GAP
         yield name, previous
