@@ -105,6 +105,8 @@ void run_alone(const struct insn_group *group)
 
 		for (j = 0, roots = 0; j < MAX_FUNCS; j++)
 			roots += !!test->funcs[j].type;
+		if (kernel_version() < test->since)
+			continue;
 		if (!test->err && !test->library[0].name && (roots > 1 || test->multi_root))
 			test_alone(test);
 	}

@@ -36,10 +36,16 @@ static void set_root_rsvd(struct load *l, int value)
 	l->roots[1].rsvd[1] = value;
 }
 
+/* Reserved in the series for 6.12, fd_array_cnt and what a signature needs in 7.3. */
+static void set_word(union bpf_attr *attr, int off)
+{
+	memcpy((char *)attr + off, &(__u32){ 1 }, sizeof(__u32));
+}
+
 /* @value: which of the words from byte 148 on */
 static void set_rsvd(struct load *l, int value)
 {
-	l->attr.prog_load_rsvd[value] = 1;
+	set_word(&l->attr, 148 + value * sizeof(__u32));
 }
 
 static void set_type(struct load *l, int value)
@@ -347,7 +353,8 @@ static const struct insn_test tests[] = {
 		.name = "sleepable_xdp", /* T49w */
 		.funcs = { GROUP },
 		.err = EINVAL,
-		.msg = "programs can be sleepable",
+		.msg = "Program of this type cannot be sleepable",
+		BEFORE_7_3(EINVAL, "programs can be sleepable"),
 		.tweak = set_root_flags,
 		.value = BPF_F_SLEEPABLE,
 	},
@@ -406,7 +413,7 @@ static void ordinary_load(void)
 	result("ordinary_load", fd > 0 && view0.info.group_id == 0, /* T49y */
 	       "FD %d group_id %u", fd, view0.info.group_id);
 	close(fd);
-	attr.prog_load_rsvd[0] = 1;
+	set_word(&attr, 148);
 	fd = bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 	result("ordinary_load_with_reserved_field", fd < 0 && errno == EINVAL, "%d", fd); /* T49z */
 }

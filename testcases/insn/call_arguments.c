@@ -167,7 +167,8 @@ static const struct insn_test tests[] = {
 		},
 		.library = { MEMORY_CTX_NUMBER_NOTHING },
 		.err = EINVAL,
-		.msg = "arg#0 expects pointer to ctx",
+		.msg = "R1 expects pointer to ctx",
+		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "ctx_moved", /* P10 */
@@ -199,8 +200,9 @@ static const struct insn_test tests[] = {
 			     EXIT),
 		},
 		.library = { MEMORY_CTX_NUMBER_NOTHING },
-		.err = EACCES,
-		.msg = "R1 !read_ok",
+		.err = EINVAL,
+		.msg = "R1 is not a scalar",
+		BEFORE_7_3(EACCES, "R1 !read_ok"),
 	},
 	/* the second state that reaches the call looks the same but for what is passed */
 	{
@@ -218,7 +220,8 @@ static const struct insn_test tests[] = {
 		},
 		.library = { MEMORY_CTX_NUMBER_NOTHING },
 		.err = EINVAL,
-		.msg = "arg#0 expects pointer to ctx",
+		.msg = "R1 expects pointer to ctx",
+		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "join_before_call_all_states_kept", /* P13b */
@@ -236,7 +239,8 @@ static const struct insn_test tests[] = {
 		.library = { MEMORY_CTX_NUMBER_NOTHING },
 		.prog_flags = BPF_F_TEST_STATE_FREQ,
 		.err = EINVAL,
-		.msg = "arg#0 expects pointer to ctx",
+		.msg = "R1 expects pointer to ctx",
+		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "join_before_own_function", /* P13c */
@@ -255,7 +259,8 @@ static const struct insn_test tests[] = {
 			       RETURN(0)),
 		},
 		.err = EINVAL,
-		.msg = "arg#0 expects pointer to ctx",
+		.msg = "R1 expects pointer to ctx",
+		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "join_before_own_function_all_states_kept", /* P13d */
@@ -275,7 +280,8 @@ static const struct insn_test tests[] = {
 		},
 		.prog_flags = BPF_F_TEST_STATE_FREQ,
 		.err = EINVAL,
-		.msg = "arg#0 expects pointer to ctx",
+		.msg = "R1 expects pointer to ctx",
+		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "register_clobbered_by_call", /* P14 */
@@ -393,7 +399,8 @@ static const struct insn_test tests[] = {
 		},
 		.own = true,
 		.err = EINVAL,
-		.msg = "arg#0 is a kernel structure, expected memory",
+		.msg = "only read is supported",
+		BEFORE_7_3(EINVAL, "arg#0 is a kernel structure, expected memory"),
 	},
 	{
 		.name = "syscall_ctx_for_memory", /* P160 */
@@ -447,7 +454,8 @@ static const struct insn_test tests[] = {
 		},
 		.library = { WRITES_MEMORY },
 		.err = EINVAL,
-		.msg = "invalid indirect read from stack",
+		.msg = "invalid read from stack",
+		BEFORE_7_3(EINVAL, "invalid indirect read from stack"),
 	},
 	{
 		.name = "number_overwritten_by_callee", /* P164 */
@@ -507,7 +515,8 @@ static const struct insn_test tests[] = {
 		.library = { READS_TASK },
 		.own = true,
 		.err = EINVAL,
-		.msg = "arg#0 is expected to be trusted",
+		.msg = "R1 is expected to be trusted",
+		BEFORE_7_3(EINVAL, "arg#0 is expected to be trusted"),
 	},
 	{
 		.name = "task_of_rcu", /* P181b */
@@ -515,7 +524,8 @@ static const struct insn_test tests[] = {
 		.library = { READS_TASK },
 		.own = true,
 		.err = EINVAL,
-		.msg = "arg#0 is expected to be trusted",
+		.msg = "R1 is expected to be trusted",
+		BEFORE_7_3(EINVAL, "arg#0 is expected to be trusted"),
 	},
 	{
 		.name = "task_trusted", /* P181c */

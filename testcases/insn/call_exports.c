@@ -55,8 +55,7 @@ static const struct insn_test tests[] = {
 			XDP_MAIN,
 			EXPORT("f", PROTO_GVOID, EXIT),
 		},
-		.err = EINVAL,
-		.msg = "doesn't return scalar",
+		BEFORE_7_3(EINVAL, "doesn't return scalar"),
 	},
 	{
 		.name = "export_beside_exceptions", /* P50 */
@@ -76,8 +75,9 @@ static const struct insn_test tests[] = {
 			XDP_MAIN,
 			EXPORT("f", PROTO_INT, CALL_FUNC(1), EXIT),
 		},
-		.err = E2BIG,
-		.msg = "the call stack of 8 frames is too deep",
+		.err = EINVAL,
+		.msg = "recursive call from f() to f()",
+		BEFORE_7_3(E2BIG, "the call stack of 8 frames is too deep"),
 	},
 	{
 		.name = "export_stack_too_deep", /* P52 */
@@ -101,12 +101,13 @@ static const struct insn_test tests[] = {
 			ROOT("kp", KPROBE, RETURN(0)),
 			ROOT("xd", XDP, RETURN(0)),
 			EXPORT("f", PROTO_VOID,
-			       MOV_IMM(R1, 0),
-			       HELPER(send_signal),
+			       MOV_IMM(R1, 1),
+			       MOV_IMM(R2, 0),
+			       HELPER(redirect),
 			       EXIT),
 		},
 		.err = EINVAL,
-		.msg = "cannot use helper bpf_send_signal",
+		.msg = "cannot use helper bpf_redirect",
 	},
 	{
 		.name = "export_reads_ctx_of_one_root", /* P54 */

@@ -189,7 +189,8 @@ static const struct insn_test tests[] = {
 		.funcs = { CALLER(0, 1) },
 		.library = { SMALL_LIBRARY },
 		.err = EINVAL,
-		.msg = "BPF_CALL uses reserved fields",
+		.msg = "requires a sparse fd_array",
+		BEFORE_7_3(EINVAL, "BPF_CALL uses reserved fields"),
 		.tweak = drop_fd_array,
 	},
 	{

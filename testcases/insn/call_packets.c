@@ -163,8 +163,9 @@ static const struct insn_test tests[] = {
 			       EXIT),
 		},
 		.own = true,
-		.err = EINVAL,
-		.msg = "arg#0 is a packet that cannot be written to",
+		.err = EACCES,
+		.msg = "writes() cannot write into packet",
+		BEFORE_7_3(EINVAL, "arg#0 is a packet that cannot be written to"),
 	},
 	{
 		.name = "packet_for_writer", /* P131b */
@@ -199,7 +200,8 @@ static const struct insn_test tests[] = {
 		.library = { TC_MOVES_SKB_MEM },
 		.own = true,
 		.err = EINVAL,
-		.msg = "arg#1 is a packet that the function may move",
+		.msg = "R2 is a packet pointer, but",
+		BEFORE_7_3(EINVAL, "arg#1 is a packet that the function may move"),
 	},
 	{
 		.name = "stack_for_mover", /* P132b */
@@ -234,7 +236,8 @@ static const struct insn_test tests[] = {
 		.library = { TC_MOVES_SKB_MEM },
 		.own = true,
 		.err = EINVAL,
-		.msg = "arg#1 is a packet that the function may move",
+		.msg = "R2 is a packet pointer, but",
+		BEFORE_7_3(EINVAL, "arg#1 is a packet that the function may move"),
 	},
 	{
 		.name = "dynptr_for_mover", /* P132d */
@@ -254,8 +257,7 @@ static const struct insn_test tests[] = {
 			       RETURN(0)),
 		},
 		.own = true,
-		.err = EINVAL,
-		.msg = "arg#1 is a packet that the function may move",
+		BEFORE_7_3(EINVAL, "arg#1 is a packet that the function may move"),
 	},
 	{
 		.name = "dynptr_for_writer", /* P132e */
@@ -268,8 +270,7 @@ static const struct insn_test tests[] = {
 		},
 		.library = { TC_WRITES_DYNPTR },
 		.own = true,
-		.err = EINVAL,
-		.msg = "arg#0 is a packet that the function may move",
+		BEFORE_7_3(EINVAL, "arg#0 is a packet that the function may move"),
 	},
 	{
 		.name = "dynptr_for_reader", /* P132f */
@@ -363,8 +364,9 @@ static const struct insn_test tests[] = {
 			    CALL_FUNC(3),
 			    EXIT),
 		},
-		.err = EACCES,
-		.msg = "R7 invalid mem access 'scalar'",
+		.err = EINVAL,
+		.msg = "recursive call from",
+		BEFORE_7_3(EACCES, "R7 invalid mem access 'scalar'"),
 	},
 	/* what is not a packet does not move one */
 	{

@@ -46,7 +46,10 @@ static void attach_to_tcp(struct load *l, int value)
 	attach_to(l, 0);
 }
 
-/* The helper allocates, and must not sleep: no __GFP_DIRECT_RECLAIM. */
+/*
+ * The helper allocates, and must not sleep: no __GFP_DIRECT_RECLAIM. Since 7.3 it never sleeps, and
+ * has no such argument.
+ */
 static void check_gfp(const char *name)
 {
 	int flags = 0, i;
@@ -56,6 +59,8 @@ static void check_gfp(const char *name)
 		if (view0.xlated[i].code == (BPF_ALU64 | BPF_MOV | BPF_K) &&
 		    view0.xlated[i].dst_reg == R5)
 			flags = view0.xlated[i].imm;
+	if (kernel_version() >= KERNEL(7, 3))
+		flags = flags ? 0x400 : 1;
 	sub_result(name, "gfp", flags && !(flags & 0x400), "flags %#x", flags);
 }
 
@@ -71,7 +76,8 @@ static const struct insn_test tests[] = {
 		},
 		.library = { SLEEPS },
 		.err = EINVAL,
-		.msg = "functions that may sleep are not allowed in RCU read sections",
+		.msg = "rcu_read_lock region",
+		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "sleeps_below_callee_in_rcu_section", /* P82 */
@@ -84,7 +90,8 @@ static const struct insn_test tests[] = {
 		},
 		.library = { SLEEPS },
 		.err = EINVAL,
-		.msg = "functions that may sleep are not allowed in RCU read sections",
+		.msg = "rcu_read_lock region",
+		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "callee_does_not_sleep_in_rcu_section", /* P83 */
@@ -112,8 +119,8 @@ static const struct insn_test tests[] = {
 				  RETURN(0)),
 		},
 		.library = { SLEEPS },
-		.err = EINVAL,
-		.msg = "global function calls are not allowed with preemption disabled",
+		BEFORE_7_3(EINVAL,
+			   "global function calls are not allowed with preemption disabled"),
 	},
 	{
 		.name = "third_program_sleeps_in_rcu_section", /* P86 */
@@ -130,7 +137,8 @@ static const struct insn_test tests[] = {
 			EXPORT("g", PROTO_VOID, CALL_PROG(0, 1), EXIT),
 		},
 		.err = EINVAL,
-		.msg = "functions that may sleep are not allowed in RCU read sections",
+		.msg = "rcu_read_lock region",
+		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "call_with_spin_lock_held", /* P87 */
@@ -168,7 +176,8 @@ static const struct insn_test tests[] = {
 			EXPORT("f", PROTO_VOID, RETURN(0)),
 		},
 		.err = EINVAL,
-		.msg = "not allowed in a callback that may sleep",
+		.msg = "called in a callback that may sleep",
+		BEFORE_7_3(EINVAL, "not allowed in a callback that may sleep"),
 	},
 	{
 		.name = "wq_callback_calls_global", /* P136/own */
@@ -177,8 +186,7 @@ static const struct insn_test tests[] = {
 			SUB("cb", CALL_EXIT(2)),
 			GLOBAL("f", PROTO_VOID, RETURN(0)),
 		},
-		.err = EINVAL,
-		.msg = "not allowed in a callback that may sleep",
+		BEFORE_7_3(EINVAL, "not allowed in a callback that may sleep"),
 	},
 	{
 		.name = "wq_callback_calls_static", /* P136b */
@@ -209,8 +217,7 @@ static const struct insn_test tests[] = {
 			SYSCALL("lib", RETURN(0)),
 			EXPORT("f", PROTO_VOID, RETURN(0)),
 		},
-		.err = EINVAL,
-		.msg = "not allowed in a callback that must not sleep",
+		BEFORE_7_3(EINVAL, "not allowed in a callback that must not sleep"),
 	},
 	{
 		.name = "timer_callback_of_sleepable_calls_global", /* P137/own */
@@ -219,8 +226,7 @@ static const struct insn_test tests[] = {
 			SUB("cb", CALL_EXIT(2)),
 			GLOBAL("f", PROTO_VOID, RETURN(0)),
 		},
-		.err = EINVAL,
-		.msg = "not allowed in a callback that must not sleep",
+		BEFORE_7_3(EINVAL, "not allowed in a callback that must not sleep"),
 	},
 	{
 		.name = "timer_callback_of_sleepable_calls_static", /* P137b */
@@ -237,7 +243,8 @@ static const struct insn_test tests[] = {
 			SUB("cb", COPY_FROM_USER, RETURN(0)),
 		},
 		.err = EINVAL,
-		.msg = "helper call might sleep in a non-sleepable prog",
+		.msg = "bpf_copy_from_user#148 is not allowed in non-sleepable program",
+		BEFORE_7_3(EINVAL, "helper call might sleep in a non-sleepable prog"),
 	},
 	{
 		.name = "function_sleeps_in_rcu_section", /* P138 */
@@ -254,7 +261,8 @@ static const struct insn_test tests[] = {
 		},
 		.own = true,
 		.err = EINVAL,
-		.msg = "functions that may sleep are not allowed in RCU read sections",
+		.msg = "rcu_read_lock region",
+		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "function_allocates_in_rcu_section", /* P138b */
@@ -270,8 +278,7 @@ static const struct insn_test tests[] = {
 			EXPORT("stores", PROTO_VOID, TASK_STORAGE, RETURN(0)),
 		},
 		.own = true,
-		.err = EINVAL,
-		.msg = "functions that may sleep are not allowed in RCU read sections",
+		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "function_sleeps", /* P138c */
@@ -299,7 +306,8 @@ static const struct insn_test tests[] = {
 		},
 		.library = { SYSCALL_SLEEPS },
 		.err = EINVAL,
-		.msg = "may sleep, which is not allowed",
+		.msg = "called in callback that must not sleep",
+		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "hash_callback_calls_sleeping_static", /* P184/own */
@@ -309,7 +317,8 @@ static const struct insn_test tests[] = {
 			SUB("s", COPY_FROM_USER, RETURN(0)),
 		},
 		.err = EINVAL,
-		.msg = "may sleep, which is not allowed",
+		.msg = "bpf_copy_from_user#148 is not allowed in",
+		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "array_callback_calls_sleeping_callee", /* P184b */
@@ -327,7 +336,8 @@ static const struct insn_test tests[] = {
 		},
 		.library = { SYSCALL_SLEEPS },
 		.err = EINVAL,
-		.msg = "may sleep, which is not allowed",
+		.msg = "called in callback that must not sleep",
+		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "vma_callback_calls_sleeping_static", /* P185/own */
@@ -337,7 +347,8 @@ static const struct insn_test tests[] = {
 			SUB("s", COPY_FROM_USER, RETURN(0)),
 		},
 		.err = EINVAL,
-		.msg = "may sleep, which is not allowed",
+		.msg = "bpf_copy_from_user#148 is not allowed in",
+		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "timer_callback_of_sleepable_allocates", /* P186 */
@@ -366,8 +377,7 @@ static const struct insn_test tests[] = {
 				   HELPER(sk_storage_get),
 				   RETURN(0)),
 		},
-		.err = EINVAL,
-		.msg = "functions that may sleep are not allowed in RCU read sections",
+		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 		.tweak = attach_to_tcp,
 	},
 	/* what may sleep elsewhere does not in a program that must not */

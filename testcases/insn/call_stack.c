@@ -3,7 +3,7 @@
 
 /*
  * Caller and callee use one kernel stack, and calls are limited to eight frames, whatever programs
- * they are in.
+ * they are in; to sixteen since 7.3.
  */
 
 #define FRAME(bytes) BPF_ST_MEM(BPF_DW, R10, -(bytes), 0)
@@ -23,6 +23,19 @@
 	SUB("s2", CALL_FUNC(3), EXIT), \
 	SUB("s3", CALL_FUNC(4), EXIT), \
 	SUB("s4", CALL_FUNC(5), EXIT)
+
+/* the same for 14 */
+#define FRAMES_TO_14 \
+	FRAMES_TO_5, \
+	SUB("s5", CALL_FUNC(6), EXIT), \
+	SUB("s6", CALL_FUNC(7), EXIT), \
+	SUB("s7", CALL_FUNC(8), EXIT), \
+	SUB("s8", CALL_FUNC(9), EXIT), \
+	SUB("s9", CALL_FUNC(10), EXIT), \
+	SUB("s10", CALL_FUNC(11), EXIT), \
+	SUB("s11", CALL_FUNC(12), EXIT), \
+	SUB("s12", CALL_FUNC(13), EXIT), \
+	SUB("s13", CALL_FUNC(14), EXIT)
 
 static const struct insn_test tests[] = {
 	{
@@ -121,8 +134,7 @@ static const struct insn_test tests[] = {
 			SUB("s6", CALL_PROG(0, 1), EXIT),
 		},
 		.library = { ONE_AND_TWO_FRAMES },
-		.err = E2BIG,
-		.msg = "the call stack of 8 frames is too deep",
+		BEFORE_7_3(E2BIG, "the call stack of 8 frames is too deep"),
 	},
 	{
 		.name = "frames_7_and_1", /* P72 */
@@ -131,6 +143,20 @@ static const struct insn_test tests[] = {
 			SUB("s5", CALL_FUNC(6), EXIT),
 			SUB("s6", CALL_PROG(0, 2), EXIT),
 		},
+		.library = { ONE_AND_TWO_FRAMES },
+	},
+	{
+		.name = "frames_15_and_2",
+		.since = KERNEL(7, 3),
+		.funcs = { FRAMES_TO_14, SUB("s14", CALL_PROG(0, 1), EXIT) },
+		.library = { ONE_AND_TWO_FRAMES },
+		.err = E2BIG,
+		.msg = "the call stack of 17 frames is too deep",
+	},
+	{
+		.name = "frames_15_and_1",
+		.since = KERNEL(7, 3),
+		.funcs = { FRAMES_TO_14, SUB("s14", CALL_PROG(0, 2), EXIT) },
 		.library = { ONE_AND_TWO_FRAMES },
 	},
 };

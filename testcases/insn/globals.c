@@ -108,8 +108,7 @@ static const struct insn_test tests[] = {
 			ROOT("tp", TRACEPOINT, CALL_EXIT(2)),
 			GLOBAL("gv", PROTO_GVOID, RETURN(0)),
 		},
-		.err = EINVAL,
-		.msg = "doesn't return scalar",
+		BEFORE_7_3(EINVAL, "doesn't return scalar"),
 	},
 };
 

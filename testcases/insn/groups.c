@@ -19,6 +19,7 @@ const struct insn_group *const groups[] = {
 	&layout_group,
 	&tail_calls_group,
 	&limits_group,
+	&sound_group,
 	&attributes_group,
 	&privileges_group,
 	&errors_group,

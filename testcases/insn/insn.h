@@ -29,6 +29,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <linux/bpf.h>
 #include <linux/btf.h>
@@ -98,12 +99,14 @@ enum test_map {
 	MAP_SPIN_LOCK,		/* array of 1, with a struct bpf_spin_lock */
 	MAP_TIMER,		/* array of 1, with a struct bpf_timer */
 	MAP_WQ,			/* array of 1, with a struct bpf_wq */
+	MAP_WQ_HASH,
 };
 
 /* Functions of the kernel that instructions call, with the loader putting in the BTF id. */
 enum test_kfunc {
 	KFUNC_FIRST = -64,
 	KFUNC_bpf_dynptr_from_skb = KFUNC_FIRST,
+	KFUNC_bpf_dynptr_from_xdp,
 	KFUNC_bpf_dynptr_slice_rdwr,
 	KFUNC_bpf_obj_new_impl,
 	KFUNC_bpf_preempt_disable,
@@ -143,6 +146,8 @@ enum proto {
 
 /* BTF id of the first function of a program that load.c describes */
 #define BTF_FUNC0 27
+
+#define KERNEL(major, minor) ((major) << 8 | (minor))
 
 #define MOV_IMM(reg, value) BPF_MOV64_IMM(reg, value)
 #define MOV_REG(reg, other) BPF_MOV64_REG(reg, other)
@@ -263,6 +268,7 @@ struct expected_run {
 };
 
 #define RETURNS(value) { .run = true, .retval = (value) }
+#define BEFORE_7_3(er, ms) .older = { .differs = true, .err = (er), .msg = (ms) }
 
 /*
  * One case. More than one root is a multi-root load, one root an ordinary load. Prints a check
@@ -270,6 +276,7 @@ struct expected_run {
  */
 struct insn_test {
 	const char *name;	/* of a C identifier's form, unique in all files */
+	int since;		/* KERNEL(7, 3): older versions do not have what the case uses */
 	struct func funcs[MAX_FUNCS];
 	/* a program that is loaded before it: fd_array[0] */
 	struct func library[MAX_LIBRARY_FUNCS];
@@ -277,6 +284,12 @@ struct insn_test {
 	struct func library2[MAX_LIBRARY_FUNCS];
 	int err;		/* 0: accepted */
 	const char *msg;	/* part of the log; NULL: any log */
+	/* BEFORE_7_3(): the same for the series for Linux 6.12 */
+	struct {
+		bool differs;
+		int err;
+		const char *msg;
+	} older;
 	struct expected_run runs[2];	/* of the first roots, with a packet of 64 bytes */
 	int prog_flags;
 	int log_level;		/* 0: 2 */
@@ -403,6 +416,7 @@ int test_run(int fd, int *retval);
 int test_run_packet(int fd, void *packet, int len, int *retval);
 int test_run_context(int fd, int size);
 int read_int(const char *path);
+int kernel_version(void);
 int write_string(const char *path, const char *text);
 int attach_kprobe(int prog, const char *symbol);
 int attach_tracepoint(int prog, const char *name);

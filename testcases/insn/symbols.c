@@ -5,6 +5,7 @@
 
 static const char *const kfunc_names[] = {
 	[KFUNC_bpf_dynptr_from_skb - KFUNC_FIRST] = "bpf_dynptr_from_skb",
+	[KFUNC_bpf_dynptr_from_xdp - KFUNC_FIRST] = "bpf_dynptr_from_xdp",
 	[KFUNC_bpf_dynptr_slice_rdwr - KFUNC_FIRST] = "bpf_dynptr_slice_rdwr",
 	[KFUNC_bpf_obj_new_impl - KFUNC_FIRST] = "bpf_obj_new_impl",
 	[KFUNC_bpf_preempt_disable - KFUNC_FIRST] = "bpf_preempt_disable",
@@ -58,6 +59,8 @@ static const struct map_kind {
 			     .value_type = 4, .special = "bpf_timer" },
 	[MAP_WQ - MAP_COUNTERS] = { BPF_MAP_TYPE_ARRAY, 4, 16, 1,
 			  .value_type = 4, .special = "bpf_wq" },
+	[MAP_WQ_HASH - MAP_COUNTERS] = { BPF_MAP_TYPE_HASH, 4, 16, 1,
+			       .value_type = 4, .special = "bpf_wq" },
 };
 
 static int fds[ARRAY_SIZE(kinds)];
@@ -127,9 +130,13 @@ int kfunc_id(int kfunc)
 {
 	static int ids[ARRAY_SIZE(kfunc_names)];
 	int i = kfunc - KFUNC_FIRST;
+	const char *name = kfunc_names[i];
 
+	/* what _impl() had as an argument is implicit */
+	if (kfunc == KFUNC_bpf_wq_set_callback_impl && kernel_version() >= KERNEL(7, 3))
+		name = "bpf_wq_set_callback";
 	if (!ids[i])
-		ids[i] = kernel_btf_find(kfunc_names[i], BTF_KIND_FUNC, NULL);
+		ids[i] = kernel_btf_find(name, BTF_KIND_FUNC, NULL);
 	return ids[i];
 }
 

@@ -90,6 +90,19 @@ static void make_xdp_own_array(void)
 	close(load_plain(XDP, owner, ARRAY_SIZE(owner), 0));
 }
 
+#define LOOPS(kind) \
+	BPF_STX_MEM(BPF_DW, R10, R1, -8), \
+	STACK(R3, -8), \
+	MOV_IMM(R1, kind), \
+	CALL_FUNC(2), \
+	RETURN(1)
+#define TAIL_CALLS_IN_CALLBACK \
+	LD_MAP(R2, MAP_PROG_ARRAY), \
+	MOV_IMM(R3, 0), \
+	HELPER(tail_call), \
+	RETURN(0)
+#define IN_CALLBACK "cannot tail call within callback"
+
 static const struct insn_test tests[] = {
 	{
 		.name = "tail_call_in_shared_function", /* T40 */
@@ -166,6 +179,47 @@ static const struct insn_test tests[] = {
 			SUB("s", RETURN(4)),
 		},
 		.check = check_target,
+	},
+	/* a callback has no tail call counter */
+	{
+		.name = "tail_call_in_callback",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP,
+			     BPF_STX_MEM(BPF_DW, R10, R1, -8),
+			     STACK(R3, -8),
+			     LD_MAP(R1, MAP_ARRAY),
+			     LD_FUNC(R2, 2),
+			     MOV_IMM(R4, 0),
+			     HELPER(for_each_map_elem),
+			     RETURN(1)),
+			ROOT("xb", XDP, RETURN(1)),
+			SUB("cb", BPF_LDX_MEM(BPF_DW, R1, R4, 0), TAIL_CALLS_IN_CALLBACK),
+		},
+		.err = EINVAL,
+		.msg = IN_CALLBACK,
+	},
+	/* bpf_loop() is inlined for each of the roots alone, and not for both */
+	{
+		.name = "tail_call_in_callback_of_shared_loop",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, LOOPS(1)),
+			ROOT("xb", XDP, LOOPS(2)),
+			SUB("s",
+			    BPF_JMP_IMM(BPF_JNE, R1, 1, 3),
+			    LD_FUNC(R2, 3),
+			    BPF_JMP_A(2),
+			    LD_FUNC(R2, 4),
+			    MOV_IMM(R1, 4),
+			    MOV_IMM(R4, 0),
+			    HELPER(loop),
+			    EXIT),
+			SUB("cb1", BPF_LDX_MEM(BPF_DW, R1, R2, 0), TAIL_CALLS_IN_CALLBACK),
+			SUB("cb2", RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = IN_CALLBACK,
 	},
 };
 

@@ -33,7 +33,11 @@ def build_static(name: str, sources: Sequence[Path], tree: Path, tree_id: str, p
     key = hashlib.sha256(" ".join((name, tree_id, *_FLAGS)).encode())
     for source in sources:
         key.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    headers = ("-isystem", tree / "tools/include/uapi", "-isystem", tree / "tools")
+    # the macros of instructions include <uapi/linux/filter.h> since 7.3
+    headers = (
+        *("-isystem", tree / "tools/include/uapi", "-isystem", tree / "tools"),
+        *("-idirafter", tree / "tools/include"),
+    )
     units = [source for source in sources if source.suffix == ".c"]
 
     def populate(out: Path) -> None:

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "insn.h"
+
+/*
+ * Sound programs that use nothing new, or roots that are each sound alone: all are accepted, and do
+ * together what they do alone. Each was refused once, or left its caller with a wrong pointer.
+ */
+
+/* R7 points to a byte of the packet, R6 is the context */
+#define PACKET_BYTE(data, end, drop) \
+	BPF_LDX_MEM(BPF_W, R7, R6, data), \
+	BPF_LDX_MEM(BPF_W, R8, R6, end), \
+	MOV_REG(R2, R7), \
+	BPF_ALU64_IMM(BPF_ADD, R2, 1), \
+	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
+	RETURN(drop)
+#define XDP_BYTE PACKET_BYTE(offsetof(struct xdp_md, data), offsetof(struct xdp_md, data_end), 1)
+#define SKB_BYTE \
+	PACKET_BYTE(offsetof(struct __sk_buff, data), offsetof(struct __sk_buff, data_end), 0)
+/* to the dynptr in R1, of zeros */
+#define WRITE_DYNPTR(size) \
+	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
+	MOV_IMM(R2, 0), \
+	STACK(R3, -24), \
+	MOV_IMM(R4, size), \
+	MOV_IMM(R5, 0), \
+	HELPER(dynptr_write)
+#define FOR_EACH(map, k) \
+	LD_MAP(R1, map), \
+	LD_FUNC(R2, k), \
+	MOV_IMM(R3, 0), \
+	MOV_IMM(R4, 0), \
+	HELPER(for_each_map_elem)
+
+/* For cgroup_skb the dynptr is read-only. */
+static void check_read_only(const char *name)
+{
+	char packet[64] = { 0x45, [12] = 8 };
+	__u64 v[16];
+	int ret = -1;
+
+	counters_zero();
+	test_run_packet(loaded.fds[0], packet, sizeof(packet), &ret);
+	test_run_packet(loaded.fds[1], packet, sizeof(packet), &ret);
+	counters_read(v);
+	sub_result(name, "run", v[0] == 0 && (__s64)v[1] == -EINVAL,
+		   "dynptr_write gives %lld and %lld", (__s64)v[0], (__s64)v[1]);
+}
+
+#define WRITES_SKB_DYNPTR(counter) \
+	MOV_IMM(R2, 0), \
+	STACK(R3, -16), \
+	KFUNC(bpf_dynptr_from_skb), \
+	STACK(R1, -16), \
+	WRITE_DYNPTR(8), \
+	LD_VALUE(R3, MAP_COUNTERS, counter), \
+	BPF_STX_MEM(BPF_DW, R3, R0, 0), \
+	RETURN(1)
+
+static const struct insn_test tests[] = {
+	/* writing to a dynptr of XDP does not move the packet */
+	{
+		.name = "packet_kept_over_write_to_xdp_dynptr",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", XDP,
+			     MOV_REG(R6, R1),
+			     MOV_IMM(R2, 0),
+			     STACK(R3, -16),
+			     KFUNC(bpf_dynptr_from_xdp),
+			     XDP_BYTE,
+			     STACK(R1, -16),
+			     CALL_FUNC(1),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     RETURN(2)),
+			GLOBAL("f", PROTO_DYNPTR, WRITE_DYNPTR(6), RETURN(0)),
+		},
+		.runs = { RETURNS(2) },
+	},
+	/* nor does writing to a dynptr of a ring buffer, in a program with packets */
+	{
+		.name = "packet_kept_over_write_to_ringbuf_dynptr",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", TC,
+			     MOV_REG(R6, R1),
+			     MOV_IMM(R2, 0),
+			     STACK(R3, -16),
+			     KFUNC(bpf_dynptr_from_skb),
+			     SKB_BYTE,
+			     MOV_IMM(R1, 1),
+			     CALL_FUNC(1),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     RETURN(2)),
+			GLOBAL("f", PROTO_INT,
+			       LD_MAP(R1, MAP_RINGBUF),
+			       MOV_IMM(R2, 8),
+			       MOV_IMM(R3, 0),
+			       STACK(R4, -16),
+			       HELPER(ringbuf_reserve_dynptr),
+			       STACK(R1, -16),
+			       WRITE_DYNPTR(4),
+			       STACK(R1, -16),
+			       MOV_IMM(R2, 0),
+			       HELPER(ringbuf_submit_dynptr),
+			       RETURN(0)),
+		},
+		.runs = { RETURNS(2) },
+	},
+	{
+		.name = "timer_callback_calls_function",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("r", SET_TIMER(1), RETURN(0)),
+			SUB("cb", MOV_IMM(R1, 1), CALL_FUNC(2), RETURN(0)),
+			GLOBAL("f", PROTO_INT, IDENTITY),
+		},
+	},
+	/* nothing is allocated: no flags that say whether that may sleep */
+	{
+		.name = "storage_looked_up_in_callback",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("r", FOR_EACH(MAP_HASH_OF_INT, 1), RETURN(0)),
+			SUB("cb",
+			    HELPER(get_current_task_btf),
+			    MOV_REG(R2, R0),
+			    LD_MAP(R1, MAP_TASK_STORAGE),
+			    MOV_IMM(R3, 0),
+			    MOV_IMM(R4, 0),
+			    HELPER(task_storage_get),
+			    RETURN(0)),
+		},
+	},
+	/* what sleeps is the work, later */
+	{
+		.name = "work_that_sleeps_set_in_callback",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("r", FOR_EACH(MAP_WQ_HASH, 1), RETURN(0)),
+			SUB("cb",
+			    MOV_REG(R1, R3),
+			    LD_FUNC(R2, 2),
+			    MOV_IMM(R3, 0),
+			    MOV_IMM(R4, 0),
+			    KFUNC(bpf_wq_set_callback_impl),
+			    RETURN(0)),
+			SUB("work", COPY_FROM_USER, RETURN(0)),
+		},
+	},
+	/* roots that do not share the instruction need not agree on it */
+	{
+		.name = "dynptr_from_skb_where_nothing_is_shared",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("tc", TC, WRITES_SKB_DYNPTR(0)),
+			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0, WRITES_SKB_DYNPTR(8)),
+		},
+		.check = check_read_only,
+	},
+	/* 512 and 8 bytes of stack, if the spill was not removed */
+	{
+		.name = "fastcall_spill_on_full_stack",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP,
+			     BPF_ST_MEM(BPF_DW, R10, -512, 1),
+			     CALL_FUNC(2),
+			     RETURN(1)),
+			ROOT("xb", XDP, CALL_FUNC(2), RETURN(2)),
+			SUB("s",
+			    MOV_IMM(R1, 7),
+			    BPF_STX_MEM(BPF_DW, R10, R1, -8),
+			    HELPER(get_smp_processor_id),
+			    BPF_LDX_MEM(BPF_DW, R1, R10, -8),
+			    MOV_REG(R0, R1),
+			    EXIT),
+		},
+		.runs = { RETURNS(1), RETURNS(2) },
+	},
+};
+
+/* An extension that is the function it replaces. */
+static void same_extension(void)
+{
+	static const struct func funcs[] = {
+		ROOT("lib", XDP,
+		     MOV_IMM(R2, 0),
+		     STACK(R3, -16),
+		     KFUNC(bpf_dynptr_from_xdp),
+		     STACK(R1, -16),
+		     CALL_FUNC(1),
+		     RETURN(2)),
+		GLOBAL("f", PROTO_DYNPTR, WRITE_DYNPTR(4), RETURN(0)),
+	};
+	static const struct func same = EXTENSION("f", PROTO_DYNPTR, WRITE_DYNPTR(4), RETURN(0));
+	const char *name = "extension_equal_to_function";
+	int lib = LOAD_PROG(funcs), ext, link, ret = -1;
+
+	ext = load_on(BPF_PROG_TYPE_EXT, lib, 1, &same);
+	link = ext < 0 ? ext : attach_link(ext, 0);
+	test_run(lib, &ret);
+	result(name, lib >= 0 && ext >= 0 && link >= 0 && ret == 2,
+	       "library %d, extension %d, link %d, returns %d; log: %s", lib, ext, link, ret,
+	       log_tail());
+	close(link);
+	close(ext);
+	close(lib);
+}
+
+/* A prologue that it does not need would move the packet of its caller. */
+static void reading_extension(void)
+{
+	static const struct func funcs[] = {
+		ROOT("lib", TC,
+		     MOV_REG(R6, R1),
+		     SKB_BYTE,
+		     MOV_REG(R1, R6),
+		     CALL_FUNC(1),
+		     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+		     RETURN(0)),
+		GLOBAL("f", PROTO_SKB, RETURN(0)),
+	};
+	static const struct func reads[] = {
+		EXTENSION("f", PROTO_SKB,
+			  MOV_REG(R6, R1),
+			  BPF_LDX_MEM(BPF_W, R7, R6, offsetof(struct __sk_buff, data)),
+			  BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct __sk_buff, data_end)),
+			  MOV_REG(R2, R7),
+			  BPF_ALU64_IMM(BPF_ADD, R2, 4),
+			  BPF_JMP_REG(BPF_JLE, R2, R8, 2),
+			  RETURN(0),
+			  MOV_REG(R1, R7),
+			  CALL_FUNC(1),
+			  RETURN(0)),
+		GLOBAL("rd", PROTO_MEM,
+		       MOV_IMM(R0, 0),
+		       BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+		       BPF_LDX_MEM(BPF_W, R0, R1, 0),
+		       EXIT),
+	};
+	const char *name = "extension_reads_packet_in_function";
+	int lib = LOAD_PROG(funcs), ext;
+
+	prepare_prog(reads, ARRAY_SIZE(reads));
+	loaded.attr.expected_attach_type = 0;
+	loaded.attr.attach_prog_fd = lib;
+	loaded.attr.attach_btf_id = BTF_FUNC0 + 1;
+	ext = load_prepared();
+	result(name, ext >= 0, "library %d, extension %d; log: %s", lib, ext, log_tail());
+	if (ext >= 0) {
+		view_get(ext, &view0);
+		sub_result(name, "prologue", !has_prologue(&view0), "first %#x",
+			   view0.xlated[0].code);
+		close(ext);
+	}
+	close(lib);
+	rcu_settle();
+}
+
+static void scenarios(void)
+{
+	if (kernel_version() < KERNEL(7, 3)) {
+		skipped("extension_equal_to_function", "needs Linux 7.3");
+		skipped("extension_reads_packet_in_function", "needs Linux 7.3");
+		skipped("extension_reads_packet_in_function/prologue", "needs Linux 7.3");
+		return;
+	}
+	same_extension();
+	reading_extension();
+}
+
+const struct insn_group sound_group = {
+	.name = "sound",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = scenarios,
+};
