@@ -25,7 +25,7 @@ import msgspec
 
 from bpfroots import arch, cache
 from bpfroots.errors import InfraError, KernelError
-from bpfroots.kernels import kconfig, series, source, spec, toolchain, tree
+from bpfroots.kernels import kconfig, selftests, series, source, spec, toolchain, tree
 from bpfroots.kernels.configure import configure
 from bpfroots.kernels.failure import failure
 from bpfroots.kernels.spec import Checkout, Definition, Directory, GitRevision, is_url
@@ -81,7 +81,8 @@ class Plan:
 
     @property
     def key(self) -> str:
-        return _digest(self.tree_id, kconfig.text(self.wishes), self.compiler, str(_RECIPE))[:32]
+        defaults = ["all defaults"] if self.definition.tree_config else []
+        return _digest(self.tree_id, kconfig.text(self.wishes), self.compiler, str(_RECIPE), *defaults)[:32]
 
     @property
     def place(self) -> str:
@@ -96,12 +97,19 @@ class Plan:
         if definition.below:
             below = definition.name.rpartition("+")[0]
             return _place_of(msgspec.structs.replace(definition, name=below, below="", patches=None), "")
-        if definition.base is None or spec.load(definition.base).config != definition.config:
+        if definition.base is None:
             return ""
-        return definition.base
+        base = spec.load(definition.base)
+        same = selftests.variant(base, definition.tree_config) if definition.tree_config else base
+        return _place_of(same, "") if same.config == definition.config else ""
 
 
 def _place_of(definition: Definition, series_id: str) -> str:
+    place = _own_place(definition, series_id)
+    return f"{place}-selftests" if definition.tree_config else place
+
+
+def _own_place(definition: Definition, series_id: str) -> str:
     match definition.source:
         case Directory(path) | Checkout(path) | GitRevision(path):
             series = str(definition.series[-1]) if definition.below else series_id
@@ -126,9 +134,17 @@ def plan(definition: Definition, progress: Progress, *, fetch: bool = True) -> P
         patches=series.read(definition.series, definition.own, definition.patches)
         if definition.series
         else None,
-        wishes=kconfig.read_fragments(definition.config),
+        wishes=_wishes(definition),
         compiler=toolchain.fingerprint(),
     )
+
+
+def _wishes(definition: Definition) -> dict[str, kconfig.Wish]:
+    if not definition.tree_config:
+        return kconfig.read_fragments(definition.config)
+    own = kconfig.read_fragments(definition.config)
+    trees = kconfig.read_fragments(definition.tree_config, demanded=False)
+    return {symbol: wish for symbol, wish in trees.items() if symbol not in own} | own
 
 
 def built(wanted: Plan, progress: Progress, *, force: bool = False) -> Path:

@@ -1,4 +1,8 @@
-"""Configuring a tree: tinyconfig, what is asked for, olddefconfig, and what came of it."""
+"""Configuring a tree: tinyconfig, what is asked for, olddefconfig, and what came of it.
+
+With fragments of the tree's own there is no tinyconfig: they are meant for a kernel with all defaults
+(tools/testing/selftests/bpf/vmtest.sh).
+"""
 
 from __future__ import annotations
 
@@ -27,13 +31,17 @@ def configure(
     """
     config = output / ".config"
     before = (config.read_bytes(), config.stat()) if config.exists() else None
-    make(linux, output, "tinyconfig")
+    if definition.tree_config:
+        config.unlink(missing_ok=True)
+    else:
+        make(linux, output, "tinyconfig")
     with config.open("a") as file:
         file.write(kconfig.text(wishes))
     make(linux, output, "olddefconfig")
     lost = [one for one in kconfig.lost(wishes, config, linux) if not _expected(one, definition)]
-    if lost and definition.origin is not None:
-        refused = kconfig.refused(lost)
+    demanded = [one for one in lost if one.wish.demanded]
+    if demanded and definition.origin is not None:
+        refused = kconfig.refused(demanded)
         raise refused
     if missing := kconfig.missing(config.read_text()):
         unfit = kconfig.no_guest(definition.name, missing, str(config))

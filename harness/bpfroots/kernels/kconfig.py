@@ -56,11 +56,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Wish:
-    """One requested value. ``n`` stands for absent and for "is not set"."""
+    """One requested value. ``n`` stands for absent and for "is not set". Not ``demanded``: a kernel without
+    it is as good."""
 
     symbol: str
     value: str
     where: str
+    demanded: bool = True
 
 
 class Lost(NamedTuple):
@@ -90,7 +92,7 @@ class Missing(NamedTuple):
         )
 
 
-def read_fragments(fragments: Iterable[Path]) -> dict[str, Wish]:
+def read_fragments(fragments: Iterable[Path], *, demanded: bool = True) -> dict[str, Wish]:
     """What they ask for, by symbol and in order: a later line wins over an earlier one.
 
     Raises UserError for a line that is neither an assignment nor a comment.
@@ -100,9 +102,9 @@ def read_fragments(fragments: Iterable[Path]) -> dict[str, Wish]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             stripped = line.strip()
             if match := _SET.match(stripped):
-                wish = Wish(match[1], match[2], f"{path.name}:{number}")
+                wish = Wish(match[1], match[2], f"{path.name}:{number}", demanded)
             elif match := _UNSET.match(stripped):
-                wish = Wish(match[1], "n", f"{path.name}:{number}")
+                wish = Wish(match[1], "n", f"{path.name}:{number}", demanded)
             elif stripped and not stripped.startswith("#"):
                 msg = f"{path}:{number}: not a configuration line: {stripped}"
                 raise UserError(msg, hint="write CONFIG_NAME=value, or # CONFIG_NAME is not set")

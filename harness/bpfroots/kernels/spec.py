@@ -96,6 +96,8 @@ class Definition(msgspec.Struct, frozen=True):
     apply. The last ``own`` of them are not of the base; of these only the first ``patches`` patches, where
     that is given. ``below`` is the argument of the kernel that the last series was put on top of, empty of a
     kernel that has none but its own. ``absent``: options of the fragments that this kernel does not have.
+    ``tree_config`` are fragments of the tree's own, which come first: of them the kernel gets what it can,
+    and all that no fragment names is as the tree has it by default (see `selftests`).
     ``shape`` is that of its guests. ``countable``: the cost pass may count instructions of it, on one CPU
     under TCG; false for a kernel that is too slow for that."""
 
@@ -114,6 +116,7 @@ class Definition(msgspec.Struct, frozen=True):
     origin: Path | None = None
     patches: int | None = None
     below: str = ""
+    tree_config: tuple[Path, ...] = ()
 
     @property
     def argument(self) -> str:
