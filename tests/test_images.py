@@ -159,7 +159,7 @@ def test_missing_dropbear_is_named_with_its_package(tools: Tools, monkeypatch: p
 
 
 def test_a_dynamic_busybox_is_refused(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "_program", lambda *_: Path("/bin/ls"))
+    monkeypatch.setattr(image, "program", lambda *_: Path("/bin/ls"))
     with pytest.raises(InfraError, match="not a static program"):
         image.image_inputs_digest(tools)
 

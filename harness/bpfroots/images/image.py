@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from bpfroots import arch, process
+from bpfroots import process
 from bpfroots.errors import InfraError
-from bpfroots.images import initramfs
+from bpfroots.images import host, initramfs
+from bpfroots.images.host import LIBRARY_DIRS, interpreter, libraries, program
 from bpfroots.images.initramfs import Entry, directory, file, symlink
 from bpfroots.images.tools import Tools
 from bpfroots.settings import cache_root, resource
@@ -32,16 +32,6 @@ RUNNER = "/usr/bin/bpfroots-runner"
 IMAGE_NAME = "image.cpio"
 # Part of the digest: raised where the same inputs are to give other bytes.
 _FORMAT = 1
-# In this order the guest's ld.so looks as well. Not ldd: it would pick the glibc-hwcaps variant
-# that suits the host's CPU, which an emulated one need not be able to run.
-_LIBRARY_DIRS = (
-    f"/lib/{arch.GUEST.multiarch}",
-    f"/usr/lib/{arch.GUEST.multiarch}",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-)
 _ETC = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
     "etc/group": "root:x:0:\n",
@@ -74,14 +64,14 @@ def image_inputs_digest(tools: Tools) -> str:
     """
     store = cache_root() / "image-digests.json"
     files = _files(tools)
-    key = "\0".join(map(str, (_FORMAT, *files, *_LIBRARY_DIRS)))
+    key = "\0".join(map(str, (_FORMAT, *files, *LIBRARY_DIRS)))
     known = _load(store)
     if (found := known.get(key)) and all(_state(path) == state for path, state in found.states.items()):
         return found.digest
     # Before they are read: what changes meanwhile is read again the next time.
-    libraries = ["/" + entry.path for entry in _libraries(_program("dropbear", "dropbear-bin"))]
-    code = (__file__, initramfs.__file__)
-    states = {path: _state(path) for path in map(str, (*files, *libraries, *_LIBRARY_DIRS, *code))}
+    of_dropbear = ["/" + entry.path for entry in libraries(program("dropbear", "dropbear-bin"))]
+    code = (__file__, host.__file__, initramfs.__file__)
+    states = {path: _state(path) for path in map(str, (*files, *of_dropbear, *LIBRARY_DIRS, *code))}
     digest = _digest(_archive(tools))
     # Another project's stays as long as its tools do.
     kept = {k: one for k, one in known.items() if all(map(_state, filter(one.states.get, one.states)))}
@@ -93,7 +83,7 @@ def image_inputs_digest(tools: Tools) -> str:
 
 def _files(tools: Tools) -> list[Path]:
     """What is put in, but for the libraries."""
-    programs = (_program("busybox", "busybox-static"), _program("dropbear", "dropbear-bin"))
+    programs = (program("busybox", "busybox-static"), program("dropbear", "dropbear-bin"))
     return [*programs, resource("images/init"), tools.bpftool, tools.runner]
 
 
@@ -142,8 +132,8 @@ def _archive(tools: Tools) -> bytes:
 
 
 def _entries(tools: Tools) -> list[Entry]:
-    busybox = _program("busybox", "busybox-static")
-    dropbear = _program("dropbear", "dropbear-bin")
+    busybox = program("busybox", "busybox-static")
+    dropbear = program("dropbear", "dropbear-bin")
     init = resource("images/init")
     return [
         file("init", init.read_bytes(), 0o755),
@@ -155,22 +145,14 @@ def _entries(tools: Tools) -> list[Entry]:
         initramfs.device("dev/console", 5, 1),
         *_busybox(busybox),
         file("usr/sbin/dropbear", dropbear.read_bytes(), 0o755),
-        *_libraries(dropbear),
+        *libraries(dropbear),
         file("usr/sbin/bpftool", tools.bpftool.read_bytes(), 0o755),
         file(RUNNER.lstrip("/"), tools.runner.read_bytes(), 0o755),
     ]
 
 
-def _program(name: str, package: str) -> Path:
-    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if found is None:
-        msg = f"{name}: not found on this machine (Debian package {package}); the guest image needs it"
-        raise InfraError(msg, hint="bpfroots setup")
-    return Path(found)
-
-
 def _busybox(busybox: Path) -> list[Entry]:
-    if _interpreter(busybox) is not None:
+    if interpreter(busybox) is not None:
         msg = f"{busybox}: not a static program; the guest's PID 1 has to be one"
         raise InfraError(msg, hint="apt-get install busybox-static")
     listed = process.run([busybox, "--list"], timeout=30)
@@ -184,61 +166,3 @@ def _busybox(busybox: Path) -> list[Entry]:
         # Where the kernel looks for it when it needs a module (CONFIG_MODPROBE_PATH).
         *([symlink("sbin/modprobe", "../bin/busybox")] if "modprobe" in applets else []),
     ]
-
-
-def _libraries(program: Path) -> list[Entry]:
-    """The shared libraries ``program`` needs, theirs, and its interpreter."""
-    found: dict[str, Path] = {}
-    todo = list(_needed(program))
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found[name] = _library(name, program)
-            todo += _needed(found[name])
-    entries = [file(str(path).lstrip("/"), path.read_bytes(), 0o755) for path in found.values()]
-    interpreter = _interpreter(program)
-    if interpreter is not None and Path(interpreter) not in found.values():
-        entries.append(file(interpreter.lstrip("/"), Path(interpreter).read_bytes(), 0o755))
-    return entries
-
-
-def _library(name: str, program: Path) -> Path:
-    for place in _LIBRARY_DIRS:
-        path = Path(place) / name
-        if path.is_file():
-            return path
-    msg = f"{name}, a library of {program}, is in none of {', '.join(_LIBRARY_DIRS)}"
-    raise InfraError(msg, hint="bpfroots setup")
-
-
-def _needed(path: Path) -> list[str]:
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.dynamic import DynamicSection
-    from elftools.elf.elffile import ELFFile
-
-    try:
-        with path.open("rb") as stream:
-            section = ELFFile(stream).get_section_by_name(".dynamic")
-            if not isinstance(section, DynamicSection):
-                return []
-            # pyelftools gives a tag the attribute that its type has.
-            return [str(tag.needed) for tag in section.iter_tags("DT_NEEDED")]  # type: ignore[attr-defined]
-    except (OSError, ELFError) as error:
-        msg = f"{path}: not a readable ELF file: {error}"
-        raise InfraError(msg) from None
-
-
-def _interpreter(path: Path) -> str | None:
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-    from elftools.elf.segments import InterpSegment
-
-    try:
-        with path.open("rb") as stream:
-            for segment in ELFFile(stream).iter_segments("PT_INTERP"):
-                if isinstance(segment, InterpSegment):
-                    return str(segment.get_interp_name())
-    except (OSError, ELFError) as error:
-        msg = f"{path}: not a readable ELF file: {error}"
-        raise InfraError(msg) from None
-    return None

@@ -78,6 +78,11 @@ def roomy(kit: Kit) -> Kit:
     return replace(kit, kernels=larger)
 
 
+def image(progress: Progress) -> images.Image:
+    """The image that guests boot into. Raises as `prepare` does."""
+    return _image(_tools(progress), progress)
+
+
 def bpftool(progress: Progress) -> Path:
     """bpftool, static, from the source that `prepare` takes it from. Raises as that does."""
     return _tools(progress).bpftool
