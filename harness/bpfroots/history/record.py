@@ -15,8 +15,9 @@ from bpfroots.errors import UserError
 from bpfroots.history.database import History, State
 from bpfroots.results.figures import NAMED
 from bpfroots.results.key import Key, Keyed
-from bpfroots.results.model import Cell, Outcome, TestResult
+from bpfroots.results.model import Cell, Outcome, Step, TestResult
 from bpfroots.results.store import CELLS, RunStore, run_folders
+from bpfroots.selftest import progs
 from bpfroots.selftest.output import Test, read_tests
 
 _OUTCOMES: dict[str, Outcome] = {"ok": "pass", "fail": "fail", "skip": "skip", "unknown": "infra_error"}
@@ -73,8 +74,14 @@ def beside_cells(store: RunStore) -> list[TestResult]:
     for step in store.steps():
         found.append(step)
         if path := store.selftest_results(step):
-            found += test_results(step.program, step.kernel, read_tests(path))
+            found += _tests(step, path)
     return list({result.key: result for result in found}.values())
+
+
+def _tests(step: Step, path: Path) -> Iterable[TestResult]:
+    if step.program == progs.TEST_PROGS:
+        return progs.results(step.kernel, progs.read(path))
+    return test_results(step.program, step.kernel, read_tests(path))
 
 
 def of_case(history: History, case: str, results: Path) -> list[CellHistory]:

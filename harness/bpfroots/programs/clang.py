@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,18 +32,18 @@ class Clang:
     version: str
 
 
-def find() -> Clang:
-    """``$CLANG``, else the first clang of a suitable version on PATH.
+def find(names: Sequence[str] = _CLANGS) -> Clang:
+    """``$CLANG``, else the first of ``names`` on PATH: by default those of a suitable version.
 
     Raises InfraError where there is none, or where it is no clang or does not compile for BPF.
     """
     wanted = os.environ.get("CLANG")
-    for name in (wanted,) if wanted else _CLANGS:
+    for name in (wanted,) if wanted else names:
         if found := shutil.which(name):
             path = Path(found).absolute()
             return Clang(path, _version(path, f"CLANG={wanted}" if wanted else found))
     if not wanted:
-        msg = f"no clang: {_CLANGS[0]} is not on PATH"
+        msg = f"no clang: {names[0]} is not on PATH"
         raise InfraError(msg, hint="bpfroots setup")
     shown = f"CLANG={wanted}"
     raise _unusable(shown, "not an executable file" if Path(wanted).exists() else "no such program")

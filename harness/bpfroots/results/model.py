@@ -9,7 +9,7 @@ import msgspec
 from bpfroots.errors import Where
 from bpfroots.programs.protocol import MapDump, Mechanism, Verdict, VerdictOrNone
 from bpfroots.results.key import Key, Keyed
-from bpfroots.results.request import Kind, Request
+from bpfroots.results.request import Kind, Request, Selftests
 
 #: Of a run folder. 3: a cell is named by its key; `old` reads 2.
 SCHEMA = 3
@@ -276,7 +276,7 @@ class RunInfo(msgspec.Struct):
 
     ``kind`` is what was done. ``inputs`` changes whenever something but the kernel does that could make a
     cell come out otherwise: image, QEMU, cases, judge. ``job`` is the nightly job that it is a night of.
-    ``request`` is what a run of cells was asked for.
+    ``request`` is what a run of cells was asked for, ``selftests`` what one of the kernel's own tests was.
     """
 
     schema: int
@@ -295,3 +295,4 @@ class RunInfo(msgspec.Struct):
     job: str = ""
     finished: str = ""
     request: Request | None = None
+    selftests: Selftests | None = None

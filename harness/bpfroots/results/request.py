@@ -58,6 +58,24 @@ class Together(msgspec.Struct, frozen=True, tag="together", omit_defaults=True):
 What = Cases | Objects | Together
 
 
+class Selftests(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The kernel tree's own tests: ``program`` is one of tools/testing/selftests/bpf. ``tests`` are names or
+    patterns, TEST or TEST/SUBTEST; all where there are none. ``guests`` at once, None for what the host
+    carries. ``timeout_s`` is for one test or subtest under KVM. ``as_is``: kernels are configured as they are
+    defined, not as their tests ask for. ``allow`` and ``deny`` are paths of ALLOWLIST and DENYLIST files, or
+    of directories with such files."""
+
+    program: str
+    kernels: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    accel: str = "auto"
+    guests: int | None = None
+    timeout_s: int = 120
+    as_is: bool = False
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """A run of cells. ``kernels`` are as ``--kernel`` has them. ``cost``: measure instructions per run.
     ``reuse``: take cells from earlier runs where nothing has changed. ``guests`` at once, None for what the

@@ -8,44 +8,148 @@ from typing import Any
 
 import click
 
-from bpfroots.cli.options import ACCEL, JSON, KERNEL, echo, print_json
+from bpfroots.cli.options import ACCEL, JOBS, JSON, KERNEL, echo, print_json, refuse_more
 from bpfroots.errors import UserError
 from bpfroots.progress import Progress
 
+_TIMEOUT_S = 120
+
 
 @click.command()
-@click.argument("name", type=click.Choice(["test_verifier"]))
+@click.argument("name", type=click.Choice(["test_progs", "test_verifier"]))
 @KERNEL
-@click.option("--tests", "numbers", metavar="N[-M]", help="Only these, by number.")
-@click.option("--logs", is_flag=True, help="Print and compare the verifier's log of every test (-v).")
-@click.option("--testmod/--no-testmod", default=True, help="Build and load bpf_testmod.  [default: on]")
+@click.option(
+    "-t",
+    "tests",
+    multiple=True,
+    metavar="TEST[/SUBTEST]",
+    help="test_progs: only these; * stands for any text. Repeatable.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    type=click.Path(exists=True, resolve_path=True),
+    metavar="PATH",
+    help="test_progs: only what this ALLOWLIST has, or those in this directory. Repeatable.",
+)
+@click.option(
+    "--deny",
+    multiple=True,
+    type=click.Path(exists=True, resolve_path=True),
+    metavar="PATH",
+    help="test_progs: nothing that this DENYLIST has, or those in this directory. Repeatable.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=_TIMEOUT_S,
+    show_default=True,
+    metavar="S",
+    help="test_progs: seconds for a test or subtest under KVM; four times as long under emulation.",
+)
+@click.option(
+    "--as-is",
+    is_flag=True,
+    help="test_progs: on kernels as they are defined, without the configuration that their tests ask for.",
+)
+@click.option("--resume", metavar="RUN", help="test_progs: run what is missing of an interrupted run.")
+@JOBS
+@click.option("--tests", "numbers", metavar="N[-M]", help="test_verifier: only these, by number.")
+@click.option("--logs", is_flag=True, help="test_verifier: print and compare every test's log (-v).")
+@click.option(
+    "--testmod/--no-testmod",
+    default=True,
+    help="test_verifier: build and load bpf_testmod.  [default: on]",
+)
 @ACCEL
 @JSON
-def selftest(
-    name: str,  # noqa: ARG001  (there is one)
-    kernels: tuple[str, ...],
-    numbers: str | None,
-    logs: bool,
-    testmod: bool,
-    accel: str,
-    as_json: bool,
-) -> None:
-    """Run the kernel tree's own verifier tests.
+def selftest(name: str, as_json: bool, **options: Any) -> None:
+    """Run the kernel tree's own tests, test_progs or test_verifier.
 
     With several kernels, each is compared with the first one.
     """
+    _refuse_others(name)
+    if name == "test_progs":
+        _test_progs(as_json, options)
+    else:
+        _test_verifier(as_json, options)
+
+
+# What only one of the programs takes.
+_OF = {
+    "test_progs": ("tests", "allow", "deny", "timeout", "as_is", "resume", "guests"),
+    "test_verifier": ("numbers", "logs", "testmod"),
+}
+
+
+def _refuse_others(name: str) -> None:
+    """Raises UserError for an option of another program."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    options = {param.name: max(param.opts, key=len) for param in context.command.params}
+    for program, names in _OF.items():
+        for one in names:
+            if program != name and context.get_parameter_source(one) is given:
+                msg = f"{options[one]} is an option for {program}"
+                raise UserError(msg, hint="bpfroots selftest --help")
+
+
+def _test_progs(as_json: bool, options: dict[str, Any]) -> None:
+    from bpfroots.report import terminal
+    from bpfroots.results.request import Selftests
+    from bpfroots.results.store import RunStore, find_run
+    from bpfroots.selftest import progs_run, progs_terminal
+
+    if options["resume"]:
+        refuse_more(
+            "selftest test_progs",
+            options["resume"],
+            ("kernels", "tests", "allow", "deny", "timeout", "as_is", "guests", "accel"),
+        )
+        result = progs_run.resume(RunStore.open(find_run(options["resume"])), Progress())
+    else:
+        request = Selftests(
+            "test_progs",
+            options["kernels"] or ("baseline",),
+            options["tests"],
+            options["accel"],
+            options["guests"],
+            options["timeout"],
+            options["as_is"],
+            options["allow"],
+            options["deny"],
+        )
+        result = progs_run.run(request, ["bpfroots", *sys.argv[1:]], Progress())
+    if as_json:
+        print_json(
+            {
+                "run": result.store.run.run,
+                "path": str(result.store.path),
+                "kernels": [{"kernel": kernel, "tests": tests} for kernel, tests in result.tests.items()],
+                "changes": result.changes(),
+            }
+        )
+    else:
+        progs_terminal.print_run(result, terminal.console())
+        echo(f"results {result.store.path / 'selftests'}")
+    for error in result.failed:
+        echo(f"bpfroots: {error.render()}", err=True)
+    sys.exit(result.exit_code)
+
+
+def _test_verifier(as_json: bool, options: dict[str, Any]) -> None:
     from bpfroots.report import terminal
     from bpfroots.selftest import run as job
     from bpfroots.selftest import terminal as selftests
 
     result = job.run(
-        kernels or ("baseline",),
-        accel=accel,
+        options["kernels"] or ("baseline",),
+        accel=options["accel"],
         command=["bpfroots", *sys.argv[1:]],
         progress=Progress(),
-        tests=_range(numbers),
-        logs=logs,
-        testmod=testmod,
+        tests=_range(options["numbers"]),
+        logs=options["logs"],
+        testmod=options["testmod"],
     )
     if as_json:
         print_json(_json(result))

@@ -27,6 +27,7 @@ from bpfroots.progress import Progress, Task
 from bpfroots.results.model import Step
 from bpfroots.results.store import RunStore
 from bpfroots.selftest import build as selftests
+from bpfroots.selftest import modules
 from bpfroots.selftest import output as analysis
 from bpfroots.selftest.output import Difference, Ran
 from bpfroots.settings import cache_root
@@ -211,7 +212,7 @@ def _test_verifier(argument: str, progress: Progress) -> Path:
 def _testmods(kit: Kit, progress: Progress) -> dict[str, Path]:
     """bpf_testmod.ko by kernel; none where one kernel cannot have it, which would make tests differ."""
     for kernel in kit.kernels:
-        if why := selftests.testmod_missing(kernel):
+        if why := modules.missing(kernel):
             progress.say(f"tools     no bpf_testmod on any kernel: of {kernel.name} {why}")
             return {}
     cache = Cache(cache_root(), "selftests", progress.say)
@@ -220,11 +221,9 @@ def _testmods(kit: Kit, progress: Progress) -> dict[str, Path]:
 
         def build(out: Path, argument: str = kernel.argument) -> None:
             # Two revisions of one tree share a place: bring this one's source back.
-            selftests.build_testmod(kernels.ensure(kernels.resolve(argument), progress), out, progress)
+            modules.build(kernels.ensure(kernels.resolve(argument), progress), out, progress)
 
-        found[kernel.name] = (
-            cache.get(selftests.cache_key("bpf_testmod", kernel.key), build) / selftests.TESTMOD
-        )
+        found[kernel.name] = cache.get(modules.cache_key(kernel), build) / modules.TESTMOD
     return found
 
 

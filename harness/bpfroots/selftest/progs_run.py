@@ -1,0 +1,269 @@
+"""test_progs on several kernels, each of its own tree: every test once, in batches, each in a fresh guest."""
+
+from __future__ import annotations
+
+import functools
+import math
+import platform
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from bpfroots import exitcodes, kernels
+from bpfroots.errors import BpfrootsError, KernelError, UserError
+from bpfroots.jobs import crew
+from bpfroots.jobs.run import describe
+from bpfroots.jobs.schedule import guests_at_once
+from bpfroots.kernels import selftests
+from bpfroots.machine import Accel, Machine, choose_accel
+from bpfroots.machine.accel import qemu_version
+from bpfroots.progress import Progress, Task
+from bpfroots.report import junit, ktap
+from bpfroots.results.model import BAD, Step
+from bpfroots.results.request import Selftests
+from bpfroots.results.store import RunStore, append_lines, cut_torn_line, run_folders
+from bpfroots.selftest import progs, progs_compare, progs_lists, progs_select, progs_site, progs_tree
+from bpfroots.selftest.progs import TEST_PROGS, Tested
+from bpfroots.selftest.progs_compare import Change
+from bpfroots.selftest.progs_select import Lists, Selection
+from bpfroots.selftest.progs_worker import Finished, Limits, Worker
+from bpfroots.settings import jobs
+
+RESULTS = f"{TEST_PROGS}.jsonl"
+# A batch costs a clone and a start of the program, together a few seconds under emulation; a test that takes
+# its guest down makes none of the others run again.
+_BATCH_S = 60.0
+_UNKNOWN_S = 4.0
+
+
+@dataclass
+class ProgsRun:
+    """A run and what it found, by kernel, in the order that was asked for; kernels that could not be tested
+    are in ``failed``."""
+
+    store: RunStore
+    tests: dict[str, list[Tested]] = field(default_factory=dict)
+    failed: list[BpfrootsError] = field(default_factory=list)
+
+    def changes(self) -> dict[str, list[Change]]:
+        """Of every kernel but the first to the first, by kernel."""
+        (base, first), *others = self.tests.items() or [("", [])]
+        if not self.store.run.kernels or base != self.store.run.kernels[0].name:
+            return {}
+        return {kernel: progs_compare.changes(first, tests) for kernel, tests in others}
+
+    @property
+    def exit_code(self) -> int:
+        """4 > 3 > 1 > 0. 1: a test fails that does not on the first kernel; on a single one, that fails."""
+        codes = [error.exit_code for error in self.failed]
+        found = self.changes()
+        if any(change.kind in progs_compare.WORSE for changes in found.values() for change in changes):
+            codes.append(exitcodes.UNEXPECTED)
+        lists = [tests for kernel, tests in self.tests.items() if kernel not in found]
+        alone = lists if len(self.store.run.kernels) == 1 else []
+        codes += [exitcodes.of_outcome(test.outcome) for tests in alone for test in tests]
+        codes += [exitcodes.INFRA for tests in lists for test in tests if test.outcome == "infra_error"]
+        return exitcodes.worst(codes)
+
+
+def run(request: Selftests, command: list[str], progress: Progress) -> ProgsRun:
+    """Run what is asked for; a kernel that fails is in `ProgsRun.failed`.
+
+    Raises UserError for a kernel or a test that there is not, KernelError or InfraError where nothing could
+    be started.
+    """
+    accel = choose_accel(request.accel)
+    sites = _sites(request, progress)
+    store = RunStore.create("selftest", command)
+    _describe(store, request, [site for site, _ in sites], accel)
+    return _run(store, request, sites, accel, progress)
+
+
+def resume(store: RunStore, progress: Progress) -> ProgsRun:
+    """Run what is missing of a run that was interrupted. Raises UserError for one that is no run of
+    test_progs, or whose kernels or tests are other ones now."""
+    request = store.run.selftests
+    if request is None:
+        msg = f"{store.run.run}: not a run of {TEST_PROGS}"
+        raise UserError(msg, hint="bpfroots run --resume RUN, for a run of cells")
+    accel = choose_accel(request.accel)
+    sites = _sites(request, progress)
+    now = [(describe(site.kernel), site.image.digest) for site, _ in sites]
+    then = [(kernel, store.run.image.get(kernel.name)) for kernel in store.run.kernels]
+    if changed := [kernel.name for kernel, image in now if (kernel, image) not in then]:
+        msg = f"{store.run.run}: {', '.join(changed)} has changed since"
+        raise UserError(msg, hint=shlex.join(store.run.command))
+    store.repair()
+    for kernel in store.run.kernels:
+        cut_torn_line(store.selftest(kernel.name, RESULTS))
+    return _run(store, request, sites, accel, progress)
+
+
+def _sites(request: Selftests, progress: Progress) -> list[tuple[progs_site.Site, Selection]]:
+    """What is tested where. What there is not to test is seen before anything is built."""
+    wanted = list(kernels.resolve_all(request.kernels).values())
+    known = [progs_tree.tests(progs_site.tree_of(one, progress)) for one in wanted]
+    chosen = progs_select.select_all(known, request.tests, [_lists(request, one, progress) for one in wanted])
+    found = []
+    for one, tests, selection in zip(wanted, known, chosen, strict=True):
+        some = request.tests or request.allow
+        # Of a tree that has none of them, or where all are denied, any one: the program has to have some.
+        needed = selection.to_run or list(tests)[:1]
+        files = frozenset(tests[name] for name in needed) if some else frozenset[str]()
+        found.append((progs_site.prepare(one, files, progress, as_is=request.as_is), selection))
+    return found
+
+
+def _lists(request: Selftests, kernel: kernels.Request, progress: Progress) -> Lists:
+    """What is given, and what the kernel's tree denies itself."""
+    tree = progs_site.tree_of(kernel, progress)
+    allow = [entry for path in request.allow for entry in progs_lists.read(Path(path), "ALLOWLIST")]
+    deny = [entry for path in request.deny for entry in progs_lists.read(Path(path), "DENYLIST")]
+    own = progs_lists.of_tree(tree / selftests.DIRECTORY)
+    return Lists(tuple(allow), (*deny, *own))
+
+
+def _describe(store: RunStore, request: Selftests, sites: Sequence[progs_site.Site], accel: Accel) -> None:
+    """Write into run.json what runs where."""
+    run = store.run
+    run.selftests = request
+    run.kernels = [describe(site.kernel) for site in sites]
+    run.image = {site.kernel.name: site.image.digest for site in sites}
+    run.qemu, run.clang = qemu_version(), sites[0].report.clang
+    run.accel, run.accel_reason = accel.name, accel.reason
+    run.host = {"cores": jobs(), "machine": platform.machine(), "release": platform.release()}
+    store.save()
+
+
+def _run(
+    store: RunStore,
+    request: Selftests,
+    sites: Sequence[tuple[progs_site.Site, Selection]],
+    accel: Accel,
+    progress: Progress,
+) -> ProgsRun:
+    progress.say(f"results   {store.path}")
+    result = ProgsRun(store)
+    try:
+        for site, selection in sites:
+            try:
+                one = _OnKernel(store, request, site, accel, progress)
+                result.tests[site.kernel.name] = one.run(selection)
+            except KernelError as error:
+                error.kernel = site.kernel.name
+                result.failed.append(error)
+    finally:
+        store.finish()
+        _write_reports(result)
+    return result
+
+
+def _write_reports(result: ProgsRun) -> None:
+    found = [one for kernel, tests in result.tests.items() for one in progs.results(kernel, tests)]
+    junit.write(result.store.path / "junit.xml", found)
+    ktap.write(result.store.path / "results.ktap", found)
+
+
+class _OnKernel:
+    """One kernel of a run."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        request: Selftests,
+        site: progs_site.Site,
+        accel: Accel,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._request = request
+        self._site = site
+        self._accel = accel
+        self._progress = progress
+        self._guests = site.guests(accel, progress)
+        self._results = store.selftest(site.kernel.name, RESULTS)
+
+    def run(self, selection: Selection) -> list[Tested]:
+        """All its tests, those included that were done before. Raises KernelError, InfraError."""
+        kernel, names, not_built = self._site.kernel, selection.names, self._site.report.tests
+        title = f"guests    {kernel.name} ({kernel.release}, {self._accel.name}): {TEST_PROGS}"
+        found = progs.read(self._results)
+        with self._progress.task(title, "tests") as task:
+            done = {test.name for test in found}
+            why = {name: f"not built: {reason}" for name, reason in not_built.items()} | selection.denied
+            for name in [name for name in names if name in why and name not in done]:
+                found.append(self._keep(Finished(Tested(name, "skip", why[name]))))
+            missing = [name for name in names if name not in {test.name for test in found}]
+            for finished in self._finished(missing, selection):
+                found.append(self._keep(finished))
+                task.update(len(found), len(names))
+            self._conclude(found, task)
+        order = {name: number for number, name in enumerate(names)}
+        return sorted(found, key=lambda test: order.get(test.name, math.inf))
+
+    def _guest(self) -> Machine:
+        kernel = self._site.kernel
+        return self._guests.boot(kernel, self._store.console(kernel.name), shape=self._site.shape)
+
+    def _finished(self, names: Sequence[str], selection: Selection) -> Iterator[Finished]:
+        known = durations(self._site.kernel.name)
+        todo = batches(names, known)
+        count = min(len(todo), guests_at_once(self._site.shape, self._request.guests or jobs()))
+        slowdown = max(1.0, self._accel.slowdown_of(self._site.shape.cpus))
+        limits = Limits(self._request.timeout_s * slowdown, slowdown, self._site.report.watchdog)
+        workers = [Worker(self._guest, limits, selection) for _ in range(count)]
+        return crew.spread(workers, todo)
+
+    def _keep(self, finished: Finished) -> Tested:
+        """Write a result down, and what the test said."""
+        tested, kernel = finished.tested, self._site.kernel.name
+        if finished.lines and tested.outcome in BAD:
+            log = self._store.selftest(kernel, f"{TEST_PROGS}-{tested.name.replace('/', '_')}.log")
+            log.write_text("\n".join(finished.lines) + "\n")
+            tested.log = str(log.relative_to(self._store.path))
+        append_lines(self._results, msgspec.json.encode(tested) + b"\n")
+        return tested
+
+    def _conclude(self, found: Sequence[Tested], task: Task) -> None:
+        counts = progs_compare.counts(found)
+        task.summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        bad = sum(test.outcome in BAD for test in found)
+        self._store.add_step(
+            Step(
+                program=TEST_PROGS,
+                case=f"kernel/{TEST_PROGS}",
+                kernel=self._site.kernel.name,
+                outcome="fail" if bad else "pass",
+                reason=f"{bad} of {len(found)} tests failed" if bad else "",
+            )
+        )
+
+
+def durations(kernel: str) -> dict[str, float]:
+    """Seconds that each test took the last time, on that kernel if it was run there."""
+    for folder in reversed(run_folders()):
+        places = [folder / "selftests" / kernel / RESULTS, *folder.glob(f"selftests/*/{RESULTS}")]
+        if found := next((tests for path in places if (tests := progs.read(path))), None):
+            return {test.name: test.seconds for test in found if test.seconds}
+    return {}
+
+
+def batches(names: Sequence[str], seconds: dict[str, float]) -> list[list[str]]:
+    """Tests that one guest runs, each batch in the program's order; those that take longest come first."""
+    order = {name: number for number, name in enumerate(names)}
+    cost: Callable[[str], float] = functools.partial(_cost, seconds)
+    found: list[list[str]] = []
+    for name in sorted(names, key=cost, reverse=True):
+        # The one that is full soonest; a long test fills one by itself.
+        fits = (batch for batch in found if sum(map(cost, batch)) + cost(name) <= _BATCH_S)
+        if (batch := next(fits, None)) is None:
+            found.append(batch := [])
+        batch.append(name)
+    return [sorted(batch, key=order.__getitem__) for batch in found]
+
+
+def _cost(seconds: dict[str, float], name: str) -> float:
+    return seconds.get(name, _UNKNOWN_S)

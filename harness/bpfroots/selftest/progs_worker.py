@@ -1,0 +1,231 @@
+"""One guest at a time, fed with batches of tests; finds out which test took a guest down.
+
+Each batch has a fresh guest, so that a test does not see what tests of other batches have left. The test that
+a guest was lost in is named and run again, alone; the others continue in a fresh one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from bpfroots.errors import GuestError, GuestLost, GuestTimeout
+from bpfroots.machine import Command, Machine
+from bpfroots.selftest import progs_output
+from bpfroots.selftest.progs import Tested, judged
+from bpfroots.selftest.progs_select import Selection
+
+# Under KVM; a test that prints nothing for so long is stuck, since the program's watchdog would have spoken.
+_SLACK_S = 30.0
+# Its input: a pattern per line, + for what to run, - for what not to.
+_COMMAND = (
+    "cd /selftests && cat > /tmp/asked && sed -n 's/^+//p' /tmp/asked > /tmp/tests && "
+    "sed -n 's/^-//p' /tmp/asked > /tmp/denied && "
+    "exec stdbuf -oL ./test_progs -J /tmp/summary.json -a @/tmp/tests{more} 2>&1"
+)
+_DENIED = " -d @/tmp/denied"
+_SUMMARY = "cat /tmp/summary.json"
+#: What the kernel has done wrong counts, whether or not it does it again.
+_KERNELS_FAULT = ("guest_crash", "guest_hang")
+# A guest that is lost for a reason of the host's says nothing about its tests.
+_EMPTY_ATTEMPTS = 2
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A result, and what the test printed where that is worth keeping."""
+
+    tested: Tested
+    lines: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``timeout_s`` is for one test or subtest, scaled already; ``slowdown`` scales the rest. ``watchdog``:
+    the program can end a test itself; if not, that many seconds of silence do, of a whole test."""
+
+    timeout_s: float
+    slowdown: float
+    watchdog: bool = True
+
+
+class Worker:
+    """Runs batches of tests, by name and in the program's order. ``stop`` may be called from another thread.
+
+    ``fresh`` gives a guest with the tests in it. ``selection`` says which subtests are run, all by default.
+    """
+
+    def __init__(
+        self, fresh: Callable[[], Machine], limits: Limits, selection: Selection | None = None
+    ) -> None:
+        self._fresh = fresh
+        self._limits = limits
+        self._selection = selection or Selection([])
+        self._guest: Machine | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, batch: Sequence[str]) -> Iterator[Finished]:
+        """Every test of ``batch``, once. Raises KernelError or InfraError where no guest can be had."""
+        pending = list(batch)
+        empty = 0
+        while pending and not self._stopped:
+            ran: list[str] = []
+            try:
+                for finished in self._stream(pending):
+                    pending.remove(finished.tested.name)
+                    ran.append(finished.tested.name)
+                    yield finished
+            except GuestError as error:
+                self._end()
+                if self._stopped:
+                    return
+                if not pending:
+                    yield _lost(f"exit after {ran[-1]}", error, "")
+                    return
+                empty = 0 if ran or error.outcome != "infra_error" else empty + 1
+                if empty:
+                    if empty >= _EMPTY_ATTEMPTS:
+                        yield from (_lost(name, error, "") for name in pending)
+                        return
+                    continue
+                yield self._suspect(pending.pop(0), error, ran)
+            finally:
+                self._end()
+
+    def stop(self) -> None:
+        """End its guest, and with it `run`."""
+        self._stopped = True
+        self._end()
+
+    def close(self) -> None:
+        """There are no more batches."""
+        self._end()
+
+    def _take(self) -> Machine:
+        machine = self._fresh()
+        with self._lock:
+            self._guest = machine
+        if self._stopped:
+            self._end()
+        return machine
+
+    def _end(self) -> None:
+        with self._lock:
+            guest, self._guest = self._guest, None
+        if guest is not None:
+            guest.close()
+
+    def _stream(self, names: Sequence[str]) -> Iterator[Finished]:
+        """Tests as they finish. What it does not yield was not run, but for the first of the rest: in that
+        the guest was lost. Raises GuestError."""
+        machine = self._take()
+        reader = progs_output.Reader(names)
+        running = self._start(machine, names)
+        found: list[progs_output.Test] = []
+        began = time.monotonic()
+        for line in running:
+            test = reader.feed(line.decode(errors="replace"))
+            if reader.killed:
+                raise _too_slow(*reader.killed)
+            if test is None:
+                continue
+            if not machine.clean():
+                break  # what the kernel complained of comes next
+            found.append(test)
+            yield Finished(judged(test, time.monotonic() - began), _printed(test))
+            began = time.monotonic()
+        for _ in running:
+            pass
+        left = [name for name in names if name not in {test.name for test in found}]
+        if not found and not reader.rest:
+            msg = f"test_progs does not start: status {running.status}, and not a word"
+            raise GuestLost(msg, hint="its kernel needs the configuration that the tests ask for")
+        if left:
+            yield _ended(left[0], running.status, reader.rest, time.monotonic() - began)
+        else:
+            _check(machine, found)
+
+    def _start(self, machine: Machine, names: Sequence[str]) -> Command:
+        subtests, denied = self._selection.subtests, self._selection.denied_subtests
+        lines = [f"+{name}" for name in names if name not in subtests]
+        lines += [f"+{name}/{sub}" for name in names for sub in subtests.get(name, [])]
+        lines += [f"-{pattern}" for pattern in denied]
+        limits = self._limits
+        silence = limits.timeout_s + _SLACK_S * limits.slowdown
+        watchdog = f" -w {round(limits.timeout_s)}" if limits.watchdog else ""
+        return machine.run(
+            _COMMAND.format(more=watchdog + (_DENIED if denied else "")),
+            stdin="".join(f"{line}\n" for line in lines).encode(),
+            # A test may have any number of subtests; silence is what ends one that is stuck.
+            deadline=silence * 20 * len(names),
+            no_output=silence,
+        )
+
+    def _suspect(self, name: str, error: GuestError, before: Sequence[str]) -> Finished:
+        """The test a guest was lost in, by what it does alone; ``before``: what had run in that guest."""
+        kernels_fault = error.outcome in _KERNELS_FAULT
+        if kernels_fault and not before:
+            return _lost(name, error, "")
+        again = self._alone(name)
+        if isinstance(again, GuestError):
+            telling = again if again.outcome in _KERNELS_FAULT or not kernels_fault else error
+            return _lost(name, telling, "again when run alone in a fresh guest")
+        if kernels_fault:
+            shown = ", ".join(before[-_SHOWN:])
+            count = f"{len(before)} test{'' if len(before) == 1 else 's'}"
+            return _lost(
+                name, error, f"not when run alone in a fresh guest; before it ran {count}, last {shown}"
+            )
+        again.tested.note = f"alone in a fresh guest; among others: {error.message}"
+        return again
+
+    def _alone(self, name: str) -> Finished | GuestError:
+        try:
+            (finished,) = self._stream([name])
+        except GuestError as error:
+            return error
+        finally:
+            self._end()
+        return finished
+
+
+def _printed(test: progs_output.Test) -> list[str]:
+    """All that a failed test has said, subtest after subtest."""
+    lines = list(test.lines)
+    for one in test.subtests:
+        if one.status == "fail":
+            lines += [*one.lines, f"{test.name}/{one.name}: FAIL", ""]
+    return lines
+
+
+def _ended(name: str, status: int | None, lines: list[str], seconds: float) -> Finished:
+    """A test that the program ended in, though the guest lives."""
+    how = "a signal" if status is None or status < 0 else f"status {status}"
+    reason = f"test_progs ended with {how}: {progs_output.why(lines) or 'no message'}"
+    return Finished(Tested(name, "fail", reason, round(seconds, 2)), lines)
+
+
+def _lost(name: str, error: GuestError, note: str) -> Finished:
+    tested = Tested(name, error.outcome, error.message, console=error.console, note=note)
+    return Finished(tested, error.detail.splitlines())
+
+
+def _too_slow(name: str, seconds: int) -> GuestTimeout:
+    return GuestTimeout(f"{name} not finished within {seconds} s")
+
+
+def _check(machine: Machine, found: Sequence[progs_output.Test]) -> None:
+    """Raises GuestLost where the summary says other than the lines: then one of the two was misread."""
+    written = machine.output(_SUMMARY).stdout
+    try:
+        wrong = progs_output.disagreement(found, msgspec.json.decode(written, type=progs_output.Summary))
+    except msgspec.MsgspecError as error:
+        wrong = f"the summary is not readable: {error}"
+    if wrong:
+        raise GuestLost(wrong)
