@@ -59,6 +59,12 @@ NEEDS = (
     Need("libjansson-dev", f"{_LIB}/libjansson.a"),
     Need("busybox-static", "/bin/busybox"),
     Need("dropbear-bin", "dropbear"),
+    # What the kernel tree's own tests call in the guest: harness/bpfroots/images/layer.py.
+    Need("iproute2", "ip"),
+    Need("iputils-ping", "ping"),
+    Need("nftables", "nft"),
+    Need("iptables", "iptables"),
+    Need("ethtool", "ethtool"),
     # The report is tested in a browser.
     Need("chromium", "chromium"),
     Need("chromium-driver", "chromedriver"),
