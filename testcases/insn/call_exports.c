@@ -98,8 +98,8 @@ static const struct insn_test tests[] = {
 	{
 		.name = "export_with_helper_of_one_root", /* P53 */
 		.funcs = {
-			ROOT("kp", KPROBE, RETURN(0)),
 			ROOT("xd", XDP, RETURN(0)),
+			ROOT("kp", KPROBE, RETURN(0)),
 			EXPORT("f", PROTO_VOID,
 			       MOV_IMM(R1, 1),
 			       MOV_IMM(R2, 0),
