@@ -94,12 +94,6 @@ static void test_alone(const struct insn_test *test)
 	maps_close();
 }
 
-/* What the load of @test gives on this kernel. */
-static int expected_err(const struct insn_test *test)
-{
-	return test->older.differs && kernel_version() < KERNEL(7, 3) ? test->older.err : test->err;
-}
-
 /* Every root of the accepted multi-root loads by itself. */
 void run_alone(const struct insn_group *group)
 {
@@ -111,7 +105,7 @@ void run_alone(const struct insn_group *group)
 
 		for (j = 0, roots = 0; j < MAX_FUNCS; j++)
 			roots += !!test->funcs[j].type;
-		if (kernel_version() < test->since || expected_err(test))
+		if (kernel_version() < test->since || on_this_kernel(test).err)
 			continue;
 		if (!test->library[0].name && (roots > 1 || test->multi_root))
 			test_alone(test);

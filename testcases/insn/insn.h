@@ -249,6 +249,13 @@ struct func {
 #define EXTENSION(nm, pr, ...) \
 	{ .name = nm, .type = BPF_PROG_TYPE_EXT, .global = true, .proto = pr, INSNS(__VA_ARGS__) }
 #define IDENTITY MOV_REG(R0, R1), EXIT
+/* returns 7, spilled around a call that needs no spill: the verifier may remove it */
+#define FASTCALL_SPILL \
+	MOV_IMM(R1, 7), \
+	BPF_STX_MEM(BPF_DW, R10, R1, -8), \
+	HELPER(get_smp_processor_id), \
+	BPF_LDX_MEM(BPF_DW, R1, R10, -8), \
+	IDENTITY
 
 /* One load: what the kernel is given, and what it gives back. */
 struct load {
@@ -395,6 +402,7 @@ void refuse_prog(const char *name, const struct func *funcs, int n, int err, con
 
 /* run.c and alone.c: cases of a table */
 void run_group(const struct insn_group *group);
+struct insn_test on_this_kernel(const struct insn_test *test);
 void run_test(const struct insn_test *test);
 int count_funcs(const struct func *funcs, int max);
 void run_alone(const struct insn_group *group);

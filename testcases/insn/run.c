@@ -100,20 +100,28 @@ static void skip_test(const struct insn_test *test)
 	}
 }
 
+/* @test with what its load gives on this kernel. */
+struct insn_test on_this_kernel(const struct insn_test *test)
+{
+	struct insn_test copy = *test;
+
+	if (test->older.differs && kernel_version() < KERNEL(7, 3)) {
+		copy.err = test->older.err;
+		copy.msg = test->older.msg;
+	}
+	return copy;
+}
+
 void run_test(const struct insn_test *test)
 {
 	int n_library = count_funcs(test->library, MAX_LIBRARY_FUNCS);
 	int n_library2 = count_funcs(test->library2, MAX_LIBRARY_FUNCS);
-	struct insn_test copy = *test;
+	struct insn_test copy = on_this_kernel(test);
 	char own[96];
 
 	if (kernel_version() < test->since) {
 		skip_test(test);
 		return;
-	}
-	if (test->older.differs && kernel_version() < KERNEL(7, 3)) {
-		copy.err = test->older.err;
-		copy.msg = test->older.msg;
 	}
 	if (test->fill)
 		test->fill(copy.funcs);
