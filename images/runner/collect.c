@@ -40,8 +40,8 @@ json_t *collect_unknown(const struct load *load, const struct bpf_program *prog,
 {
 	json_t *json = program_json(load, prog, "", NULL);
 
-	json_object_set_new(json, "errno", json_integer(err < 0 ? -err : err));
-	json_object_set_new(json, "error", json_text(why, strlen(why)));
+	set_integer(json, "errno", err < 0 ? -err : err);
+	set_text(json, "error", why);
 	return json;
 }
 
@@ -235,7 +235,7 @@ json_t *collect_accepted(const struct load *load, const struct bpf_program *prog
 	if (bpf_program__fd(prog) < 0 || info_read(bpf_program__fd(prog), code, &info))
 		return json;
 	if (!code) {
-		json_object_set_new(json, "jited_bytes", json_integer(info.raw.jited_prog_len));
+		set_integer(json, "jited_bytes", info.raw.jited_prog_len);
 		return json;
 	}
 	for (k = 0; k < BPF_TAG_SIZE; k++)

@@ -11,10 +11,6 @@ static int collect_flags(json_t *names, unsigned int *flags)
 	size_t i;
 	json_t *name;
 
-	if (!names) {
-		*flags = COLLECT_LOG | COLLECT_XLATED | COLLECT_JITED;
-		return 0;
-	}
 	*flags = 0;
 	json_array_foreach(names, i, name) {
 		const char *text = json_string_value(name);
@@ -32,7 +28,7 @@ static int collect_flags(json_t *names, unsigned int *flags)
 }
 
 /* Where the value of a key goes. */
-enum kind { STRING, VALUE, REAL, BOOL, OBJECT };
+enum kind { STRING, VALUE, REAL, BOOL, OBJECT, FLAGS };
 
 struct key {
 	const char *name;
@@ -76,6 +72,8 @@ static int take(const struct job *job, const struct key *key, json_t *value)
 	case OBJECT:
 		*(const struct object **)key->to = find_object(job, json_string_value(value));
 		return *(const struct object **)key->to ? 0 : -1;
+	case FLAGS:
+		return collect_flags(value, key->to);
 	}
 	return -1;
 }
@@ -90,7 +88,7 @@ static int parse_fields(const struct job *job, json_t *json, struct load *load)
 		{ "object", OBJECT, &load->object },
 		{ "roots", VALUE, &load->roots },
 		{ "steps", VALUE, &load->steps },
-		{ "collect", VALUE, &load->collected },
+		{ "collect", FLAGS, &load->collect },
 		{ "timeout_s", REAL, &load->timeout_s },
 		{ "prefer_groups", BOOL, &load->prefer_groups },
 		{ "fixups", BOOL, &load->fixups },
@@ -117,6 +115,7 @@ static int parse_fields(const struct job *job, json_t *json, struct load *load)
 static int parse_load(const struct job *job, json_t *common, json_t *json, struct load *load)
 {
 	load->timeout_s = 30;
+	load->collect = COLLECT_LOG | COLLECT_XLATED | COLLECT_JITED;
 	if (parse_fields(job, common, load) || parse_fields(job, json, load))
 		return -1;
 	if (!load->id || !load->mechanism || !load->object) {
@@ -124,8 +123,8 @@ static int parse_load(const struct job *job, json_t *common, json_t *json, struc
 		return -1;
 	}
 	if (!json_is_array(load->roots) || (load->steps && !json_is_array(load->steps)) ||
-	    (load->globals && !json_is_object(load->globals)) || collect_flags(load->collected, &load->collect)) {
-		fprintf(stderr, "job: load %s: bad roots, steps, globals or collect\n", load->id);
+	    (load->globals && !json_is_object(load->globals))) {
+		fprintf(stderr, "job: load %s: bad roots, steps or globals\n", load->id);
 		return -1;
 	}
 	load->multi_root = !strcmp(load->mechanism, "multi_root");

@@ -249,18 +249,6 @@ void put(json_t *json)
 	json_decref(json);
 }
 
-/* As put(): that load @id begins. Every load has this line, and no tree is made for it. */
-void put_start(const char *id)
-{
-	static const char start[] = "{\"type\":\"start\",\"id\":";
-
-	line.len = 0;
-	write_text(start, sizeof(start) - 1);
-	write_string(id, strlen(id));
-	write_text("}\n", 2);
-	fwrite_unlocked(line.text, 1, line.len, stdout);
-}
-
 /* One line, gone from our buffers before anything else happens. Takes @json. */
 void emit(json_t *json)
 {

@@ -454,7 +454,7 @@ int prog_load_report(struct prog_load *found)
 	if (found->info.verified_insns)
 		set_integer(json, "verified_insns", found->info.verified_insns);
 	if (found->truncated)
-		json_object_set_new(json, "truncated", json_true());
+		set_value(json, "truncated", json_true());
 	json_array_append_new(watched.result->loads, json);
 	return found->number;
 }

@@ -71,8 +71,7 @@ static void log_start(const struct load *load)
 void say_start(const struct load *load)
 {
 	log_start(load);
-	put_start(load->id);
-	fflush(stdout);
+	emit(json_pack("{s:s, s:s}", "type", "start", "id", load->id));
 }
 
 /* It asks for a verdict and nothing else. */
@@ -123,6 +122,7 @@ static json_t *result_json(const struct load *load, const struct result *result)
 static void run_one(const struct load *load)
 {
 	struct result result = { .programs = json_array(), .loads = json_array() };
+	int err = json_array_size(load->steps) ? cgroup_enter() : 0;
 
 	if (!load_is_brief(load)) {
 		result.runs = json_array();
@@ -131,8 +131,8 @@ static void run_one(const struct load *load)
 		result.symbols = json_object();
 		result.remarks = json_array();
 	}
-	if (json_array_size(load->steps) && cgroup_enter())
-		fail(&result, "cannot move to the test cgroup: %s", errno_name(cgroup_enter()));
+	if (err)
+		fail(&result, "cannot move to the test cgroup: %s", errno_name(err));
 	load_object(load, &result);
 	progress->writing = true;
 	put(result_json(load, &result));

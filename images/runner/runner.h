@@ -42,7 +42,6 @@ struct load {
 	const struct object *target;	/* whose functions its extensions replace, or NULL */
 	json_t *roots;
 	json_t *steps;
-	json_t *collected;	/* what to collect, by name, or NULL: all of it */
 	json_t *globals;	/* values of global variables, by name, or NULL */
 	bool fixups;		/* do what the object's own loader would */
 	bool supports;		/* a library or target: none of its programs is a root */
@@ -85,7 +84,6 @@ json_t *json_hex(const void *data, size_t len);
 json_t *json_base64(const void *data, size_t len);
 int json_unhex(const char *hex, void **data, size_t *len);
 void put(json_t *json);
-void put_start(const char *id);
 void put_now(json_t *json);
 void emit(json_t *json);
 
