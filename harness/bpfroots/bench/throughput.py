@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,20 +100,12 @@ def _send(machine: Machine, loads: Sequence[Load], files: Mapping[str, Path], to
     if tool:
         path = f"{_FOLDER}/{veristat.VERISTAT}"
         sent.append((f"cat > {path} && chmod +x {path}", tool.read_bytes()))
-        sent.append((f"cd {_FOLDER} && tar x", _archive(files)))
+        sent.append((f"cd {_FOLDER} && tar x", bundle.archive(files)))
     for command, stdin in sent:
         done = machine.output(command, stdin=stdin)
         if done.status:
             msg = f"no room for {len(files)} objects: {done.stderr.decode(errors='replace').strip()}"
             raise InfraError(msg)
-
-
-def _archive(files: Mapping[str, Path]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", dereference=True) as archive:
-        for name, path in files.items():
-            archive.add(path, name)
-    return out.getvalue()
 
 
 def _ours(machine: Machine, count: int) -> float:

@@ -26,7 +26,7 @@ from bpfroots.machine.accel import qemu_version
 from bpfroots.programs import cases
 from bpfroots.progress import Progress, Task
 from bpfroots.report.text import plural
-from bpfroots.results.model import Cell, KernelInfo
+from bpfroots.results.model import Cell, KernelInfo, RunInfo
 from bpfroots.results.request import Cases, Kind, Objects, Request, Together, What
 from bpfroots.results.store import RunStore
 from bpfroots.settings import jobs
@@ -282,11 +282,16 @@ def describe_run(store: RunStore, kit: Kit, accel: Accel) -> None:
     run.kernels = [describe(kernel) for kernel in kit.kernels]
     run.image = {"digest": kit.image.digest, "runner_sha256": kit.runner_sha256}
     run.inputs = inputs(kit, accel)
-    run.qemu = qemu_version()
     run.clang = kit.toolchain.clang.version
+    describe_host(run, accel)
+    store.save()
+
+
+def describe_host(run: RunInfo, accel: Accel) -> None:
+    """Put this machine, its QEMU and the accelerator into ``run``."""
+    run.qemu = qemu_version()
     run.accel, run.accel_reason = accel.name, accel.reason
     run.host = {"cores": jobs(), "machine": platform.machine(), "release": platform.release()}
-    store.save()
 
 
 def reopen(store: RunStore, kit: Kit) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from bpfroots.errors import GuestError, GuestLost
+from bpfroots.jobs import suspect
 from bpfroots.jobs.pool import Pool
 from bpfroots.jobs.runner import stream
 from bpfroots.jobs.spec import CellFiles, CellSpec
@@ -25,10 +26,6 @@ _log = logging.getLogger(__name__)
 
 # A guest that dies before it starts a load says nothing about any cell: try again, but not for ever.
 _EMPTY_ATTEMPTS = 2
-#: What the kernel has done wrong counts, whether or not it does it again.
-_KERNELS_FAULT = ("guest_crash", "guest_hang")
-_SHOWN = 3
-
 
 #: What a load comes to: a judged cell, or on another machine than the run's, what there is to judge.
 T_co = TypeVar("T_co", covariant=True)
@@ -161,19 +158,14 @@ class Worker(Generic[T_co]):
     def _suspect(self, spec: CellSpec, error: GuestError, before: list[str]) -> T_co:
         """The cell a guest was lost in, by what it does alone; ``before``: what had run in that guest."""
         _log.info("lost in %s: %s: %s", spec.key, error.outcome, error.message)
-        kernels_fault = error.outcome in _KERNELS_FAULT
-        if kernels_fault and not before:
+        if suspect.is_kernels_fault(error) and not before:
             return self._judge.lost(spec, error, "")
         self._pool.warm(2)  # one for this, one for those that follow
         again = self._alone(spec)
         if isinstance(again, GuestError):
-            telling = again if again.outcome in _KERNELS_FAULT or not kernels_fault else error
-            return self._judge.lost(spec, telling, "again when run alone in a fresh guest")
-        if kernels_fault:
-            shown = ", ".join(before[-_SHOWN:])
-            ran = f"{len(before)} cell{'' if len(before) == 1 else 's'}"
-            note = f"not when run alone in a fresh guest; before it ran {ran}, last {shown}"
-            return self._judge.lost(spec, error, note)
+            return self._judge.lost(spec, *suspect.again(error, again))
+        if suspect.is_kernels_fault(error):
+            return self._judge.lost(spec, error, suspect.not_alone(before, "cell"))
         return again
 
     def _alone(self, spec: CellSpec) -> T_co | GuestError:

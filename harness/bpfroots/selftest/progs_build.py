@@ -25,9 +25,9 @@ from bpfroots.process import run, spawn
 from bpfroots.programs.clang import Clang, find
 from bpfroots.progress import Progress, Task
 from bpfroots.selftest import progs_tree
+from bpfroots.selftest.progs import TEST_PROGS
 from bpfroots.settings import cache_root, jobs
 
-TEST_PROGS = "test_progs"
 #: In what is built: everything that is in the guest's directory, and what could not be built.
 FILES, REPORT = "files", "report.json"
 

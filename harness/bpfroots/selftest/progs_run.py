@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import platform
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,10 @@ import msgspec
 from bpfroots import exitcodes, kernels
 from bpfroots.errors import BpfrootsError, KernelError, UserError
 from bpfroots.jobs import crew
-from bpfroots.jobs.run import describe
+from bpfroots.jobs.run import describe, describe_host
 from bpfroots.jobs.schedule import guests_at_once
 from bpfroots.kernels import selftests
 from bpfroots.machine import Accel, Machine, choose_accel
-from bpfroots.machine.accel import qemu_version
 from bpfroots.progress import Progress, Task
 from bpfroots.report import junit, ktap
 from bpfroots.results.model import BAD, Step
@@ -105,8 +103,13 @@ def resume(store: RunStore, progress: Progress) -> ProgsRun:
 def _sites(request: Selftests, progress: Progress) -> list[tuple[progs_site.Site, Selection]]:
     """What is tested where. What there is not to test is seen before anything is built."""
     wanted = list(kernels.resolve_all(request.kernels).values())
-    known = [progs_tree.tests(progs_site.tree_of(one, progress)) for one in wanted]
-    chosen = progs_select.select_all(known, request.tests, [_lists(request, one, progress) for one in wanted])
+    known, lists = [], []
+    for one in wanted:
+        # Read at once: two revisions of one tree share a place.
+        tree = progs_site.tree_of(one, progress)
+        known.append(progs_tree.tests(tree))
+        lists.append(_lists(request, tree))
+    chosen = progs_select.select_all(known, request.tests, lists)
     found = []
     for one, tests, selection in zip(wanted, known, chosen, strict=True):
         some = request.tests or request.allow
@@ -117,9 +120,8 @@ def _sites(request: Selftests, progress: Progress) -> list[tuple[progs_site.Site
     return found
 
 
-def _lists(request: Selftests, kernel: kernels.Request, progress: Progress) -> Lists:
-    """What is given, and what the kernel's tree denies itself."""
-    tree = progs_site.tree_of(kernel, progress)
+def _lists(request: Selftests, tree: Path) -> Lists:
+    """What is given, and what the kernel's ``tree`` denies itself."""
     allow = [entry for path in request.allow for entry in progs_lists.read(Path(path), "ALLOWLIST")]
     deny = [entry for path in request.deny for entry in progs_lists.read(Path(path), "DENYLIST")]
     own = progs_lists.of_tree(tree / selftests.DIRECTORY)
@@ -132,9 +134,8 @@ def _describe(store: RunStore, request: Selftests, sites: Sequence[progs_site.Si
     run.selftests = request
     run.kernels = [describe(site.kernel) for site in sites]
     run.image = {site.kernel.name: site.image.digest for site in sites}
-    run.qemu, run.clang = qemu_version(), sites[0].report.clang
-    run.accel, run.accel_reason = accel.name, accel.reason
-    run.host = {"cores": jobs(), "machine": platform.machine(), "release": platform.release()}
+    run.clang = sites[0].report.clang
+    describe_host(run, accel)
     store.save()
 
 

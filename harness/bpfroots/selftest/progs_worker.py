@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bpfroots.errors import GuestError, GuestLost, GuestTimeout
+from bpfroots.jobs import suspect
 from bpfroots.machine import Command, Machine
 from bpfroots.selftest import progs_output
 from bpfroots.selftest.progs import Tested, judged
@@ -29,11 +30,8 @@ _COMMAND = (
 )
 _DENIED = " -d @/tmp/denied"
 _SUMMARY = "cat /tmp/summary.json"
-#: What the kernel has done wrong counts, whether or not it does it again.
-_KERNELS_FAULT = ("guest_crash", "guest_hang")
 # A guest that is lost for a reason of the host's says nothing about its tests.
 _EMPTY_ATTEMPTS = 2
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -169,19 +167,13 @@ class Worker:
 
     def _suspect(self, name: str, error: GuestError, before: Sequence[str]) -> Finished:
         """The test a guest was lost in, by what it does alone; ``before``: what had run in that guest."""
-        kernels_fault = error.outcome in _KERNELS_FAULT
-        if kernels_fault and not before:
+        if suspect.is_kernels_fault(error) and not before:
             return _lost(name, error, "")
         again = self._alone(name)
         if isinstance(again, GuestError):
-            telling = again if again.outcome in _KERNELS_FAULT or not kernels_fault else error
-            return _lost(name, telling, "again when run alone in a fresh guest")
-        if kernels_fault:
-            shown = ", ".join(before[-_SHOWN:])
-            count = f"{len(before)} test{'' if len(before) == 1 else 's'}"
-            return _lost(
-                name, error, f"not when run alone in a fresh guest; before it ran {count}, last {shown}"
-            )
+            return _lost(name, *suspect.again(error, again))
+        if suspect.is_kernels_fault(error):
+            return _lost(name, error, suspect.not_alone(before, "test"))
         again.tested.note = f"alone in a fresh guest; among others: {error.message}"
         return again
 

@@ -6,8 +6,6 @@ kernel's tree. bpf_testmod is each kernel's own, and either all kernels have it 
 
 from __future__ import annotations
 
-import io
-import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from bpfroots.jobs.kit import Kit, prepare
 from bpfroots.jobs.run import open_store
 from bpfroots.kernels import Kernel, spec
 from bpfroots.machine import Accel, Command, Machine, choose_accel
+from bpfroots.programs import bundle
 from bpfroots.progress import Progress, Task
 from bpfroots.results.model import Step
 from bpfroots.results.store import RunStore
@@ -227,14 +226,6 @@ def _testmods(kit: Kit, progress: Progress) -> dict[str, Path]:
     return found
 
 
-def _payload(binary: Path, module: Path | None) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for file in (binary, *([module] if module else [])):
-            archive.add(file, file.name)
-    return stream.getvalue()
-
-
 def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: SelftestRun, task: Task) -> None:
     """Boot, run, parse; what goes wrong is in ``result``, and so is what was printed until then."""
     shape = kernel.shape.at_least(memory_mib=_MEMORY_MIB)
@@ -245,8 +236,9 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: SelftestR
     try:
         with guests.boot(kernel, console, shape=shape) as machine:
             start = time.monotonic()
-            payload = _payload(asked.binary, asked.modules.get(kernel.name))
-            _stream(_start(machine, payload, asked), log, task, total)
+            module = asked.modules.get(kernel.name)
+            files = {file.name: file for file in (asked.binary, *([module] if module else []))}
+            _stream(_start(machine, bundle.archive(files), asked), log, task, total)
     except KernelError as unusable:
         result.failed.append(unusable)
         return
