@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 
 from bpfroots.jobs.engine import Engine
-from bpfroots.jobs.kit import Kit
+from bpfroots.jobs.kit import Kit, roomy
 from bpfroots.jobs.run import open_store
 from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, ProgramFile
@@ -203,8 +203,9 @@ def test_a_log_of_16_mib_comes_whole(kit: Kit, store: RunStore) -> None:
     assert not found.roots[0].verifier.truncated
 
 
-def test_an_object_of_a_million_instructions(kit: Kit, store: RunStore) -> None:
-    body = 'asm volatile(".rept 990000; r0 = 0; .endr" ::: "r0"); return XDP_PASS;'
-    found = _large(kit, store, body.replace("0; r0 = 0; .", "0\\n r0 = 0\\n ."))
+def test_an_object_of_600_000_instructions(kit: Kit, store: RunStore) -> None:
+    """More than 4 MiB. 7.3 needs about a kilobyte for each instruction, and a minute under emulation."""
+    body = 'asm volatile(".rept 600000; r0 = 0; .endr" ::: "r0"); return XDP_PASS;'
+    found = _large(roomy(kit), store, body.replace("0; r0 = 0; .", "0\\n r0 = 0\\n ."))
     assert found.outcome == "pass", found.reason
-    assert found.roots[0].verifier.processed_insns > 990_000
+    assert found.roots[0].verifier.processed_insns > 600_000

@@ -294,7 +294,7 @@ def test_missing_package(fake: Project) -> None:
     fake.tarball.unlink()
     with pytest.raises(InfraError) as caught:
         fake.ensure("baseline")
-    assert caught.value.hint == "bpfroots setup"
+    assert caught.value.hint == f"apt-get install {PACKAGE}, or name the suites that have it"
 
 
 def test_damaged_tarball(fake: Project) -> None:

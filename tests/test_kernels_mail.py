@@ -307,7 +307,7 @@ def test_what_is_no_mail_at_all(fake: Project, tmp_path: Path) -> None:
 
 
 def _overlay(path: Path, work: Path) -> dict[str, bytes]:
-    definition = resolve("baseline")
+    definition = resolve("lts")
     assert isinstance(definition, Definition)
     progress = Progress(quiet=True)
     work.mkdir()

@@ -41,7 +41,7 @@ def test_the_definitions_of_this_project_load() -> None:
     asked = kconfig.read_fragments([baseline.config[0]])
     assert asked.keys() >= kconfig.GUEST.keys()
     assert {wish.value for wish in asked.values()} == {"y"}
-    assert baseline.source == spec.DebianSource("linux-source-6.12", "6.12.117-1~deb12u1")
+    assert baseline.source == spec.DebianSource("linux-source-7.3", "7.3.4-1~bpo13+1", ("trixie-backports",))
     assert all(path.is_relative_to(ROOT) for path in baseline.config)
 
 

@@ -66,7 +66,7 @@ _PLANTS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "verdict": ({"refused": "true"}, {"verdict"}),
     "result": ({"left": 8}, {"result"}),
     "states": ({"loops": 90}, {"processed_insns", "total_states", "insns_per_run"}),
-    "code": ({"straight": 60}, {"processed_insns", "total_states", "jit_bytes", "insns_per_run"}),
+    "code": ({"straight": 60}, {"processed_insns", "jit_bytes", "insns_per_run"}),
     "splat": ({}, {"splat"}),
     "fickle": ({"random": "true"}, set()),
 }

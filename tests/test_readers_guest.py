@@ -24,9 +24,9 @@ pytestmark = pytest.mark.guest
 _PARSE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import kunit_parser
+import kunit_parser, kunit_printer
 lines = kunit_parser.extract_tap_lines(open(sys.argv[2]).read().splitlines())
-test = kunit_parser.parse_run_tests(lines)
+test = kunit_parser.parse_run_tests(lines, kunit_printer.stdout)
 counts = test.counts
 print(test.status.name, counts.passed, counts.failed, counts.crashed, counts.skipped, counts.errors)
 """

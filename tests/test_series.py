@@ -13,7 +13,7 @@ from bpfroots.progress import Progress
 from tests import ROOT
 
 _PATCHES = ROOT / "kernels" / "patches"
-_SERIES = [_PATCHES / "bpf-multi-root", _PATCHES / "bpf-prog-call"]
+_SERIES = [_PATCHES / f"bpf-{name}-7.3" for name in ("fixes", "multi-root", "prog-call")]
 
 
 def _patched() -> kernels.Definition:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfroots import arch, process
-from bpfroots.errors import InfraError, UserError
-from bpfroots.kernels import spec
+from bpfroots.errors import InfraError
 from bpfroots.progress import Progress
 
 
@@ -72,25 +71,10 @@ NEEDS = (
     Need("udev", "udevadm"),
 )
 
-_BASELINE = "baseline"
-
-
-def _source() -> tuple[str, str]:
-    """Package and version of the kernel source that kernels/baseline.toml names."""
-    definition = spec.load(_BASELINE)
-    if not isinstance(definition.source, spec.DebianSource):
-        msg = f"kernels/{_BASELINE}.toml: its source is not a Debian package: nothing to install for it"
-        raise UserError(msg)
-    return definition.source.package, definition.source.version
-
 
 def missing() -> list[str]:
-    """Packages that are not installed, the kernel source included."""
-    found = [need.package for need in NEEDS if not need.present]
-    package, _ = _source()
-    if not Path(f"/usr/src/{package}.tar.xz").exists():
-        found.append(package)
-    return found
+    """Packages that are not installed. Kernel sources are not among them: builds fetch those."""
+    return [need.package for need in NEEDS if not need.present]
 
 
 def install(progress: Progress, log: Path, *, yes: bool) -> None:
@@ -112,7 +96,7 @@ def install(progress: Progress, log: Path, *, yes: bool) -> None:
         raise InfraError(msg, hint="bpfroots setup --yes")
     with progress.task(f"machine   installing missing packages (log: {log})"), log.open("wb") as out:
         _apt(update, out.fileno(), log)
-        _apt([*command, *(_pinned(name, progress) for name in packages)], out.fileno(), log)
+        _apt([*command, *packages], out.fileno(), log)
 
 
 def upgrade(package: str, log: Path) -> None:
@@ -136,20 +120,6 @@ def _agreed() -> bool:
     sys.stderr.write("continue? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _pinned(package: str, progress: Progress) -> str:
-    """The package as apt-get is to be asked for it: the kernel source by version, where it still is."""
-    source, version = _source()
-    if package != source:
-        return package
-    policy = process.run(["apt-cache", "madison", package], timeout=120).stdout.decode(errors="replace")
-    versions = [line.split("|")[1].strip() for line in policy.splitlines() if line.count("|") >= 2]
-    if version in versions:
-        return f"{package}={version}"
-    newest = versions[0] if versions else "the newest"
-    progress.say(f"{package} {version} is gone from the archive; taking {newest}")
-    return package
 
 
 def _apt(command: list[str], out: int, log: Path) -> None:

@@ -16,7 +16,7 @@ from bpfroots.progress import Progress
 from bpfroots.settings import cache_root
 
 # A program of a million instructions has a log of 150 MiB.
-_ROOMY_MIB = 1024
+_ROOMY_MIB = 2048
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _debian(source: DebianSource, progress: Progress, *, fetch: bool) -> Located
             )
     elif not source.suites:
         msg = f"{tarball}: missing: package {source.package} is not installed"
-        raise InfraError(msg, hint="bpfroots setup")
+        raise InfraError(msg, hint=f"apt-get install {source.package}, or name the suites that have it")
     if source.suites and version != source.version:
         files, version = _of_suites(source, progress, fetch=fetch)
         tarball = files / "usr/src" / f"{source.package}.tar.xz"

@@ -79,7 +79,10 @@ class Processor(_Part):
         slowdown = self.accel.slowdown_of(self.shape.cpus)
         watchdog = min(60, round(10 * slowdown))
         stall = min(300, round(21 * slowdown))
-        common = (f"watchdog_thresh={watchdog}", f"rcupdate.rcu_cpu_stall_timeout={stall}")
+        # Since 7.3 a thread prints to the serial console, and a CPU that is stuck does not run it: only
+        # a panic prints what is waiting.
+        detectors = (f"watchdog_thresh={watchdog}", "softlockup_panic=1")
+        common = (*detectors, f"rcupdate.rcu_cpu_stall_timeout={stall}")
         if self.accel.name == "kvm":
             return common
         return (*common, *arch.GUEST.cmdline_tcg)
