@@ -121,13 +121,33 @@ def test_per_cpu_and_rip_relative_data() -> None:
     data = bytes.fromhex("488b05") + (0x1000).to_bytes(4, "little")
     hashes = set()
     for base in (BASE, BASE + 0x40):
-        # add rax, gs:[rip + disp]: an offset in the per-CPU area, wherever the image is.
+        # add rax, gs:[rip + disp]: the same place of the per-CPU area, wherever the image is.
         percpu = bytes.fromhex("65480305") + ((0x1F000 - base - 8) % (1 << 32)).to_bytes(4, "little")
         result = analyse(percpu, base=base)
-        assert "gs:[0x1f000]" in result.asm
+        assert "gs:[<percpu0>]" in result.asm
         hashes.add(result.image.sha256)
     assert len(hashes) == 1
     assert "[<ptr0>]" in analyse(data).asm
+
+
+def test_per_cpu_data_of_two_kernels() -> None:
+    """bpf_get_smp_processor_id() as 7.3.4 wrote it, on two builds, and with the two addresses exchanged."""
+    first = bytes.fromhex("48c7c030208482654803042528208482")
+    second = bytes.fromhex("48c7c030508482654803042528508482")
+    twin = bytes.fromhex("48c7c030208482654803042530208482")
+    images = [analyse(code) for code in (first, second, twin)]
+    assert "mov rax, <percpu0>" in images[0].asm
+    assert "gs:[<percpu1>]" in images[0].asm
+    assert images[0].image.sha256 == images[1].image.sha256 != images[2].image.sha256
+
+
+def test_a_negative_constant_is_no_per_cpu_data() -> None:
+    constant = bytes.fromhex("48c7c030208482")
+    hashes = [
+        analyse(code + bytes.fromhex("4801c8")).image.sha256
+        for code in (constant, constant.replace(b"\x30", b"\x50"))
+    ]
+    assert len(set(hashes)) == 2
 
 
 def test_no_code() -> None:

@@ -27,6 +27,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from bpfroots import arch
@@ -98,6 +99,14 @@ class Symbols:
         return self._names.get(address, "")
 
 
+def _is_per_cpu(operands: str, mnemonic: str, following: str) -> bool:
+    """Does the instruction that follows add where this CPU's data are to the same register?
+
+    do_jit() of arch/x86/net/bpf_jit_comp.c, insn_is_mov_percpu_addr().
+    """
+    return mnemonic == "add" and "gs:" in following and operands.split(",")[0] == following.split(",")[0]
+
+
 def _address(text: str) -> int:
     try:
         return int(text, 16) & _U64
@@ -143,9 +152,20 @@ class _Walk:
         self.blanked = bytearray(self.code)
 
     def run(self) -> None:
-        for offset, size, mnemonic, operands in _decoder().disasm_lite(self.code, 0):
-            text = self._operands(offset, size, mnemonic, operands)
+        decoded = list(_decoder().disasm_lite(self.code, 0))
+        for (offset, size, mnemonic, operands), after in zip_longest(decoded, decoded[1:]):
+            if after and _is_per_cpu(operands, *after[2:]):
+                text = self._per_cpu(offset, size, operands)
+            else:
+                text = self._operands(offset, size, mnemonic, operands)
             self.insns.append((offset, f"{mnemonic} {text}".rstrip()))
+
+    def _per_cpu(self, offset: int, size: int, operands: str) -> str:
+        """The operands of what sets a register to an address of per-CPU data, of whatever CPU."""
+        value = int.from_bytes(self.code[offset + 3 : offset + size], "little", signed=True) & _U64
+        if size != 7 or self.code[offset + 1] != 0xC7 or value not in _TEXT:
+            return operands
+        return f"{operands.split(',', 1)[0]}, {self._refer(value, offset + 3, 4, 'percpu')}"
 
     def _operands(self, offset: int, size: int, mnemonic: str, operands: str) -> str:
         raw = self.code[offset : offset + size]
@@ -164,6 +184,10 @@ class _Walk:
                 return self._immediate(value, offset + 3, 4, operands)
         if "[rip" in operands:
             return self._rip_relative(offset, size, raw, operands)
+        if "gs:[0x" in operands:
+            address = int.from_bytes(raw[-4:], "little", signed=True) & _U64
+            name = self._refer(address, offset + size - 4, 4, "percpu")
+            return operands.replace(f"{address:#x}", name)
         return operands
 
     def _branch(self, offset: int, mnemonic: str, operands: str) -> str:
@@ -188,7 +212,7 @@ class _Walk:
         return f"{operands.split(',', 1)[0]}, {self._refer(value, at, size, kind)}"
 
     def _rip_relative(self, offset: int, size: int, raw: bytes, operands: str) -> str:
-        """``[rip + disp]``: per-CPU data (gs:, an offset and no address) or kernel data."""
+        """``[rip + disp]``: per-CPU data (gs:, before 6.15 an offset and no address) or kernel data."""
         detailed = next(_decoder(True).disasm(raw, 0), None)
         if detailed is None or not getattr(detailed, "disp_offset", 0):
             return operands
@@ -197,12 +221,8 @@ class _Walk:
         inside = offset + size + disp
         if 0 <= inside < len(self.code):
             return operands
-        target = (self.addr + inside) & _U64
-        if "gs:" in operands:
-            name = f"{target:#x}"
-            self._blank(offset + at, 4, name)
-        else:
-            name = self._refer(target, offset + at, 4, "ptr")
+        kind = "percpu" if "gs:" in operands else "ptr"
+        name = self._refer((self.addr + inside) & _U64, offset + at, 4, kind)
         return re.sub(r"\[rip[^\]]*\]", f"[{name}]", operands)
 
     def _refer(self, address: int, at: int, size: int, kind: str) -> str:
