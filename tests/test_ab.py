@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bpfroots.ab import comparison, page, run, text, texts
+from bpfroots.ab import comparison, inside, page, run, text, texts
 from bpfroots.ab.filters import fail_on, filters
 from bpfroots.ab.model import ChangedProgram, Findings, Side, What
 from bpfroots.ab.pair import Asked
@@ -260,6 +260,24 @@ def test_cost(lab: _Lab) -> None:
     lab.add("new", runs=(RunResult("udp", insns_per_run=55.0),))
     change = lab.only()
     assert (_whats(change), change.differences[0].detail) == (["insns_per_run"], "udp 50 | 55")
+
+
+def test_what_has_to_be_equal(lab: _Lab) -> None:
+    lab.add("old")
+    lab.add("new")
+    assert inside.unequal(lab.compare(), lab.cells, ["duplicate"]) == []
+    lab.add("old", program="q")
+    lab.add("new", program="q", processed_insns=101)
+    (said,) = inside.unequal(lab.compare(), lab.cells, ["duplicate"])
+    assert said == "a.bpf.o q (duplicate): verified insns 100 -> 101 (+1.0%)"
+
+
+def test_what_was_not_compared_is_not_equal(lab: _Lab) -> None:
+    lab.add("old")
+    lab.lost("new", "timeout")
+    said = inside.unequal(lab.compare(), lab.cells, ["tail_call", "duplicate"])
+    assert said[:2] == ["tail_call: nothing was compared", "duplicate: nothing was compared"]
+    assert inside.unequal(lab.compare(), lab.cells, []) == []
 
 
 def test_worst_comes_first(lab: _Lab) -> None:

@@ -41,6 +41,12 @@ def test_an_unknown_kernel_is_a_usage_error() -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_equal_needs_two_kernels() -> None:
+    done = _pytest("--kernel=baseline", "--equal=duplicate")
+    assert done.returncode == 4
+    assert "--kernel A --kernel B" in done.stderr
+
+
 def test_two_kernels_of_one_file_name_have_two_names(tmp_path: Path) -> None:
     paths = [bzimage(tmp_path / name / "bzImage", b"") for name in ("a", "b")]
     kernels = [f"--kernel={path}" for path in (*paths, paths[0])]

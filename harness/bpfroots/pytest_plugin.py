@@ -44,6 +44,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--reuse", action="store_true", help="take cells from earlier runs where nothing has changed since"
     )
     group.addoption(
+        "--equal",
+        action="append",
+        default=[],
+        choices=["duplicate", "tail_call", "multi_root", "fd_name"],
+        metavar="MECHANISM",
+        help="with two kernels: fail if a program is not the same on both under this mechanism, in verdict, "
+        "work, code, log or result; may be repeated",
+    )
+    group.addoption(
         "--accel", default="auto", choices=["auto", "kvm", "tcg"], help="accelerator of the guests"
     )
 
@@ -72,6 +81,8 @@ class _Feed:
         self._open = ExitStack()
         #: Of two kernels: what differs between them, and the page that has it.
         self.comparison: tuple[Findings, Path] | None = None
+        #: What ``--equal`` does not allow, a line each.
+        self.unequal: list[str] = []
 
     def want(self, kernel: str, spec: CellSpec) -> None:
         self._wanted.setdefault(kernel, []).append(spec)
@@ -145,6 +156,9 @@ class _Feed:
             from bpfroots.ab import inside
 
             self.comparison = inside.of_cases(self._run)
+            if self.comparison:
+                found, _ = self.comparison
+                self.unequal = inside.unequal(found, self._run.cells, self._config.getoption("--equal"))
         return self.path
 
 
@@ -156,6 +170,9 @@ _NAMES = pytest.StashKey[list[str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FEED] = _Feed(config)
     arguments = config.getoption("--kernel")
+    if config.getoption("--equal") and len(set(arguments)) != 2:
+        msg = "--equal compares two kernels: --kernel A --kernel B"
+        raise pytest.UsageError(msg)
     if arguments:
         from bpfroots import kernels
 
@@ -243,9 +260,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    folder = session.config.stash[_FEED].close()
+    feed = session.config.stash[_FEED]
+    folder = feed.close()
     if folder:
         session.config.stash[_FOLDER] = folder
+    if feed.unequal and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -259,3 +279,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         said = f"{found.a.kernel} -> {found.b.kernel}: {text.sentence(found)}"
         terminalreporter.write_line(visible(f"ab       {said}"))
         terminalreporter.write_line(f"         {page}")
+    for line in config.stash[_FEED].unequal:
+        terminalreporter.write_line(visible(f"unequal  {line}"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from bpfroots.ab import page
-from bpfroots.ab.model import Findings
+from bpfroots.ab import page, text
+from bpfroots.ab.model import WHATS, Findings
 from bpfroots.ab.pair import Asked, compared
 from bpfroots.jobs import run as job
 from bpfroots.jobs.spec import CellSpec
@@ -32,3 +32,21 @@ def of_cases(run: job.Run) -> tuple[Findings, Path] | None:
         return None
     wanted = Asked((kernels[0], kernels[1]), Together((run.request.what,)), command=run.store.run.command)
     return write(run.store, run.cells, job.specs_of(run.request), wanted)
+
+
+def unequal(found: Findings, cells: Iterable[Cell], mechanisms: Iterable[str]) -> list[str]:
+    """Each program that is not the same on both kernels under one of ``mechanisms``, in a line: its verdict,
+    work, code, log or result differs. A mechanism that passed on neither kernel is not equal either:
+    nothing was compared."""
+    wanted = list(dict.fromkeys(mechanisms))
+    passed = {(cell.mechanism, cell.kernel) for cell in cells if cell.outcome == "pass"}
+    lines = [
+        f"{mechanism}: nothing was compared"
+        for mechanism in wanted
+        if not {(mechanism, found.a.kernel), (mechanism, found.b.kernel)} <= passed
+    ]
+    for change in found.changes:
+        if change.mechanism in wanted:
+            said = "; ".join(f"{WHATS[one.what]} {text.value(one)}" for one in change.differences)
+            lines.append(f"{change.name} ({change.mechanism}): {said}")
+    return lines
