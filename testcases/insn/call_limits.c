@@ -180,12 +180,79 @@ static void many_functions(void)
 	       "BTF %d, %d after %d s", btf, err, (int)(end.tv_sec - start.tv_sec));
 }
 
+/* A program that exports nothing has no use for its types. */
+static void many_types(void)
+{
+	enum { ALL_TYPES = 800000, ALL_FUNCS = 250 };
+	static const __u32 first[] = {
+		1, BTF_KIND_INT << 24, 4, BTF_INT_SIGNED << 24 | 32,
+		0, BTF_KIND_FUNC_PROTO << 24, 1,
+		1, BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC, 2,
+	};
+	struct {
+		struct btf_header header;
+		__u32 types[ARRAY_SIZE(first) + 3 * ALL_TYPES];
+		char strings[8];
+	} *btf = calloc(1, sizeof(*btf));
+	static struct bpf_insn insns[ALL_FUNCS * 3 + 2];
+	static struct func_info_record info[ALL_FUNCS + 1];
+	struct timespec start, end;
+	union bpf_attr attr;
+	int i, fd, btf_fd;
+
+	memcpy(btf->types, first, sizeof(first));
+	for (i = 0; i < ALL_TYPES; i++) {
+		btf->types[ARRAY_SIZE(first) + 3 * i + 1] = BTF_KIND_PTR << 24;
+		btf->types[ARRAY_SIZE(first) + 3 * i + 2] = 1;
+	}
+	memcpy(btf->strings, "\0name", 6);
+	btf->header.magic = BTF_MAGIC;
+	btf->header.version = 1;
+	btf->header.hdr_len = sizeof(btf->header);
+	btf->header.type_len = sizeof(btf->types);
+	btf->header.str_off = sizeof(btf->types);
+	btf->header.str_len = sizeof(btf->strings);
+	btf_fd = btf_load(btf, sizeof(btf->header) + sizeof(btf->types) + sizeof(btf->strings));
+	free(btf);
+
+	info[0].id = 3;
+	for (i = 0; i < ALL_FUNCS; i++) {
+		int off = ALL_FUNCS + 2 + 2 * i;
+
+		insns[i] = (struct bpf_insn)CALL_FUNC(off - i - 1);
+		insns[off] = (struct bpf_insn)MOV_IMM(R0, 0);
+		insns[off + 1] = (struct bpf_insn)EXIT;
+		info[i + 1].off = off;
+		info[i + 1].id = 3;
+	}
+	insns[ALL_FUNCS] = (struct bpf_insn)MOV_IMM(R0, 0);
+	insns[ALL_FUNCS + 1] = (struct bpf_insn)EXIT;
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = XDP;
+	attr.insns = (long)insns;
+	attr.insn_cnt = ARRAY_SIZE(insns);
+	attr.license = (long)"GPL";
+	attr.prog_btf_fd = btf_fd;
+	attr.func_info = (long)info;
+	attr.func_info_cnt = ARRAY_SIZE(info);
+	attr.func_info_rec_size = sizeof(info[0]);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	fd = bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	result("many_types_and_nothing_exported",
+	       fd >= 0 && end.tv_sec - start.tv_sec < 3, "BTF %d, program %d after %d s", btf_fd,
+	       fd, (int)(end.tv_sec - start.tv_sec));
+	close(fd);
+	close(btf_fd);
+}
+
 static void scenarios(void)
 {
 	many_callees();
 	two_fds();
 	cost();
 	many_functions();
+	many_types();
 }
 
 const struct insn_group call_limits_group = {

@@ -142,10 +142,77 @@ static const struct insn_test tests[] = {
 		.err = EINVAL,
 		.msg = "bpf_timer_set_callback is not supported in a multi-root load",
 	},
+	/* the kernel passes it the program, which is not one here */
+	{
+		.name = "implicit_argument_in_shared_function",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, CALL_EXIT(2)),
+			ROOT("xb", XDP, CALL_EXIT(2)),
+			SUB("s",
+			    VALUE(MAP_WQ),
+			    MOV_REG(R1, R0),
+			    LD_FUNC(R2, 3),
+			    MOV_IMM(R3, 0),
+			    MOV_IMM(R4, 0),
+			    KFUNC(bpf_wq_set_callback_impl),
+			    RETURN(0)),
+			SUB("cb", RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "bpf_wq_set_callback is not supported in a multi-root load",
+	},
 };
+
+#define MANY_CALLS 60000
+
+/* Seconds that it takes to refuse a load with many calls that are only walked over */
+static double refuse_many_calls(int nr_roots)
+{
+	static struct bpf_insn insns[MANY_CALLS + 3];
+	struct func funcs[17] = {};
+	struct timespec start, end;
+	char names[16][8];
+	int i, n = 0;
+
+	insns[n++] = (struct bpf_insn)BPF_LDX_MEM(BPF_DW, R0, R9, 0);
+	while (n <= MANY_CALLS)
+		insns[n++] = (struct bpf_insn)KFUNC(bpf_dynptr_from_xdp);
+	insns[n++] = (struct bpf_insn)MOV_IMM(R0, 0);
+	insns[n++] = (struct bpf_insn)EXIT;
+	for (i = 0; i < nr_roots; i++) {
+		struct func root = ROOT(names[i], SOCKET_FILTER, CALL_FUNC(nr_roots), EXIT);
+
+		snprintf(names[i], sizeof(names[i]), "r%d", i);
+		funcs[i] = root;
+	}
+	/* the only one that may call it */
+	funcs[i - 1].type = XDP;
+	funcs[i].name = "s";
+	funcs[i].long_insns = insns;
+	funcs[i].long_len = n;
+	opt_log_level = 1;
+	load_prepare(&loaded, funcs, nr_roots + 1);
+	opt_log_level = 2;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	load_do(&loaded);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return end.tv_sec - start.tv_sec + (end.tv_nsec - start.tv_nsec) / 1e9;
+}
+
+/* Who may call a kfunc is found out once, and not for every call and every root. */
+static void many_calls(void)
+{
+	double two = refuse_many_calls(2), sixteen = refuse_many_calls(16);
+
+	result("kfunc_called_often_with_sixteen_roots",
+	       loaded.err == EACCES && sixteen < 3 * two + 1, "errno %d, %.2f s, with two %.2f s",
+	       loaded.err, sixteen, two);
+}
 
 const struct insn_group kfuncs_group = {
 	.name = "kfuncs",
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = many_calls,
 };

@@ -49,6 +49,19 @@ static const struct func own_arms[] = {
 	    EXIT),
 };
 
+/* masks are those of the index that is smaller */
+static const struct func two_bounds[] = {
+	ROOT("fa", SOCKET_FILTER, VALUE_AND_INDEX(7)),
+	ROOT("fb", SOCKET_FILTER, VALUE_AND_INDEX(31)),
+	SUB("s", BPF_ALU64_REG(BPF_ADD, R1, R2), BPF_LDX_MEM(BPF_B, R0, R1, 0), EXIT),
+};
+
+static const struct func tail_calls[] = {
+	ROOT("fa", SOCKET_FILTER, LD_MAP(R2, MAP_PROG_ARRAY), CALL_FUNC(2), EXIT),
+	ROOT("fb", SOCKET_FILTER, LD_MAP(R2, MAP_PROG_ARRAY), CALL_FUNC(2), EXIT),
+	SUB("s", MOV_IMM(R3, 0), HELPER(tail_call), RETURN(1)),
+};
+
 static const struct {
 	const char *name;
 	const struct func *funcs;
@@ -67,9 +80,35 @@ static const struct {
 	{ "pointer_or_number_of_perfmon", pointer_or_number, CAPS(BPF) | CAPS(PERFMON), 0 },
 	{ "pointer_or_number_without_perfmon", pointer_or_number, CAPS(BPF), EACCES,
 	  "from different maps, paths or scalars" },
+	{ "two_bounds_of_perfmon", two_bounds, CAPS(BPF) | CAPS(PERFMON), 0 },
+	{ "two_bounds_without_perfmon", two_bounds, CAPS(BPF), EACCES,
+	  "from different maps, paths or scalars" },
 	{ "own_arms_of_perfmon", own_arms, CAPS(BPF) | CAPS(PERFMON), 0 },
 	{ "own_arms_without_perfmon", own_arms, CAPS(BPF), EINVAL, DIFFERENT_CONTEXTS },
 };
+
+/* Tail calls of roots in one function, with program arrays of a loader with these privileges. */
+static void tail_calls_with_caps(const char *name, __u64 caps, int arrays, int err)
+{
+	struct func funcs[ARRAY_SIZE(tail_calls)];
+	int i, status = -1;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		memcpy(funcs, tail_calls, sizeof(funcs));
+		drop_caps(caps);
+		for (i = 0; i < 2; i++) {
+			if (i < arrays)
+				status = map_create(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4, 0);
+			funcs[i].insns[0].imm = status;
+		}
+		_exit(load_group(funcs, ARRAY_SIZE(funcs)));
+	}
+	waitpid(child, &status, 0);
+	result(name, WIFEXITED(status) && WEXITSTATUS(status) == err, "status %#x", status);
+}
 
 static void loads_with_caps(void)
 {
@@ -83,6 +122,11 @@ static void loads_with_caps(void)
 		       err == tests[i].err && (!tests[i].msg || strstr(said, tests[i].msg)),
 		       "errno %d: %s", err, said);
 	}
+	tail_calls_with_caps("one_array_without_perfmon", CAPS(BPF), 1, 0);
+	tail_calls_with_caps("two_arrays_without_perfmon", CAPS(BPF), 2, EINVAL);
+	tail_calls_with_caps("two_arrays_of_perfmon", CAPS(BPF) | CAPS(PERFMON), 2, 0);
+	/* programs of children that have exited are not counted by others */
+	rcu_settle();
 }
 
 const struct insn_group privileges_group = {
