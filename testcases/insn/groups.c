@@ -20,6 +20,7 @@ const struct insn_group *const groups[] = {
 	&tail_calls_group,
 	&limits_group,
 	&sound_group,
+	&fixes_group,
 	&attributes_group,
 	&privileges_group,
 	&errors_group,

@@ -105,8 +105,10 @@ enum test_map {
 /* Functions of the kernel that instructions call, with the loader putting in the BTF id. */
 enum test_kfunc {
 	KFUNC_FIRST = -64,
-	KFUNC_bpf_dynptr_from_skb = KFUNC_FIRST,
+	KFUNC_bpf_copy_from_user_str = KFUNC_FIRST,
+	KFUNC_bpf_dynptr_from_skb,
 	KFUNC_bpf_dynptr_from_xdp,
+	KFUNC_bpf_dynptr_slice,
 	KFUNC_bpf_dynptr_slice_rdwr,
 	KFUNC_bpf_obj_new_impl,
 	KFUNC_bpf_preempt_disable,
@@ -118,6 +120,7 @@ enum test_kfunc {
 	KFUNC_bpf_wq_init,
 	KFUNC_bpf_wq_set_callback_impl,
 	KFUNC_bpf_wq_start,
+	KFUNC_bpf_xdp_pull_data,
 	KFUNC_crash_kexec,
 };
 

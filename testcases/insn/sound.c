@@ -32,6 +32,69 @@
 	MOV_IMM(R4, 0), \
 	HELPER(for_each_map_elem)
 
+#define MAY_GOTO(off) BPF_RAW_INSN(BPF_JMP | BPF_JCOND, 0, 0, off, 0)
+/* adds @n to what R2 points to */
+#define ADDS(nm, n) \
+	SUB(nm, \
+	    BPF_LDX_MEM(BPF_DW, R3, R2, 0), \
+	    BPF_ALU64_IMM(BPF_ADD, R3, n), \
+	    BPF_STX_MEM(BPF_DW, R2, R3, 0), \
+	    RETURN(0))
+#define CALLBACK_PER_ROOT \
+	ROOT("xa", XDP, LD_FUNC(R2, 3), CALL_FUNC(2), EXIT), \
+	ROOT("tb", TC, LD_FUNC(R2, 4), CALL_FUNC(2), EXIT), \
+	SUB("s", \
+	    MOV_IMM(R1, 10), \
+	    BPF_ST_MEM(BPF_DW, R10, -8, 0), \
+	    STACK(R3, -8), \
+	    MOV_IMM(R4, 0), \
+	    HELPER(loop), \
+	    BPF_LDX_MEM(BPF_DW, R0, R10, -8), \
+	    EXIT), \
+	ADDS("one", 1), \
+	ADDS("two", 2)
+
+static void harden(void)
+{
+	write_string("/proc/sys/net/core/bpf_jit_harden", "2");
+}
+
+static void unharden(void)
+{
+	write_string("/proc/sys/net/core/bpf_jit_harden", "0");
+}
+
+static void bind_maps(struct load *l, int value)
+{
+	static int fds[2];
+
+	fds[0] = map_fd(MAP_HASH);
+	fds[1] = map_fd(MAP_PERF_EVENT_ARRAY);
+	l->attr.fd_array = (long)fds;
+	l->attr.fd_array_cnt = ARRAY_SIZE(fds);
+}
+
+static void check_bound(const char *name)
+{
+	view_get(loaded.fds[0], &view0);
+	view_get(loaded.fds[1], &view1);
+	sub_result(name, "run", view0.info.nr_map_ids == 2 && view1.info.nr_map_ids == 3,
+		   "%u and %u maps", view0.info.nr_map_ids, view1.info.nr_map_ids);
+}
+
+/* The second root counts to 3. */
+static void check_count(const char *name)
+{
+	char packet[64] = "";
+	int ret = -1;
+	__u64 v[16];
+
+	counters_zero();
+	test_run_packet(loaded.fds[1], packet, sizeof(packet), &ret);
+	counters_read(v);
+	sub_result(name, "run", ret == 3 && v[0] == 3, "%d, counted %llu", ret, v[0]);
+}
+
 /* For cgroup_skb the dynptr is read-only. */
 static void check_read_only(const char *name)
 {
@@ -171,6 +234,114 @@ static const struct insn_test tests[] = {
 			SUB("s", FASTCALL_SPILL),
 		},
 		.runs = { RETURNS(1), RETURNS(2) },
+	},
+	/* one call of bpf_loop(), which cannot be replaced by a loop */
+	{
+		.name = "callback_per_root",
+		.funcs = { CALLBACK_PER_ROOT },
+		.runs = { RETURNS(10), RETURNS(20) },
+	},
+	{
+		.name = "callback_per_root_blinded",
+		.funcs = { CALLBACK_PER_ROOT },
+		.setup = harden,
+		.cleanup = unharden,
+		.runs = { RETURNS(10), RETURNS(20) },
+	},
+	{
+		.name = "may_goto_in_function_and_second_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, CALL_FUNC(2), EXIT),
+			ROOT("tb", TC,
+			     MAY_GOTO(3),
+			     CALL_FUNC(2),
+			     BPF_JMP_IMM(BPF_JEQ, R0, 10, 1),
+			     BPF_JMP_A(-4),
+			     RETURN(3)),
+			SUB("s",
+			    MOV_IMM(R0, 0),
+			    MAY_GOTO(3),
+			    BPF_ALU64_IMM(BPF_ADD, R0, 1),
+			    BPF_JMP_IMM(BPF_JEQ, R0, 10, 1),
+			    BPF_JMP_A(-4),
+			    EXIT),
+		},
+		.runs = { RETURNS(10), RETURNS(3) },
+	},
+	/* the prologue is in front of what is jumped back to, an instruction of 16 bytes */
+	{
+		.name = "loop_to_start_of_second_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, RETURN(7)),
+			ROOT("tb", TC,
+			     LD_VALUE(R2, MAP_COUNTERS, 0),
+			     BPF_LDX_MEM(BPF_W, R7, R1, offsetof(struct __sk_buff, data)),
+			     BPF_LDX_MEM(BPF_W, R8, R1, offsetof(struct __sk_buff, data_end)),
+			     MOV_REG(R3, R7),
+			     BPF_ALU64_IMM(BPF_ADD, R3, 1),
+			     BPF_JMP_REG(BPF_JLE, R3, R8, 2),
+			     RETURN(0),
+			     BPF_ST_MEM(BPF_B, R7, 0, 5),
+			     BPF_LDX_MEM(BPF_DW, R4, R2, 0),
+			     BPF_ALU64_IMM(BPF_ADD, R4, 1),
+			     BPF_STX_MEM(BPF_DW, R2, R4, 0),
+			     MAY_GOTO(2),
+			     BPF_JMP_IMM(BPF_JEQ, R4, 3, 1),
+			     BPF_JMP_A(-16),
+			     MOV_REG(R0, R4),
+			     EXIT),
+		},
+		.check = check_count,
+	},
+	/* neither type may call what the other one does */
+	{
+		.name = "kfunc_of_each_type_in_its_arm",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, MOV_REG(R2, R1), MOV_IMM(R1, 1), CALL_FUNC(2), EXIT),
+			ROOT("tb", TC, MOV_REG(R2, R1), MOV_IMM(R1, 2), CALL_FUNC(2), EXIT),
+			SUB("s",
+			    BPF_JMP_IMM(BPF_JEQ, R1, 2, 7),
+			    MOV_REG(R1, R2),
+			    MOV_IMM(R2, 0),
+			    STACK(R3, -16),
+			    KFUNC(bpf_dynptr_from_xdp),
+			    RETURN(11),
+			    MOV_REG(R1, R2),
+			    MOV_IMM(R2, 0),
+			    STACK(R3, -16),
+			    KFUNC(bpf_dynptr_from_skb),
+			    RETURN(22)),
+		},
+		.runs = { RETURNS(11), RETURNS(22) },
+	},
+	/* both have a struct xdp_md, and the kfunc is one and the same */
+	{
+		.name = "kfunc_with_ctx_of_xdp_and_frags",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, CALL_FUNC(2), EXIT),
+			ROOT_AS("xb", XDP, 0, BPF_F_XDP_HAS_FRAGS, CALL_FUNC(2), EXIT),
+			SUB("s",
+			    MOV_IMM(R2, 0),
+			    STACK(R3, -16),
+			    KFUNC(bpf_dynptr_from_xdp),
+			    RETURN(11)),
+		},
+		.runs = { RETURNS(11), RETURNS(11) },
+	},
+	/* one that a sleepable program may not use, and that no instruction refers to */
+	{
+		.name = "maps_bound_to_all_roots",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SLEEPABLE("ka", KPROBE, RETURN(0)),
+			ROOT("tb", TC, LD_VALUE(R2, MAP_COUNTERS, 0), RETURN(3)),
+		},
+		.tweak = bind_maps,
+		.check = check_bound,
 	},
 };
 

@@ -4,8 +4,10 @@
 /* What instructions name: maps, functions of the kernel, members of its structures. */
 
 static const char *const kfunc_names[] = {
+	[KFUNC_bpf_copy_from_user_str - KFUNC_FIRST] = "bpf_copy_from_user_str",
 	[KFUNC_bpf_dynptr_from_skb - KFUNC_FIRST] = "bpf_dynptr_from_skb",
 	[KFUNC_bpf_dynptr_from_xdp - KFUNC_FIRST] = "bpf_dynptr_from_xdp",
+	[KFUNC_bpf_dynptr_slice - KFUNC_FIRST] = "bpf_dynptr_slice",
 	[KFUNC_bpf_dynptr_slice_rdwr - KFUNC_FIRST] = "bpf_dynptr_slice_rdwr",
 	[KFUNC_bpf_obj_new_impl - KFUNC_FIRST] = "bpf_obj_new_impl",
 	[KFUNC_bpf_preempt_disable - KFUNC_FIRST] = "bpf_preempt_disable",
@@ -17,6 +19,7 @@ static const char *const kfunc_names[] = {
 	[KFUNC_bpf_wq_init - KFUNC_FIRST] = "bpf_wq_init",
 	[KFUNC_bpf_wq_set_callback_impl - KFUNC_FIRST] = "bpf_wq_set_callback_impl",
 	[KFUNC_bpf_wq_start - KFUNC_FIRST] = "bpf_wq_start",
+	[KFUNC_bpf_xdp_pull_data - KFUNC_FIRST] = "bpf_xdp_pull_data",
 	[KFUNC_crash_kexec - KFUNC_FIRST] = "crash_kexec",
 };
 

@@ -157,6 +157,31 @@ static const struct insn_test tests[] = {
 		},
 		.setup = make_xdp_own_array,
 	},
+	/* called by a helper, not by what the second root is made of */
+	{
+		.name = "tail_call_in_callback_of_second_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, LD_FUNC(R2, 3), CALL_FUNC(2), EXIT),
+			ROOT("xb", XDP, LD_FUNC(R2, 4), CALL_FUNC(2), EXIT),
+			SUB("s",
+			    BPF_STX_MEM(BPF_DW, R10, R1, -8),
+			    STACK(R3, -8),
+			    MOV_IMM(R1, 10),
+			    MOV_IMM(R4, 0),
+			    HELPER(loop),
+			    EXIT),
+			SUB("one", RETURN(0)),
+			SUB("two",
+			    BPF_LDX_MEM(BPF_DW, R1, R2, 0),
+			    LD_MAP(R2, MAP_PROG_ARRAY),
+			    MOV_IMM(R3, 0),
+			    HELPER(tail_call),
+			    RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "cannot tail call within callback",
+	},
 	{
 		.name = "prog_array_of_other_type", /* T42c */
 		.funcs = {

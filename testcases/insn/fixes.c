@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "insn.h"
+
+/*
+ * Programs that use nothing new: what bpf-fixes refuses and a released kernel lets through, and
+ * what it must go on accepting.
+ */
+
+/* R7 points to @size bytes of the packet, R6 is the context */
+#define PACKET_BYTES(size, data, end, drop) \
+	BPF_LDX_MEM(BPF_W, R7, R6, data), \
+	BPF_LDX_MEM(BPF_W, R8, R6, end), \
+	MOV_REG(R2, R7), \
+	BPF_ALU64_IMM(BPF_ADD, R2, size), \
+	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
+	RETURN(drop)
+#define XDP_BYTES(size, drop) \
+	PACKET_BYTES(size, offsetof(struct xdp_md, data), offsetof(struct xdp_md, data_end), drop)
+#define SKB_BYTES(size, drop) \
+	PACKET_BYTES(size, offsetof(struct __sk_buff, data), offsetof(struct __sk_buff, data_end), \
+		     drop)
+#define XDP_MOVES \
+	MOV_IMM(R2, 0), \
+	HELPER(xdp_adjust_head)
+/* dynptr of the skb in R1 at -16 */
+#define SKB_DYNPTR \
+	MOV_IMM(R2, 0), \
+	STACK(R3, -16), \
+	KFUNC(bpf_dynptr_from_skb)
+/* dynptr of a map value at -16 */
+#define MEM_DYNPTR \
+	LD_VALUE(R1, MAP_COUNTERS, 0), \
+	MOV_IMM(R2, 64), \
+	MOV_IMM(R3, 0), \
+	STACK(R4, -16), \
+	HELPER(dynptr_from_mem)
+/* zeros to the dynptr in R1 */
+#define WRITE_DYNPTR(size) \
+	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
+	MOV_IMM(R2, 0), \
+	STACK(R3, -24), \
+	MOV_IMM(R4, size), \
+	MOV_IMM(R5, 0), \
+	HELPER(dynptr_write)
+/* of the dynptr in R1, in R0 */
+#define SLICE \
+	MOV_IMM(R2, 0), \
+	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
+	STACK(R3, -24), \
+	MOV_IMM(R4, 8), \
+	KFUNC(bpf_dynptr_slice), \
+	BPF_JMP_IMM(BPF_JNE, R0, 0, 2), \
+	RETURN(0)
+#define FOR_EACH(map, k) \
+	LD_MAP(R1, map), \
+	LD_FUNC(R2, k), \
+	MOV_IMM(R3, 0), \
+	MOV_IMM(R4, 0), \
+	HELPER(for_each_map_elem)
+#define LOOP(n, k) \
+	MOV_IMM(R1, n), \
+	LD_FUNC(R2, k), \
+	MOV_IMM(R3, 0), \
+	MOV_IMM(R4, 0), \
+	HELPER(loop)
+#define COPY_STR_FROM_USER \
+	BPF_ST_MEM(BPF_DW, R10, -8, 0), \
+	STACK(R1, -8), \
+	MOV_IMM(R2, 8), \
+	MOV_IMM(R3, 0), \
+	MOV_IMM(R4, 0), \
+	KFUNC(bpf_copy_from_user_str)
+#define NO_MEM \
+	BPF_JMP_IMM(BPF_JNE, R1, 0, 2), \
+	RETURN(0)
+#define WRITES(nm) GLOBAL(nm, PROTO_MEM, NO_MEM, BPF_ST_MEM(BPF_W, R1, 0, 1), RETURN(0))
+#define PASSES_ON(nm, k) GLOBAL(nm, PROTO_MEM, NO_MEM, CALL_EXIT(k))
+/* function 1 is called with a packet in use */
+#define TC_KEEPS_PACKET \
+	ROOT("r", TC, \
+	     MOV_REG(R6, R1), \
+	     SKB_BYTES(1, 0), \
+	     MOV_REG(R1, R6), \
+	     CALL_FUNC(1), \
+	     BPF_LDX_MEM(BPF_B, R0, R7, 0), \
+	     RETURN(2))
+#define WRITES_SKB \
+	GLOBAL("g", PROTO_SKB, SKB_DYNPTR, STACK(R1, -16), WRITE_DYNPTR(4), RETURN(0))
+#define MUST_NOT_SLEEP "in callback that must not sleep"
+
+static const struct insn_test tests[] = {
+	/*
+	 * h leads to f by a callback with a call in dead code, and f calls h. What is behind a
+	 * call is walked first, and targets of jumps last: f is known before it is known what
+	 * h does.
+	 */
+	{
+		.name = "packet_moved_in_cycle_of_dead_call",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("c", XDP,
+			     MOV_REG(R6, R1),
+			     XDP_BYTES(8, 1),
+			     MOV_REG(R1, R6),
+			     CALL_FUNC(3),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     MOV_REG(R1, R6),
+			     CALL_FUNC(1),
+			     RETURN(2)),
+			GLOBAL("h", PROTO_XDP,
+			       MOV_REG(R6, R1),
+			       BPF_LDX_MEM(BPF_W, R0, R1, offsetof(struct xdp_md, ingress_ifindex)),
+			       BPF_JMP_IMM(BPF_JEQ, R0, 1, 15),
+			       SET_TIMER(2),
+			       RETURN(0),
+			       MOV_REG(R1, R6),
+			       XDP_MOVES,
+			       RETURN(0)),
+			SUB("g",
+			    MOV_IMM(R1, 0),
+			    BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+			    CALL_FUNC(3),
+			    RETURN(0)),
+			GLOBAL("f", PROTO_XDP, CALL_EXIT(1)),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	/* writing to the dynptr of a packet, which no caller sees */
+	{
+		.name = "packet_moved_by_dynptr_of_function",
+		.since = KERNEL(7, 3),
+		.funcs = { TC_KEEPS_PACKET, GLOBAL("f", PROTO_SKB, CALL_EXIT(2)), WRITES_SKB },
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	{
+		.name = "packet_loaded_again_behind_dynptr_of_function",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", TC,
+			     MOV_REG(R6, R1),
+			     SKB_BYTES(1, 0),
+			     MOV_REG(R1, R6),
+			     CALL_FUNC(1),
+			     SKB_BYTES(1, 0),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     RETURN(2)),
+			GLOBAL("f", PROTO_SKB, CALL_EXIT(2)),
+			WRITES_SKB,
+		},
+		.runs = { RETURNS(2) },
+	},
+	/* a packet that is only read is passed on, twice, to who writes */
+	{
+		.name = "packet_passed_on_to_writer",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT_AS("r", CGROUP_SKB, INGRESS, 0,
+				MOV_REG(R6, R1),
+				SKB_BYTES(4, 1),
+				MOV_REG(R1, R7),
+				CALL_FUNC(1),
+				RETURN(1)),
+			PASSES_ON("f", 2),
+			PASSES_ON("g", 3),
+			WRITES("w"),
+		},
+		.err = EACCES,
+		.msg = "w() cannot write into packet",
+	},
+	/* the callback may sleep where it was seen first */
+	{
+		.name = "callback_sleeps_for_array_then_hash",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("r", FOR_EACH(MAP_ARRAY, 1), FOR_EACH(MAP_HASH, 1), RETURN(0)),
+			SUB("cb", COPY_FROM_USER, RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = MUST_NOT_SLEEP,
+	},
+	{
+		.name = "sleeps_below_loop_in_hash_callback",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("r", FOR_EACH(MAP_HASH, 1), RETURN(0)),
+			SUB("cb", LOOP(3, 2), RETURN(0)),
+			SUB("body", CALL_EXIT(3)),
+			SUB("s", COPY_FROM_USER, RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = MUST_NOT_SLEEP,
+	},
+	{
+		.name = "hash_callback_calls_sleepable_kfunc",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("r", FOR_EACH(MAP_HASH, 1), RETURN(0)),
+			SUB("cb", COPY_STR_FROM_USER, RETURN(0)),
+		},
+		.err = EACCES,
+		.msg = "callback that must not sleep",
+	},
+	{
+		.name = "sleeps_behind_hash_callback",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("r", FOR_EACH(MAP_HASH, 1), COPY_FROM_USER, RETURN(0)),
+			SUB("cb", RETURN(0)),
+		},
+	},
+};
+
+/* An extension may be given the dynptr of a packet by its target. */
+static void use_slice(void)
+{
+	static const struct func memory[] = {
+		ROOT("lib", TC, MEM_DYNPTR, STACK(R1, -16), CALL_FUNC(1), RETURN(0)),
+		GLOBAL("f", PROTO_DYNPTR, WRITE_DYNPTR(4), RETURN(0)),
+	};
+	static const struct func packets[] = {
+		ROOT("lib", TC, SKB_DYNPTR, STACK(R1, -16), CALL_FUNC(1), RETURN(0)),
+		GLOBAL("f", PROTO_DYNPTR, WRITE_DYNPTR(4), RETURN(0)),
+	};
+	static const struct func stale =
+		EXTENSION("f", PROTO_DYNPTR,
+			  MOV_REG(R6, R1),
+			  SLICE,
+			  MOV_REG(R7, R0),
+			  MOV_REG(R1, R6),
+			  WRITE_DYNPTR(8),
+			  BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			  RETURN(0));
+	int mem = LOAD_PROG(memory), pkt = LOAD_PROG(packets), ext;
+
+	ext = load_on(BPF_PROG_TYPE_EXT, pkt, 1, &stale);
+	result("slice_used_by_extension_of_packets",
+	       ext == -EACCES && strstr(log_text, "R7 invalid mem access 'scalar'"), "%d: %s", ext,
+	       log_tail());
+	if (ext >= 0)
+		close(ext);
+	ext = load_on(BPF_PROG_TYPE_EXT, mem, 1, &stale);
+	result("slice_used_by_extension_of_memory", ext >= 0, "%d: %s", ext, log_tail());
+	close(ext);
+	close(mem);
+	close(pkt);
+	rcu_settle();
+}
+
+static void scenarios(void)
+{
+	if (kernel_version() < KERNEL(7, 3)) {
+		skipped("slice_used_by_extension_of_packets", "needs Linux 7.3");
+		skipped("slice_used_by_extension_of_memory", "needs Linux 7.3");
+		return;
+	}
+	use_slice();
+}
+
+const struct insn_group fixes_group = {
+	.name = "fixes",
+	.tests = tests,
+	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = scenarios,
+};
