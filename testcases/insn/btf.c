@@ -9,6 +9,7 @@ enum {
 	PTR_TO_MEM = 8,
 	PTR_TO_SKB = 14,
 	PTR_TO_DYNPTR = 17,
+	LONG = 27,
 };
 
 struct btf_builder {
@@ -97,6 +98,17 @@ static void describe_types(struct btf_builder *b)
 		add_param(b, "skb", PTR_TO_SKB);
 		add_param(b, "p", i ? PTR_TO_DYNPTR : PTR_TO_MEM);
 	}
+	add_type(b, "long", BTF_KIND_INT, 0, sizeof(long));
+	add_word(b, 64);
+	add_type(b, NULL, BTF_KIND_PTR, 0, LONG);
+	add_type(b, NULL, BTF_KIND_FUNC_PROTO, 1, INT);
+	add_param(b, "ctx", LONG + 1);
+	add_type(b, NULL, BTF_KIND_FUNC_PROTO, 2, INT);
+	add_param(b, "a", INT);
+	add_param(b, "skb", PTR_TO_SKB);
+	add_type(b, NULL, BTF_KIND_FUNC_PROTO, 6, INT);
+	for (i = 0; i < 6; i++)
+		add_param(b, "a", INT);
 }
 
 static void describe_funcs(struct btf_builder *b, const struct func *funcs, int n)
@@ -105,7 +117,8 @@ static void describe_funcs(struct btf_builder *b, const struct func *funcs, int 
 		[PROTO_VOID] = 2, [PROTO_PTREGS] = 5, [PROTO_INT] = 6, [PROTO_GVOID] = 7,
 		[PROTO_MEM] = 9, [PROTO_XDP] = 12, [PROTO_SKB] = 15, [PROTO_DYNPTR] = 18,
 		[PROTO_TASK] = 21, [PROTO_SOCK] = 24, [PROTO_SKB_MEM] = 25,
-		[PROTO_SKB_DYNPTR] = 26,
+		[PROTO_SKB_DYNPTR] = 26, [PROTO_LONGS] = 29, [PROTO_INT_SKB] = 30,
+		[PROTO_SIX_INTS] = 31,
 	};
 	int i;
 

@@ -85,6 +85,27 @@ static void check_spill(const char *name)
 	sub_result(name, "spill", kept == 1, "%d of %d insns", kept, view0.nr_xlated);
 }
 
+/* a record of a ring buffer in R0 */
+#define RESERVE \
+	LD_MAP(R1, MAP_RINGBUF), \
+	MOV_IMM(R2, 8), \
+	MOV_IMM(R3, 0), \
+	HELPER(ringbuf_reserve), \
+	BPF_JMP_IMM(BPF_JNE, R0, 0, 1), \
+	EXIT
+/* in R6, and what it has in it is returned */
+#define RESERVES(...) \
+	ROOT("c", XDP, \
+	     RESERVE, \
+	     MOV_REG(R6, R0), \
+	     __VA_ARGS__, \
+	     BPF_LDX_MEM(BPF_W, R7, R6, 0), \
+	     MOV_REG(R1, R6), \
+	     MOV_IMM(R2, 0), \
+	     HELPER(ringbuf_submit), \
+	     MOV_REG(R0, R7), \
+	     EXIT)
+
 static const struct insn_test tests[] = {
 	{
 		.name = "memory_passed", /* P02 */
@@ -551,10 +572,172 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.check = check_spill,
 	},
+	/* the frame of a caller's caller changes as well */
+	{
+		.name = "number_of_outer_frame_overwritten",
+		.funcs = {
+			ROOT("c", XDP,
+			     BPF_ST_MEM(BPF_DW, R10, -8, 0),
+			     STACK(R1, -8),
+			     CALL_FUNC(1),
+			     BPF_LDX_MEM(BPF_DW, R2, R10, -8),
+			     LD_VALUE(R1, MAP_COUNTERS, 0),
+			     BPF_ALU64_REG(BPF_ADD, R1, R2),
+			     BPF_LDX_MEM(BPF_B, R0, R1, 0),
+			     EXIT),
+			SUB_PROTO("s", PROTO_MEM, CALL_PROG(0, 1), EXIT),
+		},
+		.library = { WRITES_MEMORY },
+		.err = EINVAL,
+		.msg = "math between map_value pointer and register",
+	},
+	{
+		.name = "map_key_for_memory",
+		.funcs = {
+			ROOT("c", XDP,
+			     LD_MAP(R1, MAP_HASH),
+			     LD_FUNC(R2, 1),
+			     MOV_IMM(R3, 0),
+			     MOV_IMM(R4, 0),
+			     HELPER(for_each_map_elem),
+			     RETURN(2)),
+			SUB("cb", MOV_REG(R1, R2), CALL_PROG(0, 1), RETURN(0)),
+		},
+		.library = { WRITES_MEMORY },
+		.err = EINVAL,
+		.msg = "R1 cannot write into map_key",
+	},
+	{
+		.name = "record_for_memory",
+		.funcs = { RESERVES(MOV_REG(R1, R6), CALL_PROG(0, 1)) },
+		.library = { WRITES_MEMORY },
+		.own = true,
+		.runs = { RETURNS(99) },
+	},
+	{
+		.name = "record_for_memory_and_kept",
+		.funcs = {
+			ROOT("c", XDP,
+			     RESERVE,
+			     MOV_REG(R1, R0),
+			     CALL_PROG(0, 1),
+			     EXIT),
+		},
+		.library = { WRITES_MEMORY },
+		.own = true,
+		.err = EINVAL,
+		.msg = "Unreleased reference",
+	},
+	{
+		.name = "slice_only_read_for_memory",
+		.funcs = {
+			ROOT("c", XDP,
+			     MOV_IMM(R2, 0),
+			     STACK(R3, -16),
+			     KFUNC(bpf_dynptr_from_xdp),
+			     STACK(R1, -16),
+			     MOV_IMM(R2, 0),
+			     BPF_ST_MEM(BPF_DW, R10, -24, 0),
+			     STACK(R3, -24),
+			     MOV_IMM(R4, 8),
+			     KFUNC(bpf_dynptr_slice),
+			     BPF_JMP_IMM(BPF_JNE, R0, 0, 1),
+			     EXIT,
+			     MOV_REG(R1, R0),
+			     CALL_PROG(0, 1),
+			     EXIT),
+		},
+		.library = { WRITES_MEMORY },
+		.own = true,
+		.err = EINVAL,
+		.msg = "R1 cannot write into rdonly_mem",
+	},
+	{
+		.name = "iterator_for_memory",
+		.funcs = {
+			ROOT("c", XDP,
+			     STACK(R1, -8),
+			     MOV_IMM(R2, 0),
+			     MOV_IMM(R3, 5),
+			     KFUNC(bpf_iter_num_new),
+			     STACK(R1, -8),
+			     CALL_PROG(0, 1),
+			     EXIT),
+		},
+		.library = { WRITES_MEMORY },
+		.own = true,
+		.err = EINVAL,
+		.msg = "invalid read from stack R1",
+	},
 };
+
+static const struct func writes_memory[] = { WRITES_MEMORY };
+
+/* A map that programs only read. */
+static void read_only_map(void)
+{
+	int map = map_create(BPF_MAP_TYPE_ARRAY, 4, 64, 1, BPF_F_RDONLY_PROG);
+	const struct func caller[] = {
+		ROOT("c", XDP, LD_VALUE(R1, map, 0), CALL_PROG(0, 1), EXIT),
+	};
+
+	fd_array[0] = LOAD_PROG(writes_memory);
+	REFUSE_PROG("map_only_read_for_memory", caller, EINVAL,
+		    "write into map forbidden");
+	close(fd_array[0]);
+	close(map);
+}
+
+/*
+ * Memory is set in one arm only, and states of the other arm must not be taken for the same: what
+ * was on the stack would be given to the callee.
+ */
+static void stack_not_set(void)
+{
+	static const struct func library[] = {
+		MAIN(SOCKET_FILTER),
+		EXPORT("f", PROTO_MEM, READS_IF_NOT_NULL),
+	};
+	static const struct func caller[] = {
+		ROOT("c", SOCKET_FILTER,
+		     HELPER(get_prandom_u32),
+		     BPF_JMP_IMM(BPF_JEQ, R0, 7, 1),
+		     BPF_ST_MEM(BPF_W, R10, -4, 0),
+		     STACK(R1, -4),
+		     CALL_PROG(0, 1),
+		     EXIT),
+	};
+	__u64 caps = 1ULL << CAP_BPF;
+	char said[400];
+	pid_t child;
+	int err;
+
+	/* the callee of a process that may do no more than that */
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		drop_caps(caps);
+		_exit(pin(LOAD_PROG(library), "/sys/fs/bpf/insn-stack") != 0);
+	}
+	waitpid(child, NULL, 0);
+	fd_array[0] = get_pinned("/sys/fs/bpf/insn-stack");
+	err = load_as(caps, caller, 1, said, sizeof(said));
+	result("stack_not_set_in_one_arm", fd_array[0] >= 0 && err == EINVAL &&
+	       strstr(said, "invalid read from stack"), "callee %d, errno %d: %s", fd_array[0],
+	       err, said);
+	unlink("/sys/fs/bpf/insn-stack");
+	close(fd_array[0]);
+}
+
+static void scenarios(void)
+{
+	read_only_map();
+	stack_not_set();
+}
 
 const struct insn_group call_arguments_group = {
 	.name = "call_arguments",
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = scenarios,
 };

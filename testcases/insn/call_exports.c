@@ -94,6 +94,13 @@ static const struct insn_test tests[] = {
 		.err = EACCES,
 		.msg = "combined stack size of 2 calls is",
 	},
+	{
+		.name = "export_with_six_arguments",
+		.since = KERNEL(7, 3),
+		.funcs = { XDP_MAIN, EXPORT("f", PROTO_SIX_INTS, IDENTITY) },
+		.err = EINVAL,
+		.msg = "stack args not supported",
+	},
 	/* in a group every root verifies it: XDP may not call what a kprobe may */
 	{
 		.name = "export_with_helper_of_one_root", /* P53 */

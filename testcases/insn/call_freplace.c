@@ -217,8 +217,138 @@ static void extend_nothing(void)
 		REFUSE_PROG(name, funcs, EINVAL, "Tracing programs must provide btf_id");
 }
 
+/* Loads that fail, early and late, let go of the callee: it can be replaced. */
+static void failures_release(void)
+{
+	static const struct func not_exported[] = {
+		ROOT("c", XDP, CALL_PROG(0, 0), EXIT),
+	};
+	static const struct func wrong_type[] = {
+		ROOT("c", TC, MOV_IMM(R1, 5), CALL_PROG(0, 1), EXIT),
+	};
+	static const struct func bad_later[] = {
+		ROOT("c", XDP, MOV_IMM(R1, 5), CALL_PROG(0, 1), MOV_REG(R0, R9), EXIT),
+	};
+	static const struct func returns_77 = EXTENSION("f", PROTO_INT, RETURN(77));
+	const char *name = "freplace_behind_failed_callers";
+	int lib = LOAD_PROG(library), ext, link, fd, i;
+
+	fd_array[0] = lib;
+	REFUSE_PROG("caller_of_entry_fails", not_exported, EINVAL, "it is the entry");
+	REFUSE_PROG("caller_of_other_type_fails", wrong_type, EINVAL, "it was not verified");
+	REFUSE_PROG("caller_fails_behind_call", bad_later, EACCES, "R9 !read_ok");
+	for (i = 0; i < 3; i++) {
+		prepare_prog(caller, 1);
+		loaded.attr.log_size = 128;
+		fd = load_prepared();
+		if (fd >= 0)
+			close(fd);
+	}
+	rcu_settle();
+	ext = load_on(BPF_PROG_TYPE_EXT, lib, 1, &returns_77);
+	link = attach_link(ext, 0);
+	result(name, fd == -ENOSPC && link > 0, "last load %d, extension %d, link %d", fd, ext,
+	       link);
+	close(link);
+	close(ext);
+	close(lib);
+}
+
+/* Programs that trace or replace another one do not export. */
+static void exporting_extension(void)
+{
+	static const struct func exports[] = {
+		EXTENSION("f", PROTO_INT, CALL_FUNC(1), EXIT),
+		EXPORT("g", PROTO_INT, IDENTITY),
+	};
+	static const struct func tracer[] = {
+		TRACER(MOV_IMM(R1, 1), CALL_FUNC(1), RETURN(0)),
+		EXPORT("g", PROTO_INT, IDENTITY),
+	};
+	static const char why[] = "g() cannot be exported";
+	int lib = LOAD_PROG(library), fd;
+
+	prepare_prog(exports, ARRAY_SIZE(exports));
+	loaded.attr.attach_prog_fd = lib;
+	loaded.attr.attach_btf_id = BTF_FUNC0 + 1;
+	fd = load_prepared();
+	expect_load("export_of_extension", fd < 0 ? -fd : 0, EINVAL, why);
+	if (fd >= 0)
+		close(fd);
+	prepare_prog(tracer, ARRAY_SIZE(tracer));
+	loaded.attr.expected_attach_type = BPF_TRACE_FENTRY;
+	loaded.attr.attach_prog_fd = lib;
+	loaded.attr.attach_btf_id = BTF_FUNC0 + 1;
+	fd = load_prepared();
+	expect_load("export_of_tracer_of_a_program", fd < 0 ? -fd : 0, EINVAL, why);
+	if (fd >= 0)
+		close(fd);
+	close(lib);
+}
+
+/*
+ * A function of the caller is replaced that passes packets on to a callee which only reads: the
+ * replacement must not write to them, in a program that may not.
+ */
+static void replace_passing_function(void)
+{
+	static const struct func reads[] = {
+		ROOT_AS("lib", CGROUP_SKB, INGRESS, 0, RETURN(1)),
+		EXPORT("f", PROTO_SOCK,
+		       MOV_IMM(R0, 0),
+		       BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+		       BPF_LDX_MEM(BPF_W, R0, R1, 0),
+		       EXIT),
+	};
+	static const struct func passes[] = {
+		ROOT_AS("c", CGROUP_SKB, INGRESS, 0,
+			BPF_LDX_MEM(BPF_W, R7, R1, offsetof(struct __sk_buff, data)),
+			BPF_LDX_MEM(BPF_W, R8, R1, offsetof(struct __sk_buff, data_end)),
+			MOV_REG(R2, R7),
+			BPF_ALU64_IMM(BPF_ADD, R2, 8),
+			BPF_JMP_REG(BPF_JLE, R2, R8, 2),
+			RETURN(1),
+			MOV_REG(R1, R7),
+			CALL_FUNC(1),
+			RETURN(1)),
+		GLOBAL("g", PROTO_SOCK, CALL_PROG(0, 1), EXIT),
+	};
+	static const struct func writes =
+		EXTENSION("g", PROTO_SOCK,
+			  MOV_IMM(R0, 0),
+			  BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+			  BPF_ST_MEM(BPF_W, R1, 0, 1),
+			  EXIT);
+	static const struct func also_reads =
+		EXTENSION("g", PROTO_SOCK,
+			  MOV_IMM(R0, 0),
+			  BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+			  BPF_LDX_MEM(BPF_W, R1, R1, 0),
+			  EXIT);
+	const char *name = "extension_writes_packet_passed_to_callee";
+	int fd, ext;
+
+	fd_array[0] = LOAD_PROG(reads);
+	fd = LOAD_PROG(passes);
+	ext = load_on(BPF_PROG_TYPE_EXT, fd, 1, &writes);
+	result(name, fd >= 0 && ext == -EACCES &&
+	       strstr(log_text, "writes to memory, while original does not"),
+	       "caller %d, extension %d: %s", fd, ext, log_tail());
+	if (ext >= 0)
+		close(ext);
+	ext = load_on(BPF_PROG_TYPE_EXT, fd, 1, &also_reads);
+	result("extension_reads_packet_passed_to_callee", ext >= 0, "%d: %s", ext, log_tail());
+	if (ext >= 0)
+		close(ext);
+	close(fd);
+	close(fd_array[0]);
+}
+
 static void scenarios(void)
 {
+	failures_release();
+	exporting_extension();
+	replace_passing_function();
 	extend_nothing();
 	replace_callee();
 	trace_callee();

@@ -310,6 +310,98 @@ static void callbacks(void)
 	outlives("callee_queues_work", queues_work); /* P171 */
 }
 
+/*
+ * A timer of the caller calls the callee when neither has an FD any more, and lets go of both when
+ * its map is closed.
+ */
+static void timer_of_caller(void)
+{
+	static const struct func counts[] = {
+		MAIN(XDP),
+		EXPORT("f", PROTO_VOID, INC(0), RETURN(0)),
+	};
+	static const struct func sets_timer[] = {
+		ROOT("c", XDP,
+		     VALUE(MAP_TIMER),
+		     MOV_REG(R6, R0),
+		     MOV_REG(R1, R6),
+		     LD_MAP(R2, MAP_TIMER),
+		     MOV_IMM(R3, CLOCK_MONOTONIC),
+		     HELPER(timer_init),
+		     MOV_REG(R1, R6),
+		     LD_FUNC(R2, 1),
+		     HELPER(timer_set_callback),
+		     MOV_REG(R1, R6),
+		     MOV_IMM(R2, 200 * 1000 * 1000),
+		     MOV_IMM(R3, 0),
+		     HELPER(timer_start),
+		     EXIT),
+		SUB("cb", CALL_PROG(0, 1), RETURN(0)),
+	};
+	const char *name = "timer_of_caller";
+	int before, at, after, fd, ret = -1, i;
+	bool ran;
+
+	rcu_settle();
+	before = count_progs();
+	counters_zero();
+	fd_array[0] = LOAD_PROG(counts);
+	fd = ACCEPT_PROG(name, sets_timer);
+	test_run(fd, &ret);
+	close(fd);
+	close(fd_array[0]);
+	rcu_settle();
+	at = count_progs();
+	ran = !ret && counted();
+	maps_close();
+	after = count_progs();
+	for (i = 0; i < 500 && after != before; i++) {
+		usleep(10000);
+		after = count_progs();
+	}
+	sub_result(name, "run", ran && at == before + 2 && after == before,
+		   "%d, ran %d; %d, %d, %d programs", ret, ran, before, at, after);
+}
+
+/* Each calls the one before; there can be as many as there can be functions in a row. */
+static void programs_in_a_row(void)
+{
+	static const struct func first[] = { XDP_MAIN, FUNCTION };
+	static const struct func next[] = {
+		ROOT("lib", XDP, MOV_IMM(R1, 5), CALL_FUNC(1), EXIT),
+		EXPORT("f", PROTO_INT, CALL_PROG(0, 1), EXIT),
+	};
+	const char *name = "fifteen_programs_in_a_row";
+	int before, fd, n, ret = -1, there;
+
+	if (kernel_version() < KERNEL(7, 3)) {
+		skipped(name, "other limit");
+		skipped("fifteen_programs_in_a_row/gone", "other limit");
+		return;
+	}
+	rcu_settle();
+	before = count_progs();
+	fd = LOAD_PROG(first);
+	for (n = 1; fd >= 0; n++) {
+		fd_array[0] = fd;
+		fd = LOAD_PROG(next);
+		if (fd >= 0)
+			close(fd_array[0]);
+	}
+	test_run(fd_array[0], &ret);
+	rcu_settle();
+	there = count_progs() - before;
+	result(name, n == 16 && ret == 5 && there == 15 &&
+	       strstr(log_text, "the call stack of 17 frames is too deep"),
+	       "number %d fails: %d, the last returns %d, %d programs: %s", n, fd, ret, there,
+	       log_tail());
+	close(fd_array[0]);
+	for (n = 0; n < 20 && count_progs() != before; n++)
+		rcu_settle();
+	sub_result(name, "gone", count_progs() == before, "%d programs, %d before", count_progs(),
+		   before);
+}
+
 static void scenarios(void)
 {
 	int before;
@@ -324,6 +416,8 @@ static void scenarios(void)
 	processes();
 	failures();
 	callbacks();
+	timer_of_caller();
+	programs_in_a_row();
 }
 
 const struct insn_group call_lifetime_group = {

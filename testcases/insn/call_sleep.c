@@ -396,6 +396,88 @@ static const struct insn_test tests[] = {
 		},
 		.own = true,
 	},
+	/* arming counts as sleeping here, as in a kernel without the series */
+	{
+		.name = "function_arms_sleeping_work_in_rcu_section", /* r10b */
+		.since = KERNEL(7, 3),
+		.funcs = {
+			SYSCALL("c",
+				LOCK,
+				CALL_FUNC(1),
+				UNLOCK,
+				RETURN(0)),
+			GLOBAL("arm", PROTO_VOID, QUEUE_WORK(2), RETURN(0)),
+			SUB("work", COPY_FROM_USER, RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "sleepable global function arm() called in rcu_read_lock region",
+	},
+	{
+		.name = "wq_callback_calls_callee_in_rcu_section",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("c", XDP, QUEUE_WORK(1), RETURN(0)),
+			SUB("cb", LOCK, CALL_PROG(0, 1), UNLOCK, RETURN(0)),
+		},
+		.library = {
+			MAIN(XDP),
+			EXPORT("f", PROTO_VOID, RETURN(0)),
+		},
+	},
+	{
+		.name = "wq_callback_calls_callee_behind_rcu_section",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("c", XDP, QUEUE_WORK(1), RETURN(0)),
+			SUB("cb", LOCK, UNLOCK, CALL_PROG(0, 1), RETURN(0)),
+		},
+		.library = {
+			MAIN(XDP),
+			EXPORT("f", PROTO_VOID, RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "called in a callback that may sleep",
+	},
+	{
+		.name = "wq_callback_of_sleepable_calls_sleeping_callee",
+		.funcs = {
+			SYSCALL("c", QUEUE_WORK(1), RETURN(0)),
+			SUB("cb", CALL_PROG(0, 1), RETURN(0)),
+		},
+		.library = { SYSCALL_SLEEPS },
+	},
+	{
+		.name = "hash_callback_calls_callee_that_does_not_sleep",
+		.funcs = {
+			SYSCALL("c", FOR_EACH(MAP_HASH_OF_INT), RETURN(0)),
+			SUB("cb", CALL_PROG(0, 1), RETURN(0)),
+		},
+		.library = {
+			SYSCALL("lib", RETURN(0)),
+			EXPORT("does_not", PROTO_VOID, RETURN(0)),
+		},
+	},
+	/* a callback of the callee's, in which the caller's section still holds */
+	{
+		.name = "callback_of_callee_sleeps_in_rcu_section",
+		.funcs = {
+			SYSCALL("c", LOCK, CALL_PROG(0, 1), UNLOCK, RETURN(0)),
+		},
+		.library = {
+			SYSCALL("lib", RETURN(0)),
+			EXPORT("f", PROTO_VOID,
+			       MOV_IMM(R1, 2),
+			       LD_FUNC(R2, 2),
+			       MOV_IMM(R3, 0),
+			       MOV_IMM(R4, 0),
+			       HELPER(loop),
+			       RETURN(0)),
+			SUB("cb", COPY_FROM_USER, RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "rcu_read_lock region",
+		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
+	},
 };
 
 static void sleepable_library(void)

@@ -39,6 +39,8 @@ const struct insn_group *const groups[] = {
 	&call_exceptions_group,
 	&call_freplace_group,
 	&call_lifetime_group,
+	&call_groups_group,
+	&call_races_group,
 	&call_limits_group,
 };
 

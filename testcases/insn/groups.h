@@ -37,6 +37,8 @@ extern const struct insn_group call_restricted_group;
 extern const struct insn_group call_exceptions_group;
 extern const struct insn_group call_freplace_group;
 extern const struct insn_group call_lifetime_group;
+extern const struct insn_group call_groups_group;
+extern const struct insn_group call_races_group;
 extern const struct insn_group call_limits_group;
 
 #endif

@@ -110,6 +110,7 @@ enum test_kfunc {
 	KFUNC_bpf_dynptr_from_xdp,
 	KFUNC_bpf_dynptr_slice,
 	KFUNC_bpf_dynptr_slice_rdwr,
+	KFUNC_bpf_iter_num_new,
 	KFUNC_bpf_obj_new_impl,
 	KFUNC_bpf_preempt_disable,
 	KFUNC_bpf_preempt_enable,
@@ -145,10 +146,13 @@ enum proto {
 	PROTO_SOCK,		/* struct sock * */
 	PROTO_SKB_MEM,		/* struct __sk_buff *, int * */
 	PROTO_SKB_DYNPTR,	/* struct __sk_buff *, struct bpf_dynptr * */
+	PROTO_LONGS,		/* long * */
+	PROTO_INT_SKB,		/* int, struct __sk_buff * */
+	PROTO_SIX_INTS,		/* int, int, int, int, int, int */
 };
 
 /* BTF id of the first function of a program that load.c describes */
-#define BTF_FUNC0 27
+#define BTF_FUNC0 32
 
 #define KERNEL(major, minor) ((major) << 8 | (minor))
 

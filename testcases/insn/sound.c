@@ -17,6 +17,14 @@
 #define XDP_BYTE PACKET_BYTE(offsetof(struct xdp_md, data), offsetof(struct xdp_md, data_end), 1)
 #define SKB_BYTE \
 	PACKET_BYTE(offsetof(struct __sk_buff, data), offsetof(struct __sk_buff, data_end), 0)
+/* the same with four bytes, where packets are only read */
+#define SKB_WORD \
+	BPF_LDX_MEM(BPF_W, R7, R6, offsetof(struct __sk_buff, data)), \
+	BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct __sk_buff, data_end)), \
+	MOV_REG(R2, R7), \
+	BPF_ALU64_IMM(BPF_ADD, R2, 4), \
+	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
+	RETURN(1)
 /* to the dynptr in R1, of zeros */
 #define WRITE_DYNPTR(size) \
 	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
@@ -423,9 +431,52 @@ static void reading_extension(void)
 	rcu_settle();
 }
 
+/* The same with the context as second argument, where no prologue could be. */
+static void reading_extension_of_number_and_ctx(void)
+{
+	static const struct func funcs[] = {
+		ROOT("lib", TC, MOV_REG(R2, R1), MOV_IMM(R1, 1), CALL_FUNC(1), EXIT),
+		GLOBAL("f", PROTO_INT_SKB,
+		       MOV_REG(R0, R1),
+		       BPF_LDX_MEM(BPF_W, R2, R2, offsetof(struct __sk_buff, len)),
+		       BPF_ALU64_REG(BPF_ADD, R0, R2),
+		       EXIT),
+	};
+	static const struct func reads[] = {
+		EXTENSION("f", PROTO_INT_SKB,
+			  MOV_REG(R6, R2),
+			  SKB_WORD,
+			  MOV_REG(R1, R7),
+			  CALL_FUNC(1),
+			  EXIT),
+		GLOBAL("rd", PROTO_MEM,
+		       MOV_IMM(R0, 0),
+		       BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+		       BPF_LDX_MEM(BPF_W, R0, R1, 0),
+		       EXIT),
+	};
+	const char *name = "extension_of_number_and_ctx_reads_packet"; /* x17 */
+	int lib = LOAD_PROG(funcs), ext, link, ret = -1;
+
+	prepare_prog(reads, ARRAY_SIZE(reads));
+	loaded.attr.attach_prog_fd = lib;
+	loaded.attr.attach_btf_id = BTF_FUNC0 + 1;
+	ext = load_prepared();
+	link = ext < 0 ? ext : attach_link(ext, 0);
+	test_run(lib, &ret);
+	result(name, ext >= 0 && link >= 0 && ret == 0x04030201,
+	       "%d, %d, returns %#x; log: %s", ext, link, ret, log_tail());
+	if (link >= 0)
+		close(link);
+	if (ext >= 0)
+		close(ext);
+	close(lib);
+}
+
 static void scenarios(void)
 {
 	if (kernel_version() < KERNEL(7, 3)) {
+		skipped("extension_of_number_and_ctx_reads_packet", "needs Linux 7.3");
 		skipped("extension_equal_to_function", "needs Linux 7.3");
 		skipped("extension_reads_packet_in_function", "needs Linux 7.3");
 		skipped("extension_reads_packet_in_function/prologue", "needs Linux 7.3");
@@ -433,6 +484,7 @@ static void scenarios(void)
 	}
 	same_extension();
 	reading_extension();
+	reading_extension_of_number_and_ctx();
 }
 
 const struct insn_group sound_group = {

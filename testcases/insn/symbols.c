@@ -9,6 +9,7 @@ static const char *const kfunc_names[] = {
 	[KFUNC_bpf_dynptr_from_xdp - KFUNC_FIRST] = "bpf_dynptr_from_xdp",
 	[KFUNC_bpf_dynptr_slice - KFUNC_FIRST] = "bpf_dynptr_slice",
 	[KFUNC_bpf_dynptr_slice_rdwr - KFUNC_FIRST] = "bpf_dynptr_slice_rdwr",
+	[KFUNC_bpf_iter_num_new - KFUNC_FIRST] = "bpf_iter_num_new",
 	[KFUNC_bpf_obj_new_impl - KFUNC_FIRST] = "bpf_obj_new_impl",
 	[KFUNC_bpf_preempt_disable - KFUNC_FIRST] = "bpf_preempt_disable",
 	[KFUNC_bpf_preempt_enable - KFUNC_FIRST] = "bpf_preempt_enable",
