@@ -9,6 +9,7 @@ enum {
 	PTR_TO_MEM = 8,
 	PTR_TO_SKB = 14,
 	PTR_TO_DYNPTR = 17,
+	PTR_TO_SOCK = 23,
 	LONG = 27,
 };
 
@@ -109,6 +110,9 @@ static void describe_types(struct btf_builder *b)
 	add_type(b, NULL, BTF_KIND_FUNC_PROTO, 6, INT);
 	for (i = 0; i < 6; i++)
 		add_param(b, "a", INT);
+	add_type(b, NULL, BTF_KIND_FUNC_PROTO, 2, INT);
+	for (i = 0; i < 2; i++)
+		add_param(b, "p", PTR_TO_SOCK);
 }
 
 static void describe_funcs(struct btf_builder *b, const struct func *funcs, int n)
@@ -118,7 +122,7 @@ static void describe_funcs(struct btf_builder *b, const struct func *funcs, int 
 		[PROTO_MEM] = 9, [PROTO_XDP] = 12, [PROTO_SKB] = 15, [PROTO_DYNPTR] = 18,
 		[PROTO_TASK] = 21, [PROTO_SOCK] = 24, [PROTO_SKB_MEM] = 25,
 		[PROTO_SKB_DYNPTR] = 26, [PROTO_LONGS] = 29, [PROTO_INT_SKB] = 30,
-		[PROTO_SIX_INTS] = 31,
+		[PROTO_SIX_INTS] = 31, [PROTO_TWO_SOCKS] = 32,
 	};
 	int i;
 

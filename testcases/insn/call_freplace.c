@@ -344,9 +344,53 @@ static void replace_passing_function(void)
 	close(fd_array[0]);
 }
 
+/* An extension may write where the function does, and no packet is. */
+static void replace_by_argument(void)
+{
+	static const struct func funcs[] = {
+		ROOT_AS("c", CGROUP_SKB, INGRESS, 0,
+			BPF_LDX_MEM(BPF_W, R7, R1, offsetof(struct __sk_buff, data)),
+			BPF_LDX_MEM(BPF_W, R8, R1, offsetof(struct __sk_buff, data_end)),
+			MOV_REG(R2, R7),
+			BPF_ALU64_IMM(BPF_ADD, R2, 8),
+			BPF_JMP_REG(BPF_JLE, R2, R8, 2),
+			RETURN(1),
+			BPF_ST_MEM(BPF_W, R10, -4, 0),
+			MOV_REG(R1, R7),
+			STACK(R2, -4),
+			CALL_FUNC(1),
+			RETURN(1)),
+		GLOBAL("g", PROTO_TWO_SOCKS, RETURN(0)),
+	};
+	static const struct func of_packet =
+		EXTENSION("g", PROTO_TWO_SOCKS,
+			  BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+			  BPF_ST_MEM(BPF_W, R1, 0, 1),
+			  RETURN(0));
+	static const struct func of_stack =
+		EXTENSION("g", PROTO_TWO_SOCKS,
+			  BPF_JMP_IMM(BPF_JEQ, R2, 0, 1),
+			  BPF_ST_MEM(BPF_W, R2, 0, 1),
+			  RETURN(0));
+	int fd = LOAD_PROG(funcs), ext;
+
+	ext = load_on(BPF_PROG_TYPE_EXT, fd, 1, &of_packet);
+	result("extension_writes_argument_with_packet", fd >= 0 && ext == -EACCES &&
+	       strstr(log_text, "writes to memory, while original does not"),
+	       "program %d, extension %d: %s", fd, ext, log_tail());
+	if (ext >= 0)
+		close(ext);
+	ext = load_on(BPF_PROG_TYPE_EXT, fd, 1, &of_stack);
+	result("extension_writes_argument_without_packet", ext >= 0, "%d: %s", ext, log_tail());
+	if (ext >= 0)
+		close(ext);
+	close(fd);
+}
+
 static void scenarios(void)
 {
 	failures_release();
+	replace_by_argument();
 	exporting_extension();
 	replace_passing_function();
 	extend_nothing();

@@ -81,6 +81,36 @@
 	MAIN(TC), \
 	EXPORT("writes", PROTO_DYNPTR, WRITE_DYNPTR, RETURN(0))
 
+#define CGROUP_LIB ROOT_AS("lib", CGROUP_SKB, INGRESS, 0, RETURN(1))
+/* a packet in @pkt, and the stack in @mem, for a program that must not write to packets */
+#define PASSES_PACKET_TO(prog, pkt, mem) \
+	ROOT_AS("c", CGROUP_SKB, INGRESS, 0, \
+		SKB_PACKET, \
+		BPF_ST_MEM(BPF_W, R10, -4, 0), \
+		MOV_REG(pkt, R7), \
+		STACK(mem, -4), \
+		CALL_PROG(prog, 1), \
+		RETURN(1))
+#define PASSES_PACKET(pkt, mem) PASSES_PACKET_TO(0, pkt, mem)
+#define WRITES_SECOND \
+	CGROUP_LIB, \
+	EXPORT("writes", PROTO_TWO_SOCKS, \
+	       BPF_JMP_IMM(BPF_JEQ, R1, 0, 3), \
+	       BPF_JMP_IMM(BPF_JEQ, R2, 0, 2), \
+	       BPF_LDX_MEM(BPF_W, R3, R1, 0), \
+	       BPF_STX_MEM(BPF_W, R2, R3, 0), \
+	       RETURN(0))
+
+/* The call of the library becomes one of function 1. */
+static void call_own(struct func *funcs)
+{
+	struct bpf_insn *insn;
+
+	for (insn = funcs[0].insns; insn < funcs[0].insns + MAX_FUNC_INSNS; insn++)
+		if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_PROG_CALL)
+			*insn = (struct bpf_insn)CALL_FUNC(1);
+}
+
 static void check_prologue(const char *name)
 {
 	view_get(loaded.fds[0], &view0);
@@ -186,6 +216,104 @@ static const struct insn_test tests[] = {
 		},
 		.own = true,
 		.check = check_prologue,
+	},
+	/* which argument is written to matters, and not by which way */
+	{
+		.name = "packet_for_written_argument",
+		.funcs = { PASSES_PACKET(R2, R1) },
+		.library = { WRITES_SECOND },
+		.own = true,
+		.err = EACCES,
+		.msg = "writes() cannot write into packet",
+		BEFORE_7_3(EINVAL, "is a packet that cannot be written to"),
+	},
+	{
+		.name = "packet_for_argument_only_read",
+		.since = KERNEL(7, 3),
+		.funcs = { PASSES_PACKET(R1, R2) },
+		.library = { WRITES_SECOND },
+		.own = true,
+	},
+	{
+		.name = "packet_for_writer_of_one_of_two",
+		.funcs = { PASSES_PACKET(R1, R2) },
+		.library = {
+			CGROUP_LIB,
+			EXPORT("writes", PROTO_TWO_SOCKS,
+			       BPF_JMP_IMM(BPF_JEQ, R1, 0, 7),
+			       BPF_JMP_IMM(BPF_JEQ, R2, 0, 6),
+			       MOV_REG(R6, R1),
+			       MOV_REG(R7, R2),
+			       HELPER(get_prandom_u32),
+			       BPF_JMP_IMM(BPF_JNE, R0, 7, 1),
+			       MOV_REG(R7, R6),
+			       BPF_ST_MEM(BPF_W, R7, 0, 1),
+			       RETURN(0)),
+		},
+		.own = true,
+		.err = EACCES,
+		.msg = "writes() cannot write into packet",
+		BEFORE_7_3(EINVAL, "is a packet that cannot be written to"),
+	},
+	{
+		.name = "packet_for_writer_at_unknown_offset",
+		.funcs = { PASSES_PACKET(R1, R2) },
+		.library = {
+			CGROUP_LIB,
+			EXPORT("writes", PROTO_TWO_SOCKS,
+			       BPF_JMP_IMM(BPF_JEQ, R1, 0, 7),
+			       MOV_REG(R6, R1),
+			       HELPER(get_prandom_u32),
+			       BPF_ALU64_IMM(BPF_AND, R0, 3),
+			       BPF_ALU64_REG(BPF_ADD, R0, R6),
+			       BPF_STX_MEM(BPF_DW, R10, R0, -8),
+			       BPF_LDX_MEM(BPF_DW, R1, R10, -8),
+			       BPF_ST_MEM(BPF_B, R1, 0, 1),
+			       RETURN(0)),
+		},
+		.own = true,
+		.err = EACCES,
+		.msg = "writes() cannot write into packet",
+		BEFORE_7_3(EINVAL, "is a packet that cannot be written to"),
+	},
+	{
+		.name = "packet_passed_on_in_other_order",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			PASSES_PACKET(R1, R2),
+			GLOBAL("swaps", PROTO_TWO_SOCKS,
+			       BPF_JMP_IMM(BPF_JEQ, R1, 0, 4),
+			       MOV_REG(R3, R1),
+			       MOV_REG(R1, R2),
+			       MOV_REG(R2, R3),
+			       CALL_FUNC(2),
+			       RETURN(0)),
+			GLOBAL("writes", PROTO_TWO_SOCKS,
+			       BPF_JMP_IMM(BPF_JEQ, R2, 0, 1),
+			       BPF_ST_MEM(BPF_W, R2, 0, 1),
+			       RETURN(0)),
+		},
+		.fill = call_own,
+		.err = EACCES,
+		.msg = "writes() cannot write into packet",
+	},
+	{
+		.name = "packet_passed_on_by_callee_in_other_order",
+		.since = KERNEL(7, 3),
+		.funcs = { PASSES_PACKET_TO(1, R1, R2) },
+		.library = { WRITES_SECOND },
+		.library2 = {
+			CGROUP_LIB,
+			EXPORT("swaps", PROTO_TWO_SOCKS,
+			       BPF_JMP_IMM(BPF_JEQ, R1, 0, 4),
+			       MOV_REG(R3, R1),
+			       MOV_REG(R1, R2),
+			       MOV_REG(R2, R3),
+			       CALL_PROG(0, 1),
+			       RETURN(0)),
+		},
+		.err = EACCES,
+		.msg = "swaps() cannot write into packet",
 	},
 	{
 		.name = "packet_for_mover", /* P132 */

@@ -149,10 +149,11 @@ enum proto {
 	PROTO_LONGS,		/* long * */
 	PROTO_INT_SKB,		/* int, struct __sk_buff * */
 	PROTO_SIX_INTS,		/* int, int, int, int, int, int */
+	PROTO_TWO_SOCKS,	/* struct sock *, struct sock *: memory, without a tag */
 };
 
 /* BTF id of the first function of a program that load.c describes */
-#define BTF_FUNC0 32
+#define BTF_FUNC0 33
 
 #define KERNEL(major, minor) ((major) << 8 | (minor))
 

@@ -25,6 +25,21 @@
 	BPF_ALU64_IMM(BPF_ADD, R2, 4), \
 	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
 	RETURN(1)
+#define READS_WORD \
+	MOV_IMM(R0, 0), \
+	BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), \
+	BPF_LDX_MEM(BPF_W, R0, R1, 0), \
+	EXIT
+#define WRITES_WORD \
+	MOV_IMM(R0, 0), \
+	BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), \
+	BPF_ST_MEM(BPF_W, R1, 0, 1), \
+	EXIT
+/* functions 1 to 3 */
+#define READS_AND_WRITES \
+	GLOBAL("reads", PROTO_MEM, READS_WORD), \
+	GLOBAL("asks", PROTO_MEM, CALL_FUNC(3), EXIT), \
+	GLOBAL("writes", PROTO_MEM, WRITES_WORD)
 /* to the dynptr in R1, of zeros */
 #define WRITE_DYNPTR(size) \
 	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
@@ -228,6 +243,89 @@ static const struct insn_test tests[] = {
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0, WRITES_SKB_DYNPTR(8)),
 		},
 		.check = check_read_only,
+	},
+	/* a packet for a function that reads; what writes to memory is not given any */
+	{
+		.name = "packet_for_reader_beside_writer",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
+				MOV_REG(R6, R1),
+				SKB_WORD,
+				MOV_REG(R1, R7),
+				CALL_FUNC(1),
+				BPF_ST_MEM(BPF_W, R10, -4, 0),
+				STACK(R1, -4),
+				CALL_FUNC(2),
+				RETURN(1)),
+			READS_AND_WRITES,
+		},
+		.runs = { RETURNS(1) },
+	},
+	{
+		.name = "packet_copied_to_stack",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
+				MOV_REG(R6, R1),
+				SKB_WORD,
+				BPF_ST_MEM(BPF_W, R10, -4, 0),
+				MOV_REG(R1, R7),
+				STACK(R2, -4),
+				CALL_FUNC(1),
+				RETURN(1)),
+			GLOBAL("copies", PROTO_TWO_SOCKS,
+			       BPF_JMP_IMM(BPF_JEQ, R1, 0, 3),
+			       BPF_JMP_IMM(BPF_JEQ, R2, 0, 2),
+			       BPF_LDX_MEM(BPF_W, R3, R1, 0),
+			       BPF_STX_MEM(BPF_W, R2, R3, 0),
+			       RETURN(0)),
+		},
+		.runs = { RETURNS(1) },
+	},
+	{
+		.name = "packet_for_reader_beside_writer_of_other_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("tc", TC,
+			     BPF_ST_MEM(BPF_W, R10, -4, 0),
+			     STACK(R1, -4),
+			     CALL_FUNC(3),
+			     RETURN(0)),
+			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
+				MOV_REG(R6, R1),
+				SKB_WORD,
+				MOV_REG(R1, R7),
+				CALL_FUNC(2),
+				RETURN(1)),
+			GLOBAL("reads", PROTO_MEM, READS_WORD),
+			GLOBAL("asks", PROTO_MEM, CALL_FUNC(4), EXIT),
+			GLOBAL("writes", PROTO_MEM, WRITES_WORD),
+		},
+		.runs = { RETURNS(0), RETURNS(1) },
+	},
+	{
+		.name = "packet_for_callee_beside_writer",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT_AS("c", CGROUP_SKB, INGRESS, 0,
+				MOV_REG(R6, R1),
+				SKB_WORD,
+				MOV_REG(R1, R7),
+				CALL_PROG(0, 1),
+				RETURN(1)),
+		},
+		.library = {
+			ROOT_AS("lib", CGROUP_SKB, INGRESS, 0,
+				BPF_ST_MEM(BPF_W, R10, -4, 0),
+				STACK(R1, -4),
+				CALL_FUNC(2),
+				RETURN(1)),
+			EXPORT("reads", PROTO_MEM, READS_WORD),
+			GLOBAL("asks", PROTO_MEM, CALL_FUNC(3), EXIT),
+			GLOBAL("writes", PROTO_MEM, WRITES_WORD),
+		},
+		.runs = { RETURNS(1) },
 	},
 	/* 512 and 8 bytes of stack, if the spill was not removed */
 	{
