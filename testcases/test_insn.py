@@ -33,7 +33,7 @@ _GROUPS = {
     "tail_calls": 12,
     "limits": 17,
     "sound": 37,
-    "fixes": 11,
+    "fixes": 14,
     "attributes": 47,
     "privileges": 15,
     "errors": 6,

@@ -126,6 +126,18 @@ static const struct insn_test tests[] = {
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
 	},
+	/* would be followed for ever: nobody uses the stack, and f starts a new count of frames */
+	{
+		.name = "callback_called_by_function_that_it_calls",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", XDP, LOOP(1, 1), RETURN(2)),
+			SUB("cb", CALL_EXIT(2)),
+			GLOBAL("f", PROTO_VOID, LOOP(1, 1), RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "recursive call from f() to cb()",
+	},
 	/* writing to the dynptr of a packet, which no caller sees */
 	{
 		.name = "packet_moved_by_dynptr_of_function",
@@ -212,7 +224,21 @@ static const struct insn_test tests[] = {
 	},
 };
 
-/* An extension may be given the dynptr of a packet by its target. */
+/* Attach an extension to function @k of a program. Returns the FD of the link, or -errno. */
+static int attach_ext(int ext, int target, int k)
+{
+	union bpf_attr attr;
+	int r;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.link_create.prog_fd = ext;
+	attr.link_create.target_fd = target;
+	attr.link_create.target_btf_id = BTF_FUNC0 + k;
+	r = bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
+	return r < 0 ? -errno : r;
+}
+
+/* An extension may be given the dynptr of a packet by its target, or by another one. */
 static void use_slice(void)
 {
 	static const struct func memory[] = {
@@ -232,7 +258,7 @@ static void use_slice(void)
 			  WRITE_DYNPTR(8),
 			  BPF_LDX_MEM(BPF_B, R0, R7, 0),
 			  RETURN(0));
-	int mem = LOAD_PROG(memory), pkt = LOAD_PROG(packets), ext;
+	int mem = LOAD_PROG(memory), pkt = LOAD_PROG(packets), ext, link;
 
 	ext = load_on(BPF_PROG_TYPE_EXT, pkt, 1, &stale);
 	result("slice_used_by_extension_of_packets",
@@ -242,6 +268,14 @@ static void use_slice(void)
 		close(ext);
 	ext = load_on(BPF_PROG_TYPE_EXT, mem, 1, &stale);
 	result("slice_used_by_extension_of_memory", ext >= 0, "%d: %s", ext, log_tail());
+	link = attach_ext(ext, pkt, 1);
+	result("extension_of_memory_attached_to_packets", link == -EINVAL, "%d", link);
+	if (link >= 0)
+		close(link);
+	link = attach_ext(ext, mem, 1);
+	result("extension_of_memory_attached_to_memory", link >= 0, "%d", link);
+	if (link >= 0)
+		close(link);
 	close(ext);
 	close(mem);
 	close(pkt);
@@ -250,12 +284,20 @@ static void use_slice(void)
 
 static void scenarios(void)
 {
-	if (kernel_version() < KERNEL(7, 3)) {
-		skipped("slice_used_by_extension_of_packets", "needs Linux 7.3");
-		skipped("slice_used_by_extension_of_memory", "needs Linux 7.3");
+	static const char *const names[] = {
+		"slice_used_by_extension_of_packets",
+		"slice_used_by_extension_of_memory",
+		"extension_of_memory_attached_to_packets",
+		"extension_of_memory_attached_to_memory",
+	};
+	size_t i;
+
+	if (kernel_version() >= KERNEL(7, 3)) {
+		use_slice();
 		return;
 	}
-	use_slice();
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		skipped(names[i], "needs Linux 7.3");
 }
 
 const struct insn_group fixes_group = {
