@@ -19,11 +19,6 @@
 	     MOV_IMM(R1, 4096), \
 	     CALL_PROG(0, 1), \
 	     EXIT)
-#define READS_IF_NOT_NULL \
-	MOV_IMM(R0, 0), \
-	BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), \
-	BPF_LDX_MEM(BPF_W, R0, R1, 0), \
-	EXIT
 #define CTX_NUMBER_NOTHING \
 	EXPORT("ctx", PROTO_XDP, \
 	       BPF_LDX_MEM(BPF_W, R2, R1, 0), \

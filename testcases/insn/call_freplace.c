@@ -294,11 +294,7 @@ static void replace_passing_function(void)
 {
 	static const struct func reads[] = {
 		ROOT_AS("lib", CGROUP_SKB, INGRESS, 0, RETURN(1)),
-		EXPORT("f", PROTO_SOCK,
-		       MOV_IMM(R0, 0),
-		       BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
-		       BPF_LDX_MEM(BPF_W, R0, R1, 0),
-		       EXIT),
+		EXPORT("f", PROTO_SOCK, READS_IF_NOT_NULL),
 	};
 	static const struct func passes[] = {
 		ROOT_AS("c", CGROUP_SKB, INGRESS, 0,

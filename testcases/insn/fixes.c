@@ -126,7 +126,7 @@ static const struct insn_test tests[] = {
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
 	},
-	/* would be followed for ever: nobody uses the stack, and f starts a new count of frames */
+	/* would be followed for ever: no stack is used, and f starts a new count of frames */
 	{
 		.name = "callback_called_by_function_that_it_calls",
 		.since = KERNEL(7, 3),
@@ -223,20 +223,6 @@ static const struct insn_test tests[] = {
 		},
 	},
 };
-
-/* Attach an extension to function @k of a program. Returns the FD of the link, or -errno. */
-static int attach_ext(int ext, int target, int k)
-{
-	union bpf_attr attr;
-	int r;
-
-	memset(&attr, 0, sizeof(attr));
-	attr.link_create.prog_fd = ext;
-	attr.link_create.target_fd = target;
-	attr.link_create.target_btf_id = BTF_FUNC0 + k;
-	r = bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
-	return r < 0 ? -errno : r;
-}
 
 /* An extension may be given the dynptr of a packet by its target, or by another one. */
 static void use_slice(void)

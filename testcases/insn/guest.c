@@ -183,17 +183,34 @@ int attach_tracepoint(int prog, const char *name)
 	return attach_event(&attr, prog);
 }
 
+static int link_create(union bpf_attr *attr)
+{
+	int r = bpf(BPF_LINK_CREATE, attr, sizeof(*attr));
+
+	return r < 0 ? -errno : r;
+}
+
 /* Attach what was loaded for its target. Returns the FD of the link, or -errno. */
 int attach_link(int prog, int type)
 {
 	union bpf_attr attr;
-	int r;
 
 	memset(&attr, 0, sizeof(attr));
 	attr.link_create.prog_fd = prog;
 	attr.link_create.attach_type = type;
-	r = bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
-	return r < 0 ? -errno : r;
+	return link_create(&attr);
+}
+
+/* The same for an extension and function @k of a program, whatever it was loaded for. */
+int attach_ext(int ext, int target, int k)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.link_create.prog_fd = ext;
+	attr.link_create.target_fd = target;
+	attr.link_create.target_btf_id = BTF_FUNC0 + k;
+	return link_create(&attr);
 }
 
 /* A cgroup in which no one else's packets are counted: SSH comes through the root cgroup. */

@@ -257,6 +257,11 @@ struct func {
 #define EXTENSION(nm, pr, ...) \
 	{ .name = nm, .type = BPF_PROG_TYPE_EXT, .global = true, .proto = pr, INSNS(__VA_ARGS__) }
 #define IDENTITY MOV_REG(R0, R1), EXIT
+#define READS_IF_NOT_NULL \
+	MOV_IMM(R0, 0), \
+	BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), \
+	BPF_LDX_MEM(BPF_W, R0, R1, 0), \
+	EXIT
 /* returns 7, spilled around a call that needs no spill: the verifier may remove it */
 #define FASTCALL_SPILL \
 	MOV_IMM(R1, 7), \
@@ -437,6 +442,7 @@ int write_string(const char *path, const char *text);
 int attach_kprobe(int prog, const char *symbol);
 int attach_tracepoint(int prog, const char *name);
 int attach_link(int prog, int type);
+int attach_ext(int ext, int target, int k);
 int cgroup_attach(int prog, int type);
 int cgroup_detach(int prog, int type);
 int pin(int fd, const char *path);

@@ -25,11 +25,6 @@
 	BPF_ALU64_IMM(BPF_ADD, R2, 4), \
 	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
 	RETURN(1)
-#define READS_WORD \
-	MOV_IMM(R0, 0), \
-	BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), \
-	BPF_LDX_MEM(BPF_W, R0, R1, 0), \
-	EXIT
 #define WRITES_WORD \
 	MOV_IMM(R0, 0), \
 	BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), \
@@ -37,7 +32,7 @@
 	EXIT
 /* functions 1 to 3 */
 #define READS_AND_WRITES \
-	GLOBAL("reads", PROTO_MEM, READS_WORD), \
+	GLOBAL("reads", PROTO_MEM, READS_IF_NOT_NULL), \
 	GLOBAL("asks", PROTO_MEM, CALL_FUNC(3), EXIT), \
 	GLOBAL("writes", PROTO_MEM, WRITES_WORD)
 /* to the dynptr in R1, of zeros */
@@ -298,7 +293,7 @@ static const struct insn_test tests[] = {
 				MOV_REG(R1, R7),
 				CALL_FUNC(2),
 				RETURN(1)),
-			GLOBAL("reads", PROTO_MEM, READS_WORD),
+			GLOBAL("reads", PROTO_MEM, READS_IF_NOT_NULL),
 			GLOBAL("asks", PROTO_MEM, CALL_FUNC(4), EXIT),
 			GLOBAL("writes", PROTO_MEM, WRITES_WORD),
 		},
@@ -321,7 +316,7 @@ static const struct insn_test tests[] = {
 				STACK(R1, -4),
 				CALL_FUNC(2),
 				RETURN(1)),
-			EXPORT("reads", PROTO_MEM, READS_WORD),
+			EXPORT("reads", PROTO_MEM, READS_IF_NOT_NULL),
 			GLOBAL("asks", PROTO_MEM, CALL_FUNC(3), EXIT),
 			GLOBAL("writes", PROTO_MEM, WRITES_WORD),
 		},
@@ -504,11 +499,7 @@ static void reading_extension(void)
 			  MOV_REG(R1, R7),
 			  CALL_FUNC(1),
 			  RETURN(0)),
-		GLOBAL("rd", PROTO_MEM,
-		       MOV_IMM(R0, 0),
-		       BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
-		       BPF_LDX_MEM(BPF_W, R0, R1, 0),
-		       EXIT),
+		GLOBAL("rd", PROTO_MEM, READS_IF_NOT_NULL),
 	};
 	const char *name = "extension_reads_packet_in_function";
 	int lib = LOAD_PROG(funcs), ext;
@@ -547,11 +538,7 @@ static void reading_extension_of_number_and_ctx(void)
 			  MOV_REG(R1, R7),
 			  CALL_FUNC(1),
 			  EXIT),
-		GLOBAL("rd", PROTO_MEM,
-		       MOV_IMM(R0, 0),
-		       BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
-		       BPF_LDX_MEM(BPF_W, R0, R1, 0),
-		       EXIT),
+		GLOBAL("rd", PROTO_MEM, READS_IF_NOT_NULL),
 	};
 	const char *name = "extension_of_number_and_ctx_reads_packet"; /* x17 */
 	int lib = LOAD_PROG(funcs), ext, link, ret = -1;

@@ -36,8 +36,8 @@ def of_cases(run: job.Run) -> tuple[Findings, Path] | None:
 
 def unequal(found: Findings, cells: Iterable[Cell], mechanisms: Iterable[str]) -> list[str]:
     """Each program that is not the same on both kernels under one of ``mechanisms``, in a line: its verdict,
-    work, code, log or result differs. A mechanism that passed on neither kernel is not equal either:
-    nothing was compared."""
+    work, code, log or result differs. A mechanism under which one of them passed no cell is not equal
+    either: nothing was compared."""
     wanted = list(dict.fromkeys(mechanisms))
     passed = {(cell.mechanism, cell.kernel) for cell in cells if cell.outcome == "pass"}
     lines = [
