@@ -35,7 +35,10 @@ static int parse_seed(const char *hex, struct seed *seed)
 	return 0;
 }
 
-/* A kernel with CONFIG_VMGENID has seen by itself that it is a clone; this is for those without. */
+/*
+ * Not left to a vmgenid device: not all kernels have a driver for it, and under emulation 7% of the code that
+ * is translated until a clone answers is ACPI's, for its notification.
+ */
 static int reseed(struct seed *seed)
 {
 	int err, fd = open("/dev/urandom", O_WRONLY);

@@ -27,7 +27,6 @@ DRIVERS = {
     "VIRTIO_NET": "virtio_net",
     "HW_RANDOM_VIRTIO": "virtio-rng",
     "PVPANIC_PCI": "pvpanic-pci",
-    "VMGENID": "vmgenid",
 }
 _PACKAGE = re.compile(r"linux-image-[a-z0-9.+~-]+")
 

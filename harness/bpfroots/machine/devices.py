@@ -159,14 +159,15 @@ class Network(_Part):
     """User-mode network that reaches nothing (restrict=on), SSH forwarded from 127.0.0.1.
 
     Port 0: QEMU binds a free one itself and tells it by "info usernet"; a port looked for
-    beforehand can be gone by then. romfile: no PXE.
+    beforehand can be gone by then. romfile: no PXE. guest_announce: a clone would tell the network
+    where it is now, and there is nothing on it that must know.
     """
 
     def args(self) -> Sequence[str]:
         forward = "hostfwd=tcp:127.0.0.1:0-:22"
         return (
             *("-netdev", f"user,id=net,restrict=on,ipv6=off,{forward}"),
-            *("-device", "virtio-net-pci,netdev=net,romfile="),
+            *("-device", "virtio-net-pci,netdev=net,romfile=,guest_announce=off"),
         )
 
 
@@ -183,14 +184,6 @@ class PanicEvent(_Part):
     def kernel_args(self) -> Sequence[str]:
         # An oops that kills a process only leaves a guest whose later answers mean nothing.
         return ("panic=-1", "oops=panic")
-
-
-@dataclass(frozen=True)
-class Generation(_Part):
-    """VM generation id: a clone reseeds its random pool (drivers/virt/vmgenid.c)."""
-
-    def args(self) -> Sequence[str]:
-        return ("-device", "vmgenid,guid=auto")
 
 
 @dataclass(frozen=True)
@@ -224,7 +217,6 @@ def machine_parts(
         Random(),
         Network(),
         PanicEvent(),
-        Generation(),
         Boot(spec.kernel, initrd, spec.append),
     ]
 
