@@ -20,9 +20,9 @@ from bpfroots.cluster.protocol import CORES, GUESTS, MEMORY_MIB, encode, same_co
 from bpfroots.errors import GuestError
 from bpfroots.jobs import schedule
 from bpfroots.jobs.compiled import compile_cells
-from bpfroots.jobs.engine import Verdicts
 from bpfroots.jobs.kit import Kit, prepare
 from bpfroots.jobs.spec import CellFiles, CellSpec, case_cells
+from bpfroots.jobs.verdicts import Verdicts
 from bpfroots.machine import choose_accel
 from bpfroots.programs import cases
 from bpfroots.programs.protocol import Hello, Loaded

@@ -13,11 +13,9 @@ from bpfroots.analysis.kernels import OtherKernel
 from bpfroots.analysis.shared import Sharing, sharing
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.programs.protocol import MECHANISMS, Mechanism
-from bpfroots.results.figures import FIGURES, INSNS_PER_RUN
+from bpfroots.results.figures import BASELINE, FIGURES, INSNS_PER_RUN
 from bpfroots.results.key import Keyed
 from bpfroots.results.model import BAD, Cell, Root, TestResult
-
-BASELINE: Mechanism = "tail_call"
 
 _WORSE = 2.0
 

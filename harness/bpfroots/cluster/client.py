@@ -33,8 +33,8 @@ from bpfroots.cluster.protocol import (
 )
 from bpfroots.errors import BootError, BpfrootsError, GuestLost, InfraError, KernelError, Where
 from bpfroots.jobs import schedule
-from bpfroots.jobs.engine import Verdicts
 from bpfroots.jobs.spec import CellFiles, CellSpec
+from bpfroots.jobs.verdicts import Verdicts
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel
 from bpfroots.machine.accel import SLOWDOWN

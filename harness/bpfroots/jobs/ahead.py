@@ -7,7 +7,7 @@ import importlib
 import threading
 
 # In the order in which they are needed.
-_MODULES = ("bpfroots.machine.ssh", "capstone", "bpfroots.report.html")
+_MODULES = ("bpfroots.machine.ssh", "bpfroots.jobs.verdicts", "capstone", "bpfroots.report.html")
 
 
 def import_libraries() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bpfroots import exitcodes
 from bpfroots.errors import BpfrootsError, InfraError, KernelError, UserError
-from bpfroots.jobs import ahead, cost
+from bpfroots.jobs import ahead
 from bpfroots.jobs.compiled import Compiled, compile_cells
 from bpfroots.jobs.engine import Engine
 from bpfroots.jobs.kit import Kit, prepare, roomy
@@ -125,6 +125,8 @@ class Run:
 
     def measure(self, kernel: Kernel) -> None:
         """Instructions per run of what was accepted; what prevents that is in ``failed``."""
+        from bpfroots.jobs import cost
+
         meter = cost.Meter(self.site, self._programs.compiled.objects, self._reuse)
         if not cost.ways(kernel, meter.accel):
             self._progress.say(f"cost      {kernel.name}: not measured; its definition has icount = false")

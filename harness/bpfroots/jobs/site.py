@@ -15,7 +15,7 @@ from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
 
 if TYPE_CHECKING:
-    from bpfroots.jobs.engine import Verdicts
+    from bpfroots.jobs.verdicts import Verdicts
 
 
 class Executor(Protocol):

@@ -17,9 +17,10 @@ from markupsafe import Markup
 from bpfroots import settings
 from bpfroots.analysis import diff, verifier_log
 from bpfroots.analysis.by_kernel import matrix
-from bpfroots.analysis.compare import BASELINE, Comparison, Row, compare, refusal
+from bpfroots.analysis.compare import Comparison, Row, compare, refusal
 from bpfroots.escape import visible
 from bpfroots.report import by_kernel, case_page, junit, ktap, plots, text, veristat
+from bpfroots.results.figures import BASELINE
 from bpfroots.results.model import BAD, Cell, RunInfo, TestResult
 
 _TEMPLATES = "templates"

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bpfroots.analysis.compare import BASELINE, Comparison, Row
+from bpfroots.analysis.compare import Comparison, Row
 from bpfroots.analysis.growth import GrowthSeries, by_mechanism, by_roots, by_size, main_kernel
 from bpfroots.report import text
+from bpfroots.results.figures import BASELINE
 
 _WIDTH, _HEIGHT = 400, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 84, 12, 34

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from bpfroots.analysis.compare import BASELINE, Row, Total
-from bpfroots.analysis.groups import Groups
-from bpfroots.analysis.shared import Sharing
-from bpfroots.results.figures import FIGURES, Figure
+from bpfroots.results.figures import BASELINE, FIGURES, Figure
+
+if TYPE_CHECKING:
+    from bpfroots.analysis.compare import Row, Total
+    from bpfroots.analysis.groups import Groups
+    from bpfroots.analysis.shared import Sharing
 
 
 def number(value: float) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: The mechanism whose figures the others' are divided by.
+BASELINE: Literal["tail_call"] = "tail_call"
+
 
 @dataclass(frozen=True)
 class Figure:
