@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bpfroots import images
 from bpfroots.jobs.kit import Kit, prepare
@@ -19,6 +20,9 @@ from bpfroots.progress import Progress
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # What is tested are the commands without the options that whoever runs the tests likes best.
 os.environ["BPFROOTS_CONFIG"] = os.devnull
+# On a busy machine, 0.2 s for an example (hypothesis's own limit) are exceeded by what takes 1 ms.
+settings.register_profile("bpfroots", deadline=None)
+settings.load_profile("bpfroots")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfroots.bisect import expect
@@ -132,7 +132,6 @@ def _search(
     ).run()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
 def test_finds_every_commit_in_as_few_builds_as_can_be(drawn: tuple[int, int]) -> None:
     commits, first = drawn

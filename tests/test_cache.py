@@ -131,7 +131,7 @@ def test_verify_finds_what_a_start_does_not(tmp_path: Path) -> None:
     assert len(lines) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     content=st.dictionaries(
         st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(

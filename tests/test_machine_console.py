@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfroots.machine import console
@@ -61,7 +61,6 @@ _TEXT = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None)
 @given(_TEXT, st.lists(st.integers(0, 400), max_size=8))
 def test_chunks_make_no_difference(data: bytes, cuts: list[int]) -> None:
     with TemporaryDirectory() as directory:
