@@ -142,8 +142,21 @@ def test_kprobe_and_tracepoint_count_exactly_what_the_runner_did(guest: Guest) -
         assert loaded.symbols[second.addr] == second.symbol
         assert len(first.code) + len(second.code) == program.jited_bytes
         assert program.xlated.startswith(f"{program.name}:\n   0: ")
+        assert _numbers(program.xlated) == _instructions(program.xlated_bytes, program.xlated)
         assert f"call pc+2#{second.symbol}" in program.xlated
     assert "bpf_get_current_pid_tgid" in loaded.symbols.values()
+
+
+def _numbers(xlated: str) -> list[int]:
+    """Those of the instructions, a line each."""
+    lines = [line for line in xlated.splitlines() if not line.endswith(":")]
+    return [int(line.partition(":")[0]) for line in lines if line.count(": (") == 1]
+
+
+def _instructions(size: int, xlated: str) -> list[int]:
+    """All that ``size`` bytes have, but for the second half of those that load 64 bits."""
+    halves = {int(number) + 1 for number in re.findall(r"(\d+): \(18\)", xlated)}
+    return [number for number in range(size // 8) if number not in halves]
 
 
 def test_packets_reach_cgroup_tc_and_xdp(guest: Guest) -> None:

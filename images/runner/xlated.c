@@ -77,6 +77,14 @@ static void print_function_name(const struct xlated *xlated, __u32 i, __u32 *nex
 	(*next)++;
 }
 
+/* print_bpf_insn() of Linux before 7.3 ends the line, since then it does not. */
+static void end_line(FILE *out, char *const *text, const size_t *len)
+{
+	fflush(out); /* which sets both */
+	if (*len && (*text)[*len - 1] != '\n')
+		fputc('\n', out);
+}
+
 json_t *xlated_text(const struct xlated *xlated)
 {
 	struct printer printer = { .xlated = xlated };
@@ -98,6 +106,7 @@ json_t *xlated_text(const struct xlated *xlated)
 		print_function_name(xlated, i, &next, printer.out);
 		fprintf(printer.out, "%4u: ", i);
 		print_bpf_insn(&cbs, xlated->insns + i, true);
+		end_line(printer.out, &text, &len);
 		if (xlated->insns[i].code == (BPF_LD | BPF_IMM | BPF_DW))
 			i++;
 	}
