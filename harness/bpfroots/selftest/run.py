@@ -199,6 +199,7 @@ def _test_verifier(argument: str, progress: Progress) -> Path:
     request = kernels.resolve(argument)
     if not isinstance(request, kernels.Definition):
         request = spec.load("baseline")
+        progress.say(f"tools     {argument}: its tree is not known; the tests are those of baseline")
     source, digest = kernels.tools_source(request, progress)
     cache = Cache(cache_root(), "selftests", progress.say)
     entry = cache.get(
