@@ -53,6 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "work, code, log or result; may be repeated",
     )
     group.addoption(
+        "--alone",
+        action="store_true",
+        help="fail if a root of a group (multi_root) is translated otherwise than alone (duplicate), but for "
+        "what other roots need",
+    )
+    group.addoption(
         "--accel", default="auto", choices=["auto", "kvm", "tcg"], help="accelerator of the guests"
     )
 
@@ -81,7 +87,7 @@ class _Feed:
         self._open = ExitStack()
         #: Of two kernels: what differs between them, and the page that has it.
         self.comparison: tuple[Findings, Path] | None = None
-        #: What ``--equal`` does not allow, a line each.
+        #: What ``--equal`` and ``--alone`` do not allow, a line each.
         self.unequal: list[str] = []
 
     def want(self, kernel: str, spec: CellSpec) -> None:
@@ -159,6 +165,10 @@ class _Feed:
             if self.comparison:
                 found, _ = self.comparison
                 self.unequal = inside.unequal(found, self._run.cells, self._config.getoption("--equal"))
+            if self._config.getoption("--alone"):
+                from bpfroots.analysis import alone
+
+                self.unequal += alone.unlike(self._run.store.path, self._run.cells)
         return self.path
 
 
