@@ -75,17 +75,18 @@
 	RETURN(0)
 #define WRITES(nm) GLOBAL(nm, PROTO_MEM, NO_MEM, BPF_ST_MEM(BPF_W, R1, 0, 1), RETURN(0))
 #define PASSES_ON(nm, k) GLOBAL(nm, PROTO_MEM, NO_MEM, CALL_EXIT(k))
+#define PASS_STACK(k) BPF_ST_MEM(BPF_W, R10, -4, 0), STACK(R1, -4), CALL_FUNC(k)
 /* function 1 is called with a packet in use */
-#define TC_KEEPS_PACKET \
-	ROOT("r", TC, \
-	     MOV_REG(R6, R1), \
-	     SKB_BYTES(1, 0), \
-	     MOV_REG(R1, R6), \
-	     CALL_FUNC(1), \
-	     BPF_LDX_MEM(BPF_B, R0, R7, 0), \
-	     RETURN(2))
-#define WRITES_SKB \
-	GLOBAL("g", PROTO_SKB, SKB_DYNPTR, STACK(R1, -16), WRITE_DYNPTR(4), RETURN(0))
+#define TC_PACKET_KEPT \
+	MOV_REG(R6, R1), \
+	SKB_BYTES(1, 0), \
+	MOV_REG(R1, R6), \
+	CALL_FUNC(1), \
+	BPF_LDX_MEM(BPF_B, R0, R7, 0), \
+	RETURN(2)
+#define TC_KEEPS_PACKET ROOT("r", TC, TC_PACKET_KEPT)
+#define WRITES_SKB(nm) \
+	GLOBAL(nm, PROTO_SKB, SKB_DYNPTR, STACK(R1, -16), WRITE_DYNPTR(4), RETURN(0))
 #define MUST_NOT_SLEEP "in callback that must not sleep"
 
 static const struct insn_test tests[] = {
@@ -142,7 +143,47 @@ static const struct insn_test tests[] = {
 	{
 		.name = "packet_moved_by_dynptr_of_function",
 		.since = KERNEL(7, 3),
-		.funcs = { TC_KEEPS_PACKET, GLOBAL("f", PROTO_SKB, CALL_EXIT(2)), WRITES_SKB },
+		.funcs = { TC_KEEPS_PACKET, GLOBAL("f", PROTO_SKB, CALL_EXIT(2)), WRITES_SKB("g") },
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	/* the same where BTF does not tell what the entry takes, which is found out once */
+	{
+		.name = "packet_moved_below_entry_of_any_type",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			{ .name = "r", .type = TC, .global = true, .proto = PROTO_SIX_INTS,
+			  INSNS(TC_PACKET_KEPT) },
+			GLOBAL("f", PROTO_SKB, CALL_EXIT(2)),
+			WRITES_SKB("g"),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	/* h is called only where R9 is unknown, which it is once g is known to move the packet */
+	{
+		.name = "packet_moved_where_packet_was_moved",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", TC, CALL_FUNC(1), RETURN(2)),
+			GLOBAL("f", PROTO_SKB,
+			       MOV_REG(R6, R1),
+			       BPF_LDX_MEM(BPF_W, R9, R6, offsetof(struct __sk_buff, data)),
+			       BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct __sk_buff, data_end)),
+			       BPF_ALU64_IMM(BPF_ADD, R9, 4),
+			       BPF_JMP_REG(BPF_JGT, R9, R8, 2),
+			       RETURN(0),
+			       MOV_REG(R1, R6),
+			       CALL_FUNC(2),
+			       BPF_JMP_REG(BPF_JGT, R9, R8, 10),
+			       SKB_BYTES(1, 0),
+			       MOV_REG(R1, R6),
+			       CALL_FUNC(3),
+			       BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			       RETURN(0)),
+			WRITES_SKB("g"),
+			WRITES_SKB("h"),
+		},
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
 	},
@@ -159,7 +200,29 @@ static const struct insn_test tests[] = {
 			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
 			     RETURN(2)),
 			GLOBAL("f", PROTO_SKB, CALL_EXIT(2)),
-			WRITES_SKB,
+			WRITES_SKB("g"),
+		},
+		.runs = { RETURNS(2) },
+	},
+	/* one dynptr is that of the packet, another one is written to */
+	{
+		.name = "packet_kept_while_it_is_logged",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			TC_KEEPS_PACKET,
+			GLOBAL("log", PROTO_SKB,
+			       SKB_DYNPTR,
+			       LD_MAP(R1, MAP_RINGBUF),
+			       MOV_IMM(R2, 8),
+			       MOV_IMM(R3, 0),
+			       STACK(R4, -40),
+			       HELPER(ringbuf_reserve_dynptr),
+			       STACK(R1, -40),
+			       WRITE_DYNPTR(4),
+			       STACK(R1, -40),
+			       MOV_IMM(R2, 0),
+			       HELPER(ringbuf_submit_dynptr),
+			       RETURN(0)),
 		},
 		.runs = { RETURNS(2) },
 	},
@@ -180,6 +243,23 @@ static const struct insn_test tests[] = {
 		},
 		.err = EACCES,
 		.msg = "w() cannot write into packet",
+	},
+	/* what is passed on is not the packet */
+	{
+		.name = "memory_passed_on_beside_packet",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT_AS("r", CGROUP_SKB, INGRESS, 0,
+				MOV_REG(R6, R1),
+				PASS_STACK(1),
+				SKB_BYTES(4, 1),
+				MOV_REG(R1, R7),
+				CALL_FUNC(3),
+				RETURN(1)),
+			PASSES_ON("f", 2),
+			WRITES("w"),
+			GLOBAL("rd", PROTO_MEM, READS_IF_NOT_NULL),
+		},
 	},
 	/* the callback may sleep where it was seen first */
 	{
@@ -224,8 +304,45 @@ static const struct insn_test tests[] = {
 	},
 };
 
+/* A new entry may have a prologue, each time that it is attached, and wherever. */
+static void attach_entry(void)
+{
+	static const char *const names[] = {
+		"entry_with_prologue_attached",
+		"entry_with_prologue_attached_again",
+		"entry_with_prologue_attached_elsewhere",
+	};
+	static const struct func ext =
+		EXTENSION("e", PROTO_SKB,
+			  MOV_REG(R6, R1),
+			  SKB_BYTES(1, 3),
+			  BPF_ST_MEM(BPF_B, R7, 0, 1),
+			  RETURN(9));
+	struct func entry = ROOT("e", TC, RETURN(5));
+	int targets[3], fd, link, ret, i;
+
+	entry.proto = PROTO_SKB;
+	targets[0] = load_prog(&entry, 1);
+	targets[1] = targets[0];
+	targets[2] = load_prog(&entry, 1);
+	fd = load_on(BPF_PROG_TYPE_EXT, targets[0], 0, &ext);
+	for (i = 0; i < 3; i++) {
+		link = attach_ext(fd, targets[i], 0);
+		ret = -1;
+		test_run(targets[i], &ret);
+		result(names[i], link >= 0 && ret == 9, "extension %d, link %d, returns %d", fd,
+		       link, ret);
+		if (link >= 0)
+			close(link);
+		rcu_settle();
+	}
+	close(fd);
+	close(targets[0]);
+	close(targets[2]);
+}
+
 /* An extension may be given the dynptr of a packet by its target, or by another one. */
-static void use_slice(void)
+static void attach_to_packets(void)
 {
 	static const struct func memory[] = {
 		ROOT("lib", TC, MEM_DYNPTR, STACK(R1, -16), CALL_FUNC(1), RETURN(0)),
@@ -271,6 +388,9 @@ static void use_slice(void)
 static void scenarios(void)
 {
 	static const char *const names[] = {
+		"entry_with_prologue_attached",
+		"entry_with_prologue_attached_again",
+		"entry_with_prologue_attached_elsewhere",
 		"slice_used_by_extension_of_packets",
 		"slice_used_by_extension_of_memory",
 		"extension_of_memory_attached_to_packets",
@@ -279,7 +399,8 @@ static void scenarios(void)
 	size_t i;
 
 	if (kernel_version() >= KERNEL(7, 3)) {
-		use_slice();
+		attach_entry();
+		attach_to_packets();
 		return;
 	}
 	for (i = 0; i < ARRAY_SIZE(names); i++)

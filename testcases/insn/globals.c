@@ -110,6 +110,29 @@ static const struct insn_test tests[] = {
 		},
 		BEFORE_7_3(EINVAL, "doesn't return scalar"),
 	},
+	/* only one of the roots has the helper, and must not use its packet after that */
+	{
+		.name = "packet_moved_by_helper_of_one_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("tc", TC, RETURN(5)),
+			ROOT("xd", XDP,
+			     MOV_REG(R6, R1),
+			     BPF_LDX_MEM(BPF_W, R7, R6, offsetof(struct xdp_md, data)),
+			     BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct xdp_md, data_end)),
+			     MOV_REG(R2, R7),
+			     BPF_ALU64_IMM(BPF_ADD, R2, 1),
+			     BPF_JMP_REG(BPF_JLE, R2, R8, 2),
+			     RETURN(1),
+			     MOV_REG(R1, R6),
+			     CALL_FUNC(2),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     RETURN(2)),
+			GLOBAL("g", PROTO_XDP, MOV_IMM(R2, 0), HELPER(xdp_adjust_head), RETURN(0)),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
 };
 
 /* What only the kprobe reaches must not keep the tracepoint from being attached. */

@@ -71,6 +71,24 @@
 	    EXIT), \
 	ADDS("one", 1), \
 	ADDS("two", 2)
+/* a packet of the first root is in use over a call of what the second one moves its packet with */
+#define TC_BESIDE_XDP(...) \
+	ROOT("tc", TC, \
+	     MOV_REG(R6, R1), \
+	     SKB_BYTE, \
+	     MOV_IMM(R1, 0), \
+	     CALL_FUNC(2), \
+	     BPF_LDX_MEM(BPF_B, R0, R7, 0), \
+	     RETURN(5)), \
+	ROOT("xd", XDP, MOV_REG(R2, R1), MOV_IMM(R1, 1), CALL_FUNC(3), RETURN(2)), \
+	GLOBAL("g", PROTO_INT, MOV_IMM(R1, 0), MOV_IMM(R2, 0), CALL_EXIT(3)), \
+	SUB("s", \
+	    BPF_JMP_IMM(BPF_JNE, R1, 1, 3), \
+	    MOV_REG(R1, R2), \
+	    MOV_IMM(R2, 0), \
+	    __VA_ARGS__, \
+	    RETURN(0))
+#define MANY_CALLS 75
 
 static void harden(void)
 {
@@ -80,6 +98,32 @@ static void harden(void)
 static void unharden(void)
 {
 	write_string("/proc/sys/net/core/bpf_jit_harden", "0");
+}
+
+/* MANY_CALLS calls with the address of a stack slot */
+static void fill_calls(struct func *func, struct bpf_insn *insns, int callee)
+{
+	static const struct bpf_insn first = BPF_ST_MEM(BPF_DW, R10, -8, 0);
+	static const struct bpf_insn last[] = { RETURN(1) };
+	struct bpf_insn call[] = { STACK(R1, -8), CALL_FUNC(callee) };
+	int i, n = 0;
+
+	insns[n++] = first;
+	for (i = 0; i < MANY_CALLS; i++, n += ARRAY_SIZE(call))
+		memcpy(insns + n, call, sizeof(call));
+	memcpy(insns + n, last, sizeof(last));
+	func->long_insns = insns;
+	func->long_len = n + ARRAY_SIZE(last);
+}
+
+/* Every root leads to 5700 calls that the analysis of the stack follows, of 10000 at most. */
+static void fill_many_calls(struct func *funcs)
+{
+	static struct bpf_insn insns[3][MANY_CALLS * 3 + 3];
+
+	fill_calls(&funcs[0], insns[0], 2);
+	fill_calls(&funcs[1], insns[1], 2);
+	fill_calls(&funcs[2], insns[2], 3);
 }
 
 static void bind_maps(struct load *l, int value)
@@ -335,6 +379,88 @@ static const struct insn_test tests[] = {
 			SUB("s", FASTCALL_SPILL),
 		},
 		.runs = { RETURNS(1), RETURNS(2) },
+	},
+	/* what the first root passes on is no packet of the second one */
+	{
+		.name = "packet_read_beside_memory_of_other_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("kp", KPROBE,
+			     BPF_ST_MEM(BPF_W, R10, -4, 0),
+			     STACK(R1, -4),
+			     CALL_EXIT(2)),
+			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
+				MOV_REG(R6, R1),
+				SKB_WORD,
+				MOV_REG(R1, R7),
+				CALL_FUNC(4),
+				RETURN(1)),
+			GLOBAL("f", PROTO_MEM,
+			       BPF_JMP_IMM(BPF_JNE, R1, 0, 2),
+			       RETURN(0),
+			       CALL_EXIT(3)),
+			GLOBAL("w", PROTO_MEM, WRITES_WORD),
+			GLOBAL("rd", PROTO_MEM, READS_IF_NOT_NULL),
+		},
+	},
+	/* only XDP programs can call what moves the packet in the shared function */
+	{
+		.name = "packet_kept_over_arm_of_xdp",
+		.since = KERNEL(7, 3),
+		.funcs = { TC_BESIDE_XDP(KFUNC(bpf_xdp_pull_data)) },
+		.runs = { RETURNS(5), RETURNS(2) },
+	},
+	{
+		.name = "packet_kept_over_helper_of_xdp",
+		.since = KERNEL(7, 3),
+		.funcs = { TC_BESIDE_XDP(HELPER(xdp_adjust_head)) },
+		.runs = { RETURNS(5), RETURNS(2) },
+	},
+	/* dynptrs of a program without packets are of memory */
+	{
+		.name = "slice_kept_beside_packets_of_other_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("kp", KPROBE,
+			     LD_VALUE(R1, MAP_COUNTERS, 0),
+			     MOV_IMM(R2, 64),
+			     MOV_IMM(R3, 0),
+			     STACK(R4, -16),
+			     HELPER(dynptr_from_mem),
+			     STACK(R1, -16),
+			     CALL_EXIT(2)),
+			ROOT("tc", TC,
+			     MOV_IMM(R2, 0),
+			     STACK(R3, -16),
+			     KFUNC(bpf_dynptr_from_skb),
+			     RETURN(0)),
+			GLOBAL("f", PROTO_DYNPTR,
+			       MOV_REG(R6, R1),
+			       MOV_IMM(R2, 0),
+			       BPF_ST_MEM(BPF_DW, R10, -24, 0),
+			       STACK(R3, -24),
+			       MOV_IMM(R4, 8),
+			       KFUNC(bpf_dynptr_slice),
+			       BPF_JMP_IMM(BPF_JNE, R0, 0, 2),
+			       RETURN(0),
+			       MOV_REG(R7, R0),
+			       MOV_REG(R1, R6),
+			       WRITE_DYNPTR(8),
+			       BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			       RETURN(0)),
+		},
+	},
+	{
+		.name = "many_calls_in_two_roots",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, EXIT),
+			ROOT("xb", XDP, EXIT),
+			SUB("s", EXIT),
+			SUB("t", RETURN(0)),
+		},
+		.log_level = 4,
+		.fill = fill_many_calls,
 	},
 	/* one call of bpf_loop(), which cannot be replaced by a loop */
 	{
