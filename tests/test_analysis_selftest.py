@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpfroots.selftest.output import differences, parse
+from bpfroots.selftest.output import differences, parse, without_module
 
 _GOLDEN = Path(__file__).parent / "golden/selftest"
 _FAILING = ["118/p", "119/p", "120/p", "121/p"]
@@ -29,6 +29,15 @@ def test_failures_with_what_they_print() -> None:
     output = parse(_read("no-testmod"))
     assert [test.id for test in output.tests if test.status == "fail"] == _FAILING
     assert "Unexpected verifier log!" in output.tests[2].lines
+
+
+def test_failures_for_want_of_the_module_are_skipped() -> None:
+    output = parse(_read("no-testmod"))
+    names = [test.name for test in output.tests if test.id in _FAILING[1:]]
+    found = without_module(output, [*names, output.tests[0].name])
+    assert [test.id for test in found.tests if test.status == "skip"] == _FAILING[1:]
+    assert [test.id for test in found.tests if test.status == "fail"] == _FAILING[:1]
+    assert without_module(output, []) == output
 
 
 def test_verdicts_behind_logs() -> None:

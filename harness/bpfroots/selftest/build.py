@@ -6,8 +6,12 @@ for programs that test_verifier does without.
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+import msgspec
 
 from bpfroots import arch
 from bpfroots.errors import KernelError
@@ -19,6 +23,10 @@ from bpfroots.progress import Progress
 from bpfroots.settings import resource
 
 TEST_VERIFIER = "test_verifier"
+
+# The names of the tests that call functions of bpf_testmod.
+_OF_MODULE = "of_module.json"
+_TEST_NAME = re.compile(r'^\t"(.*)",$')
 
 _SOURCES = ("test_verifier.c", "testing_helpers.c", "cap_helpers.c", "unpriv_helpers.c", "disasm.c")
 _INCLUDES = ("tools/lib", "tools/include", f"tools/arch/{arch.GUEST.kbuild}/include", "tools/include/uapi")
@@ -48,6 +56,25 @@ def build_test_verifier(source: Path, out: Path, progress: Progress) -> None:
         compile_tool(TEST_VERIFIER, source, _gcc_command(source, build), out / "test_verifier.log")
         strip(build / TEST_VERIFIER, out / TEST_VERIFIER)
         shutil.rmtree(build)
+    tests = sorted((source / selftests.DIRECTORY / "verifier").glob("*.c"))
+    found = [name for path in tests for name in _calling(path.read_text(errors="replace"))]
+    (out / _OF_MODULE).write_bytes(msgspec.json.encode(found))
+
+
+def of_module(built: Path) -> list[str]:
+    """The names of the tests that call functions of bpf_testmod, of what was built there."""
+    return msgspec.json.decode((built / _OF_MODULE).read_bytes(), type=list[str])
+
+
+def _calling(source: str) -> Iterator[str]:
+    """The tests of a file that have calls of kernel functions to be fixed up (test_verifier.c,
+    fixup_prog_kfuncs()): all of those functions are the module's."""
+    name = ""
+    for line in source.splitlines():
+        if match := _TEST_NAME.match(line):
+            name = match[1].replace(r"\"", '"')
+        elif ".fixup_kfunc_btf_id = " in line:
+            yield name
 
 
 def _glue() -> Path:

@@ -6,7 +6,7 @@ Formats: do_test() and do_test_single() of tools/testing/selftests/bpf/test_veri
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -112,6 +112,18 @@ def parse(text: str) -> Output:
         lines.append(line)
     tests = [_test(match, lines) for match, lines in found]
     return Output(tests, other, _complaint(tests, summary))
+
+
+def without_module(output: Output, of_module: Collection[str]) -> Output:
+    """The output where bpf_testmod is not loaded: those tests of ``of_module``, by name, that fail for that
+    are skipped. They say nothing about the kernel."""
+    tests = [
+        msgspec.structs.replace(test, status="skip")
+        if test.status == "fail" and test.name in of_module
+        else test
+        for test in output.tests
+    ]
+    return msgspec.structs.replace(output, tests=tests)
 
 
 def differences(first: Output, other: Output) -> list[Difference]:

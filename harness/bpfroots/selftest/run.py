@@ -213,7 +213,8 @@ def _testmods(kit: Kit, progress: Progress) -> dict[str, Path]:
     """bpf_testmod.ko by kernel; none where one kernel cannot have it, which would make tests differ."""
     for kernel in kit.kernels:
         if why := modules.missing(kernel):
-            progress.say(f"tools     no bpf_testmod on any kernel: of {kernel.name} {why}")
+            said = f"no bpf_testmod on any kernel: of {kernel.name} {why}"
+            progress.say(f"tools     {said}; tests that need it are skipped")
             return {}
     cache = Cache(cache_root(), "selftests", progress.say)
     found: dict[str, Path] = {}
@@ -247,7 +248,8 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: SelftestR
         result.failed.append(lost)
         failure, error = lost, lost.message
     tests = result.store.selftest(kernel.name, asked.file("jsonl"))
-    ran = _ran(result.store.path, kernel.name, time.monotonic() - start, (log, tests))
+    of_module = [] if kernel.name in asked.modules else selftests.of_module(asked.binary.parent)
+    ran = _ran(result.store.path, kernel.name, time.monotonic() - start, (log, tests), of_module)
     if not error and ran.output.complaint:
         result.failed.append(_broken_off(ran, console))
         error = ran.output.complaint
@@ -285,10 +287,12 @@ def _stream(running: Command, log: Path, task: Task, total: int | None) -> None:
         file.write(running.stderr)
 
 
-def _ran(run_dir: Path, kernel: str, seconds: float, files: tuple[Path, Path]) -> Ran:
-    """What is in the log, which is the first of ``files``; its tests go into the second."""
+def _ran(run_dir: Path, kernel: str, seconds: float, files: tuple[Path, Path], of_module: list[str]) -> Ran:
+    """What is in the log, which is the first of ``files``; its tests go into the second. Failures of tests
+    ``of_module`` are for want of it."""
     log, results = files
     output = analysis.parse(log.read_text(errors="replace") if log.exists() else "")
+    output = analysis.without_module(output, of_module)
     results.write_bytes(b"".join(msgspec.json.encode(test) + b"\n" for test in output.tests))
     where, found = (str(file.relative_to(run_dir)) for file in files)
     return Ran(kernel, round(seconds, 1), where, found, output)
