@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from bpfroots import kernels
+from bpfroots.jobs.kit import Kit
+from bpfroots.programs import compile as compiling
 from tests import ROOT
 
 pytestmark = [pytest.mark.guest, pytest.mark.usefixtures("kit")]
@@ -54,6 +56,21 @@ def test_a_broken_definition_costs_the_others_nothing(root: Path) -> None:
     code, _, stderr = _bpfroots(root, "load", root / "f.bpf.c", "--kernel", "bad")
     assert code == 2
     assert "bpfroots: kernels/bad.toml: not TOML" in stderr
+
+
+def test_only_what_is_compiled_needs_baseline(kit: Kit, root: Path) -> None:
+    """An object needs no types. Here no baseline can be built, and it would take minutes elsewhere."""
+    (root / "kernels/config/none.config").write_text("CONFIG_NO_SUCH_OPTION=y\n")
+    (root / "kernels/baseline.toml").write_text('base = "v7.3"\nconfig = ["guest", "none"]\n')
+    built = compiling.compile_source(kit.toolchain, kit.objects, _SOURCE.encode(), "f.bpf.c")
+    shutil.copyfile(built, root / "f.bpf.o")
+    (kernel,) = kit.kernels
+    code, found, stderr = _bpfroots(root, "load", root / "f.bpf.o", "--kernel", kernel.image.path)
+    assert code == 0, stderr
+    assert [cell["verdict"] for cell in found["cells"]] == ["accept"]
+    code, _, stderr = _bpfroots(root, "load", root / "f.bpf.c", "--kernel", kernel.image.path)
+    assert code == 3
+    assert "CONFIG_NO_SUCH_OPTION" in stderr
 
 
 def test_two_kernels_of_one_file_name_both_run(root: Path, tmp_path: Path) -> None:

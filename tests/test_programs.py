@@ -288,7 +288,7 @@ def test_equal_sources_in_two_places_have_headers_of_their_own(
         file.parent.mkdir()
         (file.parent / "mine.h").write_text(f"#define RET {number}\n")
         file.write_bytes(b'#include "mine.h"\n' + _PROGRAM.replace(b"return 2", b"return RET"))
-    kit = Kit([], Image(tmp_path, ""), "", tools, cache)
+    kit = Kit([], Image(tmp_path, ""), "", lambda: tools, cache)
     built = compile_cells(kit, object_cells(Objects(tuple(map(str, files))))).objects
     assert len({objects.program.read_bytes() for objects in built.values()}) == 2
 
@@ -296,7 +296,7 @@ def test_equal_sources_in_two_places_have_headers_of_their_own(
 def test_an_empty_source_is_compiled_as_any(tools: compiling.Toolchain, cache: Cache, tmp_path: Path) -> None:
     file = tmp_path / "empty.bpf.c"
     file.touch()
-    kit = Kit([], Image(tmp_path, ""), "", tools, cache)
+    kit = Kit([], Image(tmp_path, ""), "", lambda: tools, cache)
     (built,) = compile_cells(kit, object_cells(Objects(tuple(map(str, [file]))))).objects.values()
     assert built.program.is_file()
 

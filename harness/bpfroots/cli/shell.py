@@ -41,7 +41,7 @@ def shell(kernel_name: str, gdb: bool, command: tuple[str, ...], accel: str) -> 
     from bpfroots.machine import choose_accel
 
     progress = Progress()
-    kit = prepare([kernel_name], progress)
+    kit = prepare([kernel_name], progress, types=False)
     (kernel,) = kit.kernels
     console = process.temporary_directory() / "console.log"
     with Guests(kit, choose_accel(accel)).boot(kernel, console) as machine:

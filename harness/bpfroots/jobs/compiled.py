@@ -29,7 +29,7 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
     Raises UserError for our own C that does not compile, a library or target that does not, and where no
     program is left.
     """
-    wanted = {part: spec for spec in specs for part in _parts(spec) if part.is_source and not spec.unusable}
+    wanted = {part: spec for spec in specs for part in spec.parts if part.is_source and not spec.unusable}
 
     def one(part: ProgramFile, spec: CellSpec) -> Path | UserError:
         shown, near = spec.name, tuple[Path, ...]()
@@ -52,10 +52,6 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
     if errors and not compiled.objects:
         raise errors[0]
     return compiled
-
-
-def _parts(spec: CellSpec) -> list[ProgramFile]:
-    return [part for part in (spec.program, spec.library, spec.target) if part]
 
 
 def _sort(spec: CellSpec, built: dict[ProgramFile, Path | UserError], compiled: Compiled) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,34 +22,39 @@ _ROOMY_MIB = 2048
 
 @dataclass(frozen=True)
 class Kit:
-    """Kernels to run on, the image they boot into, and the compiler with baseline's types."""
+    """Kernels to run on, the image they boot into, and compiled programs with what compiles them."""
 
     kernels: list[Kernel]
     image: images.Image
     runner_sha256: str
-    toolchain: compiling.Toolchain
+    compiler: Callable[[], compiling.Toolchain]
     objects: Cache
 
+    @functools.cached_property
+    def toolchain(self) -> compiling.Toolchain:
+        """The compiler with the types of `baseline`, which is built if it is not. Raises as `prepare`."""
+        return self.compiler()
 
-def prepare(arguments: Sequence[str], progress: Progress) -> Kit:
+
+def prepare(arguments: Sequence[str], progress: Progress, *, types: bool = True) -> Kit:
     """Build, or take from the caches, all that ``--kernel ARGUMENT``... needs.
 
-    Programs are compiled against the types of `baseline` whatever they run on (CO-RE). The runner
-    and bpftool are built from the source of `patched`, whose libbpf knows every mechanism (of
-    `baseline` where that is not defined): one and the same runner asks every kernel.
-    Raises UserError, KernelError or InfraError.
+    Programs are compiled against the types of `baseline` whatever they run on (CO-RE): it is built as well,
+    unless no ``types`` are needed. The runner and bpftool are built from the source of `patched`, whose
+    libbpf knows every mechanism (of `baseline` where that is not defined): one and the same runner asks
+    every kernel. Raises UserError, KernelError or InfraError.
     """
-    return prepare_for(list(kernels.resolve_all(arguments).values()), progress)
+    return prepare_for(list(kernels.resolve_all(arguments).values()), progress, types=types)
 
 
-def prepare_for(requests: Sequence[Request], progress: Progress) -> Kit:
+def prepare_for(requests: Sequence[Request], progress: Progress, *, types: bool = True) -> Kit:
     """As `prepare`, with what `kernels.resolve_all` has made of the arguments."""
     clang.find()
     # What is already built can be wrong at once; what is not takes minutes to find out.
     prebuilt = [request for request in requests if not isinstance(request, kernels.Definition)]
-    baseline = kernels.resolve("baseline")
+    baseline = [kernels.resolve("baseline")] if types else []
     found: dict[Request, Kernel] = {}
-    for request in dict.fromkeys([*prebuilt, baseline, *requests]):
+    for request in dict.fromkeys([*prebuilt, *baseline, *requests]):
         found[request] = kernels.ensure(request, progress)
         kernels.require_options(found[request])
     built = [found[request] for request in dict.fromkeys(requests)]
@@ -59,7 +65,7 @@ def prepare_for(requests: Sequence[Request], progress: Progress) -> Kit:
         built,
         image,
         hashlib.sha256(tools.runner.read_bytes()).hexdigest(),
-        _toolchain(found[baseline], tools, progress),
+        functools.partial(_toolchain, tools, progress),
         Cache(cache_root(), "objects", progress.say),
     )
 
@@ -110,7 +116,8 @@ def _image(tools: images.Tools, progress: Progress) -> images.Image:
     return images.Image(entry / images.IMAGE_NAME, digest)
 
 
-def _toolchain(baseline: Kernel, tools: images.Tools, progress: Progress) -> compiling.Toolchain:
+def _toolchain(tools: images.Tools, progress: Progress) -> compiling.Toolchain:
+    baseline = kernels.ensure(kernels.resolve("baseline"), progress)
     vmlinux = baseline.image.vmlinux
     assert vmlinux is not None  # noqa: S101
     cache = Cache(cache_root(), "vmlinux_h", progress.say)

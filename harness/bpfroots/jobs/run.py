@@ -23,7 +23,7 @@ from bpfroots.jobs.spec import CellSpec, case_cells
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.machine.accel import qemu_version
-from bpfroots.programs import cases
+from bpfroots.programs import cases, clang
 from bpfroots.progress import Progress, Task
 from bpfroots.report.text import plural
 from bpfroots.results.model import Cell, KernelInfo, RunInfo
@@ -216,7 +216,7 @@ def opened(
     specs = specs_of(request)  # before a kernel is built for what there is not
     if executor:
         executor.build(["baseline", *request.kernels], progress)
-    kit = prepare(request.kernels, progress)
+    kit = prepare(request.kernels, progress, types=any(spec.is_source for spec in specs))
     if not isinstance(request.what, Cases):
         kit = roomy(kit)
     if request.accel == "auto" and accel.reason:
@@ -284,7 +284,7 @@ def describe_run(store: RunStore, kit: Kit, accel: Accel) -> None:
     run.kernels = [describe(kernel) for kernel in kit.kernels]
     run.image = {"digest": kit.image.digest, "runner_sha256": kit.runner_sha256}
     run.inputs = inputs(kit, accel)
-    run.clang = kit.toolchain.clang.version
+    run.clang = clang.find().version
     describe_host(run, accel)
     store.save()
 

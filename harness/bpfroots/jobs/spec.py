@@ -94,6 +94,16 @@ class CellSpec:
     def key(self) -> Key:
         return Key(self.name, self.mechanism, attempt=self.attempt)
 
+    @property
+    def parts(self) -> list[ProgramFile]:
+        """What is loaded: the program, and what it needs before."""
+        return [part for part in (self.program, self.library, self.target) if part]
+
+    @property
+    def is_source(self) -> bool:
+        """Is there anything to compile?"""
+        return not self.unusable and any(part.is_source for part in self.parts)
+
     def on(self, release: str, options: Mapping[str, str] | None) -> CellSpec:
         """As a kernel of this release, configured with these options, is expected to answer it."""
         if self.case is None:

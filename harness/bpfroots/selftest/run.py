@@ -112,7 +112,7 @@ def run(
     call bpf_testmod fail. Raises UserError, KernelError or InfraError where nothing could be started.
     """
     chosen = choose_accel(accel)
-    kit = prepare(names, progress)
+    kit = prepare(names, progress, types=False)
     asked = _ask(kit, chosen, progress, _arguments(tests, logs=logs), testmod)
     store = open_store(kit, chosen, "selftest", command)
     progress.say(f"results   {store.path}")
