@@ -40,9 +40,12 @@ _MEMORY_MIB = 1536
 _DEADLINE = 3600.0
 _SILENCE = 600.0
 _NAMES = "names.json"
+# It asks the configuration whether mitigations are on, and leaves out all tests of unprivileged users if it
+# cannot tell (unpriv_helpers.c): kernels of distributions do not have it in /proc.
 _COMMAND = (
     "echo 0 > /proc/sys/kernel/unprivileged_bpf_disabled; "
-    "mkdir /tmp/selftest && cd /tmp/selftest && tar x && exec ./test_verifier {arguments}"
+    "mkdir -p /boot /tmp/selftest && cd /tmp/selftest && tar x && "
+    "{{ [ ! -f config ] || mv config /boot/config-$(uname -r); }} && exec ./test_verifier {arguments}"
 )
 
 
@@ -55,6 +58,12 @@ class _Asked:
     arguments: str
     accel: Accel
     attempt: int = 1
+
+    def files(self, kernel: Kernel) -> dict[str, Path]:
+        """What goes into the guest, by name."""
+        module, config = self.modules.get(kernel.name), kernel.image.config
+        files = {file.name: file for file in (self.binary, *([module] if module else []))}
+        return files | ({"config": config} if config else {})
 
     def file(self, suffix: str) -> str:
         """What a file of the program's is called, in the folder of a kernel."""
@@ -238,9 +247,7 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: SelftestR
     try:
         with guests.boot(kernel, console, shape=shape) as machine:
             start = time.monotonic()
-            module = asked.modules.get(kernel.name)
-            files = {file.name: file for file in (asked.binary, *([module] if module else []))}
-            _stream(_start(machine, bundle.archive(files), asked), log, task, total)
+            _stream(_start(machine, bundle.archive(asked.files(kernel)), asked), log, task, total)
     except KernelError as unusable:
         result.failed.append(unusable)
         return
