@@ -458,6 +458,25 @@ static const struct insn_test tests[] = {
 	},
 	/* what is called comes last: one look at each function, or two, are not enough */
 	{
+		.name = "packet_moved_by_dynptr_below_callee",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("c", TC,
+			     SKB_PACKET,
+			     MOV_REG(R1, R6),
+			     CALL_PROG(0, 1),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     RETURN(0)),
+		},
+		.library = {
+			MAIN(TC),
+			EXPORT("f", PROTO_SKB, CALL_EXIT(2)),
+			GLOBAL("g", PROTO_SKB, SKB_DYNPTR, STACK(R1, -16), WRITE_DYNPTR, RETURN(0)),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	{
 		.name = "packet_moved_three_calls_further", /* P135 */
 		.funcs = {
 			ROOT("c", XDP, XDP_KEEPS(CALL_FUNC(1))),

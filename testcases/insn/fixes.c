@@ -63,6 +63,14 @@
 	MOV_IMM(R3, 0), \
 	MOV_IMM(R4, 0), \
 	HELPER(loop)
+/* the callback finds the context, which is in @ctx, where its second argument points to */
+#define LOOP_WITH_CTX(ctx, k) \
+	BPF_STX_MEM(BPF_DW, R10, ctx, -8), \
+	MOV_IMM(R1, 1), \
+	LD_FUNC(R2, k), \
+	STACK(R3, -8), \
+	MOV_IMM(R4, 0), \
+	HELPER(loop)
 #define COPY_STR_FROM_USER \
 	BPF_ST_MEM(BPF_DW, R10, -8, 0), \
 	STACK(R1, -8), \
@@ -87,6 +95,15 @@
 #define TC_KEEPS_PACKET ROOT("r", TC, TC_PACKET_KEPT)
 #define WRITES_SKB(nm) \
 	GLOBAL(nm, PROTO_SKB, SKB_DYNPTR, STACK(R1, -16), WRITE_DYNPTR(4), RETURN(0))
+/* function 1 is given the packet, and the context */
+#define TC_PASSES_PACKET \
+	ROOT("r", TC, \
+	     MOV_REG(R6, R1), \
+	     SKB_BYTES(4, 0), \
+	     MOV_REG(R1, R6), \
+	     MOV_REG(R2, R7), \
+	     CALL_FUNC(1), \
+	     RETURN(2))
 #define MUST_NOT_SLEEP "in callback that must not sleep"
 
 static const struct insn_test tests[] = {
@@ -186,6 +203,147 @@ static const struct insn_test tests[] = {
 		},
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
+	},
+	/* the same with R9 a slice, and nothing in use over the call of h */
+	{
+		.name = "packet_dropped_where_packet_was_moved",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", TC, CALL_FUNC(1), RETURN(2)),
+			GLOBAL("f", PROTO_SKB,
+			       MOV_REG(R6, R1),
+			       SKB_DYNPTR,
+			       STACK(R1, -16),
+			       SLICE,
+			       MOV_REG(R9, R0),
+			       MOV_REG(R1, R6),
+			       CALL_FUNC(2),
+			       SKB_BYTES(1, 0),
+			       BPF_JMP_IMM(BPF_JNE, R9, 0, 2),
+			       MOV_REG(R1, R6),
+			       CALL_FUNC(3),
+			       RETURN(0)),
+			WRITES_SKB("g"),
+			WRITES_SKB("h"),
+		},
+		.runs = { RETURNS(2) },
+	},
+	{
+		.name = "packet_moved_three_functions_further",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			TC_KEEPS_PACKET,
+			GLOBAL("f", PROTO_SKB, CALL_EXIT(2)),
+			SUB_PROTO("s", PROTO_SKB, CALL_EXIT(3)),
+			WRITES_SKB("g"),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	{
+		.name = "packet_moved_in_callback_of_function",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			TC_KEEPS_PACKET,
+			GLOBAL("f", PROTO_SKB, LOOP_WITH_CTX(R1, 2), RETURN(0)),
+			SUB("cb",
+			    BPF_LDX_MEM(BPF_DW, R1, R2, 0),
+			    SKB_DYNPTR,
+			    STACK(R1, -16),
+			    WRITE_DYNPTR(4),
+			    RETURN(0)),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	{
+		.name = "packet_moved_by_function_of_callback",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", TC,
+			     MOV_REG(R6, R1),
+			     SKB_BYTES(1, 0),
+			     LOOP_WITH_CTX(R6, 1),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     RETURN(2)),
+			SUB("cb", BPF_LDX_MEM(BPF_DW, R1, R2, 0), CALL_EXIT(2)),
+			WRITES_SKB("g"),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	{
+		.name = "spilled_packet_moved_below_static_function",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", TC,
+			     MOV_REG(R6, R1),
+			     SKB_BYTES(1, 0),
+			     BPF_STX_MEM(BPF_DW, R10, R7, -8),
+			     MOV_IMM(R7, 0),
+			     MOV_REG(R1, R6),
+			     CALL_FUNC(1),
+			     BPF_LDX_MEM(BPF_DW, R9, R10, -8),
+			     BPF_LDX_MEM(BPF_B, R0, R9, 0),
+			     RETURN(2)),
+			SUB_PROTO("s", PROTO_SKB, CALL_EXIT(2)),
+			WRITES_SKB("g"),
+		},
+		.err = EACCES,
+		.msg = "R9 invalid mem access 'scalar'",
+	},
+	{
+		.name = "slice_moved_by_dynptr_of_function",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("r", TC,
+			     MOV_REG(R6, R1),
+			     SKB_DYNPTR,
+			     STACK(R1, -16),
+			     SLICE,
+			     MOV_REG(R7, R0),
+			     MOV_REG(R1, R6),
+			     CALL_FUNC(1),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     RETURN(2)),
+			WRITES_SKB("g"),
+		},
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	/* the first turn lets f have the packet */
+	{
+		.name = "packet_passed_to_who_moves_it",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			TC_PASSES_PACKET,
+			GLOBAL("f", PROTO_SKB_MEM,
+			       MOV_REG(R6, R2),
+			       SKB_DYNPTR,
+			       STACK(R1, -16),
+			       WRITE_DYNPTR(4),
+			       BPF_JMP_IMM(BPF_JEQ, R6, 0, 1),
+			       BPF_LDX_MEM(BPF_B, R0, R6, 0),
+			       RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "R2 is a packet pointer, but func#1 may change packet data",
+	},
+	{
+		.name = "packet_passed_to_who_has_it_moved",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			TC_PASSES_PACKET,
+			GLOBAL("f", PROTO_SKB_MEM,
+			       MOV_REG(R6, R2),
+			       CALL_FUNC(2),
+			       BPF_JMP_IMM(BPF_JEQ, R6, 0, 1),
+			       BPF_LDX_MEM(BPF_B, R0, R6, 0),
+			       RETURN(0)),
+			WRITES_SKB("g"),
+		},
+		.err = EINVAL,
+		.msg = "R2 is a packet pointer, but func#1 may change packet data",
 	},
 	{
 		.name = "packet_loaded_again_behind_dynptr_of_function",
@@ -385,6 +543,60 @@ static void attach_to_packets(void)
 	rcu_settle();
 }
 
+/* That a function moves packets is found when it is verified: also of an extension. */
+static void attach_movers(void)
+{
+	static const struct func funcs[] = {
+		ROOT("lib", TC,
+		     MOV_REG(R6, R1),
+		     CALL_FUNC(1),
+		     SKB_BYTES(1, 0),
+		     MOV_REG(R1, R6),
+		     CALL_FUNC(2),
+		     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+		     RETURN(0)),
+		WRITES_SKB("moves"),
+		/* writes to a dynptr, but not to that of the packet */
+		GLOBAL("keeps", PROTO_SKB, MEM_DYNPTR, STACK(R1, -16), WRITE_DYNPTR(4), RETURN(0)),
+	};
+	static const struct func mover = EXTENSION("e", PROTO_SKB, SKB_DYNPTR, STACK(R1, -16),
+						   WRITE_DYNPTR(4), RETURN(0));
+	static const struct func writer = EXTENSION("e", PROTO_SKB, MOV_REG(R6, R1),
+						    SKB_BYTES(1, 0), BPF_ST_MEM(BPF_B, R7, 0, 1),
+						    RETURN(0));
+	int lib = LOAD_PROG(funcs), ext, link;
+
+	ext = load_on(BPF_PROG_TYPE_EXT, lib, 2, &mover);
+	result("mover_for_function_that_keeps_packet",
+	       ext == -EINVAL && strstr(log_text, "changes packet data, while original does not"),
+	       "%d: %s", ext, log_tail());
+	if (ext >= 0)
+		close(ext);
+	ext = load_on(BPF_PROG_TYPE_EXT, lib, 1, &mover);
+	link = attach_ext(ext, lib, 2);
+	result("mover_attached_to_function_that_keeps_packet", link == -EINVAL,
+	       "extension %d, link %d: %s", ext, link, log_tail());
+	if (link >= 0)
+		close(link);
+	link = attach_ext(ext, lib, 1);
+	result("mover_attached_to_mover", link >= 0, "%d", link);
+	if (link >= 0)
+		close(link);
+	close(ext);
+	rcu_settle();
+	/* moves packets by its prologue */
+	ext = load_on(BPF_PROG_TYPE_EXT, lib, 1, &writer);
+	link = attach_ext(ext, lib, 2);
+	result("prologue_attached_to_function_that_keeps_packet", ext >= 0 && link == -EINVAL,
+	       "extension %d, link %d: %s", ext, link, log_tail());
+	if (link >= 0)
+		close(link);
+	if (ext >= 0)
+		close(ext);
+	close(lib);
+	rcu_settle();
+}
+
 static void scenarios(void)
 {
 	static const char *const names[] = {
@@ -395,12 +607,17 @@ static void scenarios(void)
 		"slice_used_by_extension_of_memory",
 		"extension_of_memory_attached_to_packets",
 		"extension_of_memory_attached_to_memory",
+		"mover_for_function_that_keeps_packet",
+		"mover_attached_to_function_that_keeps_packet",
+		"mover_attached_to_mover",
+		"prologue_attached_to_function_that_keeps_packet",
 	};
 	size_t i;
 
 	if (kernel_version() >= KERNEL(7, 3)) {
 		attach_entry();
 		attach_to_packets();
+		attach_movers();
 		return;
 	}
 	for (i = 0; i < ARRAY_SIZE(names); i++)

@@ -27,6 +27,33 @@
 	       MOV_IMM(R2, 0), \
 	       HELPER(redirect), \
 	       RETURN(0))
+/* moves the packet, by a dynptr of its own */
+#define WRITES_SKB \
+	GLOBAL("g", PROTO_SKB, \
+	       MOV_IMM(R2, 0), \
+	       STACK(R3, -16), \
+	       KFUNC(bpf_dynptr_from_skb), \
+	       STACK(R1, -16), \
+	       BPF_ST_MEM(BPF_DW, R10, -24, 0), \
+	       MOV_IMM(R2, 0), \
+	       STACK(R3, -24), \
+	       MOV_IMM(R4, 8), \
+	       MOV_IMM(R5, 0), \
+	       HELPER(dynptr_write), \
+	       RETURN(0))
+#define TC_KEEPS_PACKET \
+	ROOT("tk", TC, \
+	     MOV_REG(R6, R1), \
+	     BPF_LDX_MEM(BPF_W, R7, R6, offsetof(struct __sk_buff, data)), \
+	     BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct __sk_buff, data_end)), \
+	     MOV_REG(R2, R7), \
+	     BPF_ALU64_IMM(BPF_ADD, R2, 1), \
+	     BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
+	     RETURN(0), \
+	     MOV_REG(R1, R6), \
+	     CALL_FUNC(2), \
+	     BPF_LDX_MEM(BPF_B, R0, R7, 0), \
+	     RETURN(5))
 
 static void check_verified_twice(const char *name)
 {
@@ -37,6 +64,21 @@ static void check_verified_twice(const char *name)
 }
 
 static const struct insn_test tests[] = {
+	/* no caller of the first root has a packet in use, but that of the other root */
+	{
+		.name = "packet_moved_for_both_roots",
+		.since = KERNEL(7, 3),
+		.funcs = { ROOT("tc", TC, CALL_EXIT(2)), TC_KEEPS_PACKET, WRITES_SKB },
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
+	{
+		.name = "packet_moved_for_both_roots_reversed",
+		.since = KERNEL(7, 3),
+		.funcs = { TC_KEEPS_PACKET, ROOT("tc", TC, CALL_EXIT(2)), WRITES_SKB },
+		.err = EACCES,
+		.msg = "R7 invalid mem access 'scalar'",
+	},
 	{
 		.name = "global_reads_ctx_of_first_root", /* T21 K,X global with pt_regs ctx */
 		.funcs = {
