@@ -32,7 +32,7 @@ _GROUPS = {
     "layout": 14,
     "tail_calls": 12,
     "limits": 17,
-    "sound": 44,
+    "sound": 46,
     "fixes": 35,
     "attributes": 47,
     "privileges": 15,

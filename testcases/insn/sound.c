@@ -544,6 +544,21 @@ static const struct insn_test tests[] = {
 		},
 		.runs = { RETURNS(11), RETURNS(22) },
 	},
+	/* what libbpf makes of a weak kfunc that the kernel does not have */
+	{
+		.name = "kfunc_that_is_not_there",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, CALL_FUNC(2), RETURN(11)),
+			ROOT("tb", TC, CALL_FUNC(2), RETURN(22)),
+			GLOBAL("g", PROTO_VOID,
+			       MOV_IMM(R1, 0),
+			       BPF_JMP_IMM(BPF_JEQ, R1, 0, 1),
+			       BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, 0),
+			       RETURN(0)),
+		},
+		.runs = { RETURNS(11), RETURNS(22) },
+	},
 	/* both have a struct xdp_md, and the kfunc is one and the same */
 	{
 		.name = "kfunc_with_ctx_of_xdp_and_frags",
