@@ -21,13 +21,13 @@ VERIFIER, CORE, JIT = "kernel/bpf/verifier.c", "kernel/bpf/core.c", "arch/x86/ne
 
 @dataclass(frozen=True)
 class Harm:
-    """Commit ``number`` replaces text in a file; a commit ``mended`` later takes that back."""
+    """Commit ``number`` replaces text in a file; a commit ``repaired`` later takes that back."""
 
     number: int
     file: str
     before: str
     after: str
-    mended: int = 0
+    repaired: int = 0
 
 
 _ENTRY = (
@@ -48,7 +48,7 @@ HARM = {
         "pure_initcall(bpf_jit_charge_init);\n",
         "pure_initcall(bpf_jit_charge_init);\n"
         'static int __init no_boot(void)\n{\n\tpanic("no boot today");\n}\nlate_initcall(no_boot);\n',
-        mended=10,
+        repaired=10,
     ),
     "loosens": Harm(
         13,
@@ -56,7 +56,7 @@ HARM = {
         '\t\t\t    insn->off != 0 || insn->imm != 0) {\n\t\t\t\tverbose(env, "BPF_NEG uses',
         '\t\t\t    insn->off != 0) {\n\t\t\t\tverbose(env, "BPF_NEG uses',
     ),
-    "breaks the build": Harm(20, VERIFIER, "static ", "statik ", mended=21),
+    "breaks the build": Harm(20, VERIFIER, "static ", "statik ", repaired=21),
     "slows": Harm(
         27,
         VERIFIER,
@@ -109,13 +109,13 @@ def _git(tree: Path) -> Callable[..., str]:
 def _edit(tree: Path, number: int) -> str:
     """The change of one commit; what harm it does, where it does."""
     for what, harm in HARM.items():
-        if number in (harm.number, harm.mended):
+        if number in (harm.number, harm.repaired):
             before, after = (harm.before, harm.after) if number == harm.number else (harm.after, harm.before)
             path = tree / harm.file
             text = path.read_text()
             assert before in text, what
             path.write_text(text.replace(before, after, 1))
-            return what if number == harm.number else f"mends what {what}"
+            return what if number == harm.number else f"repairs what {what}"
     path = tree / VERIFIER
     text = path.read_text()
     note = f"/* Note {number}. */\n"

@@ -59,7 +59,7 @@ def test_finds_the_commit(harm: str, program: str, expect: str, tree: tuple[Path
     assert [suspect["id"] for suspect in found["suspects"]] == [commits[harm]]
     judgements = found["found"]["judgements"]
     skipped = {judgement["commit"] for judgement in judgements if judgement["word"] == "skip"}
-    assert skipped <= {commits[name] for name, harm_ in HARM.items() if harm_.mended}
+    assert skipped <= {commits[name] for name, harm_ in HARM.items() if harm_.repaired}
     builds = sum(judgement.get("built", False) for judgement in judgements)
     assert builds <= math.ceil(math.log2(COMMITS)) + 2 + len(skipped)
     assert found["found"]["confidence"] >= 0.99

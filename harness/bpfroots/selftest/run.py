@@ -258,7 +258,7 @@ def _run_kernel(guests: Guests, kernel: Kernel, asked: _Asked, result: SelftestR
     of_module = [] if kernel.name in asked.modules else selftests.of_module(asked.binary.parent)
     ran = _ran(result.store.path, kernel.name, time.monotonic() - start, (log, tests), of_module)
     if not error and ran.output.complaint:
-        result.failed.append(_broken_off(ran, console))
+        result.failed.append(_incomplete(ran, console))
         error = ran.output.complaint
     ran.error = error
     result.store.add_step(
@@ -305,7 +305,7 @@ def _ran(run_dir: Path, kernel: str, seconds: float, files: tuple[Path, Path], o
     return Ran(kernel, round(seconds, 1), where, found, output)
 
 
-def _broken_off(ran: Ran, console: Path) -> SelftestError:
+def _incomplete(ran: Ran, console: Path) -> SelftestError:
     lines = [line for test in ran.output.tests[-1:] for line in test.lines] or ran.output.other
     return SelftestError(
         f"test_verifier on {ran.kernel}: {ran.output.complaint}",
