@@ -95,10 +95,23 @@ def save(qmp: Qmp, watch: Watch, state: Path, until: float, timeout: float) -> N
             watch.next(time.monotonic() + _ASK_AGAIN)
         watch.expect_stop()
         qmp.execute("stop", timeout=timeout)
-        _migrate(qmp, watch, "migrate", f"exec:cat > {shlex.quote(str(state))}", until, timeout)
+        _write(qmp, watch, state, until, timeout)
     except QmpFailure as failure:
         msg = f"QEMU makes no snapshot: {failure}"
         raise SnapshotFailure(msg) from None
+
+
+def _write(qmp: Qmp, watch: Watch, state: Path, until: float, timeout: float) -> None:
+    """QEMU is done when all is in the pipe, and cat may still be writing: a clone would get half of it."""
+    part = state.with_name(f"{state.name}.part")
+    from_, to = (shlex.quote(str(path)) for path in (part, state))
+    uri = f"exec:cat > {from_} && mv {from_} {to} || rm -f {from_}"
+    _migrate(qmp, watch, "migrate", uri, until, timeout)
+    while not state.exists():
+        if time.monotonic() >= until or not (part.exists() or state.exists()):
+            msg = f"{state}: not written to its end"
+            raise SnapshotFailure(msg)
+        watch.next(time.monotonic() + _ASK_AGAIN)
 
 
 def restore(qmp: Qmp, watch: Watch, state: Path, until: float, timeout: float) -> None:
