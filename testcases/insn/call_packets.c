@@ -40,27 +40,14 @@
 	BPF_ALU64_IMM(BPF_ADD, R2, 8), \
 	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
 	RETURN(0)
-/* dynptr of the skb at -16 */
-#define SKB_DYNPTR \
-	MOV_REG(R6, R1), \
-	MOV_IMM(R2, 0), \
-	STACK(R3, -16), \
-	KFUNC(bpf_dynptr_from_skb)
-/* writes 8 bytes of the stack to the dynptr in R1 */
-#define WRITE_DYNPTR \
-	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
-	MOV_IMM(R2, 0), \
-	STACK(R3, -24), \
-	MOV_IMM(R4, 8), \
-	MOV_IMM(R5, 0), \
-	HELPER(dynptr_write)
-/* dynptr of a map value at -16 */
-#define MEM_DYNPTR \
-	LD_VALUE(R1, MAP_COUNTERS, 0), \
-	MOV_IMM(R2, 64), \
-	MOV_IMM(R3, 0), \
-	STACK(R4, -16), \
-	HELPER(dynptr_from_mem)
+/* the first function of the first library is called with a packet in use */
+#define TC_KEEPS_PACKET \
+	ROOT("c", TC, \
+	     SKB_PACKET, \
+	     MOV_REG(R1, R6), \
+	     CALL_PROG(0, 1), \
+	     BPF_LDX_MEM(BPF_B, R0, R7, 0), \
+	     RETURN(0))
 #define MOVES MOV_IMM(R2, 4), HELPER(xdp_adjust_head)
 #define XDP_MOVES \
 	MAIN(XDP), \
@@ -79,7 +66,7 @@
 	       RETURN(0))
 #define TC_WRITES_DYNPTR \
 	MAIN(TC), \
-	EXPORT("writes", PROTO_DYNPTR, WRITE_DYNPTR, RETURN(0))
+	EXPORT("writes", PROTO_DYNPTR, WRITE_DYNPTR(8), RETURN(0))
 
 #define CGROUP_LIB ROOT_AS("lib", CGROUP_SKB, INGRESS, 0, RETURN(1))
 /* a packet in @pkt, and the stack in @mem, for a program that must not write to packets */
@@ -347,6 +334,7 @@ static const struct insn_test tests[] = {
 		.name = "slice_for_mover", /* P132c */
 		.funcs = {
 			ROOT("c", TC,
+			     MOV_REG(R6, R1),
 			     SKB_DYNPTR,
 			     STACK(R1, -16),
 			     MOV_IMM(R2, 0),
@@ -371,6 +359,7 @@ static const struct insn_test tests[] = {
 		.name = "dynptr_for_mover", /* P132d */
 		.funcs = {
 			ROOT("c", TC,
+			     MOV_REG(R6, R1),
 			     SKB_DYNPTR,
 			     MOV_REG(R1, R6),
 			     STACK(R2, -16),
@@ -391,6 +380,7 @@ static const struct insn_test tests[] = {
 		.name = "dynptr_for_writer", /* P132e */
 		.funcs = {
 			ROOT("c", TC,
+			     MOV_REG(R6, R1),
 			     SKB_DYNPTR,
 			     STACK(R1, -16),
 			     CALL_PROG(0, 1),
@@ -404,6 +394,7 @@ static const struct insn_test tests[] = {
 		.name = "dynptr_for_reader", /* P132f */
 		.funcs = {
 			ROOT("c", TC,
+			     MOV_REG(R6, R1),
 			     SKB_DYNPTR,
 			     STACK(R1, -16),
 			     CALL_PROG(0, 1),
@@ -436,46 +427,38 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_moved_by_dynptr_write", /* P133 */
-		.funcs = {
-			ROOT("c", TC,
-			     SKB_PACKET,
-			     MOV_REG(R1, R6),
-			     CALL_PROG(0, 1),
-			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
-			     RETURN(0)),
-		},
+		.funcs = { TC_KEEPS_PACKET },
 		.library = {
 			MAIN(TC),
 			EXPORT("own", PROTO_SKB,
+			       MOV_REG(R6, R1),
 			       SKB_DYNPTR,
 			       STACK(R1, -16),
-			       WRITE_DYNPTR,
+			       WRITE_DYNPTR(8),
 			       RETURN(0)),
 		},
 		.own = true,
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
 	},
-	/* what is called comes last: one look at each function, or two, are not enough */
 	{
 		.name = "packet_moved_by_dynptr_below_callee",
 		.since = KERNEL(7, 3),
-		.funcs = {
-			ROOT("c", TC,
-			     SKB_PACKET,
-			     MOV_REG(R1, R6),
-			     CALL_PROG(0, 1),
-			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
-			     RETURN(0)),
-		},
+		.funcs = { TC_KEEPS_PACKET },
 		.library = {
 			MAIN(TC),
 			EXPORT("f", PROTO_SKB, CALL_EXIT(2)),
-			GLOBAL("g", PROTO_SKB, SKB_DYNPTR, STACK(R1, -16), WRITE_DYNPTR, RETURN(0)),
+			GLOBAL("g", PROTO_SKB,
+			       MOV_REG(R6, R1),
+			       SKB_DYNPTR,
+			       STACK(R1, -16),
+			       WRITE_DYNPTR(8),
+			       RETURN(0)),
 		},
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
 	},
+	/* what is called comes last: one look at each function, or two, are not enough */
 	{
 		.name = "packet_moved_three_calls_further", /* P135 */
 		.funcs = {

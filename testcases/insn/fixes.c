@@ -6,42 +6,9 @@
  * what it must go on accepting.
  */
 
-/* R7 points to @size bytes of the packet, R6 is the context */
-#define PACKET_BYTES(size, data, end, drop) \
-	BPF_LDX_MEM(BPF_W, R7, R6, data), \
-	BPF_LDX_MEM(BPF_W, R8, R6, end), \
-	MOV_REG(R2, R7), \
-	BPF_ALU64_IMM(BPF_ADD, R2, size), \
-	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
-	RETURN(drop)
-#define XDP_BYTES(size, drop) \
-	PACKET_BYTES(size, offsetof(struct xdp_md, data), offsetof(struct xdp_md, data_end), drop)
-#define SKB_BYTES(size, drop) \
-	PACKET_BYTES(size, offsetof(struct __sk_buff, data), offsetof(struct __sk_buff, data_end), \
-		     drop)
 #define XDP_MOVES \
 	MOV_IMM(R2, 0), \
 	HELPER(xdp_adjust_head)
-/* dynptr of the skb in R1 at -16 */
-#define SKB_DYNPTR \
-	MOV_IMM(R2, 0), \
-	STACK(R3, -16), \
-	KFUNC(bpf_dynptr_from_skb)
-/* dynptr of a map value at -16 */
-#define MEM_DYNPTR \
-	LD_VALUE(R1, MAP_COUNTERS, 0), \
-	MOV_IMM(R2, 64), \
-	MOV_IMM(R3, 0), \
-	STACK(R4, -16), \
-	HELPER(dynptr_from_mem)
-/* zeros to the dynptr in R1 */
-#define WRITE_DYNPTR(size) \
-	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
-	MOV_IMM(R2, 0), \
-	STACK(R3, -24), \
-	MOV_IMM(R4, size), \
-	MOV_IMM(R5, 0), \
-	HELPER(dynptr_write)
 /* of the dynptr in R1, in R0 */
 #define SLICE \
 	MOV_IMM(R2, 0), \

@@ -30,26 +30,14 @@
 /* moves the packet, by a dynptr of its own */
 #define WRITES_SKB \
 	GLOBAL("g", PROTO_SKB, \
-	       MOV_IMM(R2, 0), \
-	       STACK(R3, -16), \
-	       KFUNC(bpf_dynptr_from_skb), \
+	       SKB_DYNPTR, \
 	       STACK(R1, -16), \
-	       BPF_ST_MEM(BPF_DW, R10, -24, 0), \
-	       MOV_IMM(R2, 0), \
-	       STACK(R3, -24), \
-	       MOV_IMM(R4, 8), \
-	       MOV_IMM(R5, 0), \
-	       HELPER(dynptr_write), \
+	       WRITE_DYNPTR(8), \
 	       RETURN(0))
 #define TC_KEEPS_PACKET \
 	ROOT("tk", TC, \
 	     MOV_REG(R6, R1), \
-	     BPF_LDX_MEM(BPF_W, R7, R6, offsetof(struct __sk_buff, data)), \
-	     BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct __sk_buff, data_end)), \
-	     MOV_REG(R2, R7), \
-	     BPF_ALU64_IMM(BPF_ADD, R2, 1), \
-	     BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
-	     RETURN(0), \
+	     SKB_BYTES(1, 0), \
 	     MOV_REG(R1, R6), \
 	     CALL_FUNC(2), \
 	     BPF_LDX_MEM(BPF_B, R0, R7, 0), \
@@ -160,12 +148,7 @@ static const struct insn_test tests[] = {
 			ROOT("tc", TC, RETURN(5)),
 			ROOT("xd", XDP,
 			     MOV_REG(R6, R1),
-			     BPF_LDX_MEM(BPF_W, R7, R6, offsetof(struct xdp_md, data)),
-			     BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct xdp_md, data_end)),
-			     MOV_REG(R2, R7),
-			     BPF_ALU64_IMM(BPF_ADD, R2, 1),
-			     BPF_JMP_REG(BPF_JLE, R2, R8, 2),
-			     RETURN(1),
+			     XDP_BYTES(1, 1),
 			     MOV_REG(R1, R6),
 			     CALL_FUNC(2),
 			     BPF_LDX_MEM(BPF_B, R0, R7, 0),

@@ -6,25 +6,6 @@
  * together what they do alone. Each was refused once, or left its caller with a wrong pointer.
  */
 
-/* R7 points to a byte of the packet, R6 is the context */
-#define PACKET_BYTE(data, end, drop) \
-	BPF_LDX_MEM(BPF_W, R7, R6, data), \
-	BPF_LDX_MEM(BPF_W, R8, R6, end), \
-	MOV_REG(R2, R7), \
-	BPF_ALU64_IMM(BPF_ADD, R2, 1), \
-	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
-	RETURN(drop)
-#define XDP_BYTE PACKET_BYTE(offsetof(struct xdp_md, data), offsetof(struct xdp_md, data_end), 1)
-#define SKB_BYTE \
-	PACKET_BYTE(offsetof(struct __sk_buff, data), offsetof(struct __sk_buff, data_end), 0)
-/* the same with four bytes, where packets are only read */
-#define SKB_WORD \
-	BPF_LDX_MEM(BPF_W, R7, R6, offsetof(struct __sk_buff, data)), \
-	BPF_LDX_MEM(BPF_W, R8, R6, offsetof(struct __sk_buff, data_end)), \
-	MOV_REG(R2, R7), \
-	BPF_ALU64_IMM(BPF_ADD, R2, 4), \
-	BPF_JMP_REG(BPF_JLE, R2, R8, 2), \
-	RETURN(1)
 #define WRITES_WORD \
 	MOV_IMM(R0, 0), \
 	BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), \
@@ -35,14 +16,6 @@
 	GLOBAL("reads", PROTO_MEM, READS_IF_NOT_NULL), \
 	GLOBAL("asks", PROTO_MEM, CALL_FUNC(3), EXIT), \
 	GLOBAL("writes", PROTO_MEM, WRITES_WORD)
-/* to the dynptr in R1, of zeros */
-#define WRITE_DYNPTR(size) \
-	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
-	MOV_IMM(R2, 0), \
-	STACK(R3, -24), \
-	MOV_IMM(R4, size), \
-	MOV_IMM(R5, 0), \
-	HELPER(dynptr_write)
 #define FOR_EACH(map, k) \
 	LD_MAP(R1, map), \
 	LD_FUNC(R2, k), \
@@ -75,7 +48,7 @@
 #define TC_BESIDE_XDP(...) \
 	ROOT("tc", TC, \
 	     MOV_REG(R6, R1), \
-	     SKB_BYTE, \
+	     SKB_BYTES(1, 0), \
 	     MOV_IMM(R1, 0), \
 	     CALL_FUNC(2), \
 	     BPF_LDX_MEM(BPF_B, R0, R7, 0), \
@@ -173,9 +146,7 @@ static void check_read_only(const char *name)
 }
 
 #define WRITES_SKB_DYNPTR(counter) \
-	MOV_IMM(R2, 0), \
-	STACK(R3, -16), \
-	KFUNC(bpf_dynptr_from_skb), \
+	SKB_DYNPTR, \
 	STACK(R1, -16), \
 	WRITE_DYNPTR(8), \
 	LD_VALUE(R3, MAP_COUNTERS, counter), \
@@ -193,7 +164,7 @@ static const struct insn_test tests[] = {
 			     MOV_IMM(R2, 0),
 			     STACK(R3, -16),
 			     KFUNC(bpf_dynptr_from_xdp),
-			     XDP_BYTE,
+			     XDP_BYTES(1, 1),
 			     STACK(R1, -16),
 			     CALL_FUNC(1),
 			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
@@ -209,10 +180,8 @@ static const struct insn_test tests[] = {
 		.funcs = {
 			ROOT("r", TC,
 			     MOV_REG(R6, R1),
-			     MOV_IMM(R2, 0),
-			     STACK(R3, -16),
-			     KFUNC(bpf_dynptr_from_skb),
-			     SKB_BYTE,
+			     SKB_DYNPTR,
+			     SKB_BYTES(1, 0),
 			     MOV_IMM(R1, 1),
 			     CALL_FUNC(1),
 			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
@@ -290,7 +259,7 @@ static const struct insn_test tests[] = {
 		.funcs = {
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
-				SKB_WORD,
+				SKB_BYTES(4, 1),
 				MOV_REG(R1, R7),
 				CALL_FUNC(1),
 				BPF_ST_MEM(BPF_W, R10, -4, 0),
@@ -307,7 +276,7 @@ static const struct insn_test tests[] = {
 		.funcs = {
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
-				SKB_WORD,
+				SKB_BYTES(4, 1),
 				BPF_ST_MEM(BPF_W, R10, -4, 0),
 				MOV_REG(R1, R7),
 				STACK(R2, -4),
@@ -333,7 +302,7 @@ static const struct insn_test tests[] = {
 			     RETURN(0)),
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
-				SKB_WORD,
+				SKB_BYTES(4, 1),
 				MOV_REG(R1, R7),
 				CALL_FUNC(2),
 				RETURN(1)),
@@ -349,7 +318,7 @@ static const struct insn_test tests[] = {
 		.funcs = {
 			ROOT_AS("c", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
-				SKB_WORD,
+				SKB_BYTES(4, 1),
 				MOV_REG(R1, R7),
 				CALL_PROG(0, 1),
 				RETURN(1)),
@@ -391,7 +360,7 @@ static const struct insn_test tests[] = {
 			     CALL_EXIT(2)),
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
-				SKB_WORD,
+				SKB_BYTES(4, 1),
 				MOV_REG(R1, R7),
 				CALL_FUNC(4),
 				RETURN(1)),
@@ -422,17 +391,11 @@ static const struct insn_test tests[] = {
 		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("kp", KPROBE,
-			     LD_VALUE(R1, MAP_COUNTERS, 0),
-			     MOV_IMM(R2, 64),
-			     MOV_IMM(R3, 0),
-			     STACK(R4, -16),
-			     HELPER(dynptr_from_mem),
+			     MEM_DYNPTR,
 			     STACK(R1, -16),
 			     CALL_EXIT(2)),
 			ROOT("tc", TC,
-			     MOV_IMM(R2, 0),
-			     STACK(R3, -16),
-			     KFUNC(bpf_dynptr_from_skb),
+			     SKB_DYNPTR,
 			     RETURN(0)),
 			GLOBAL("f", PROTO_DYNPTR,
 			       MOV_REG(R6, R1),
@@ -621,7 +584,7 @@ static void reading_extension(void)
 	static const struct func funcs[] = {
 		ROOT("lib", TC,
 		     MOV_REG(R6, R1),
-		     SKB_BYTE,
+		     SKB_BYTES(1, 0),
 		     MOV_REG(R1, R6),
 		     CALL_FUNC(1),
 		     BPF_LDX_MEM(BPF_B, R0, R7, 0),
@@ -675,7 +638,7 @@ static void reading_extension_of_number_and_ctx(void)
 	static const struct func reads[] = {
 		EXTENSION("f", PROTO_INT_SKB,
 			  MOV_REG(R6, R2),
-			  SKB_WORD,
+			  SKB_BYTES(4, 1),
 			  MOV_REG(R1, R7),
 			  CALL_FUNC(1),
 			  EXIT),
