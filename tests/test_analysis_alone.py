@@ -53,9 +53,9 @@ def test_a_function_less_is_found() -> None:
     assert len(list(missing(_text("alone", "on_kprobe"), group))) == 1
 
 
-def _cells(run: Path, *, group: str = "group") -> list[Cell]:
+def _cells(run: Path) -> list[Cell]:
     cells = []
-    forms: list[tuple[Mechanism, str]] = [("duplicate", "alone"), ("multi_root", group)]
+    forms: list[tuple[Mechanism, str]] = [("duplicate", "alone"), ("multi_root", "group")]
     for mechanism, form in forms:
         folder = run / mechanism
         folder.mkdir(parents=True)

@@ -51,13 +51,12 @@ def build_test_verifier(source: Path, out: Path, progress: Progress) -> None:
     (build / "verifier").mkdir()
     with progress.task(f"tools     {TEST_VERIFIER}"):
         compile_tool("libbpf", source, libbpf_command(source, build / "libbpf"), out / "libbpf.log")
-        names = sorted(path.name for path in (source / selftests.DIRECTORY / "verifier").glob("*.c"))
-        included = "".join(f'#include "{name}"\n' for name in names)
+        tests = sorted((source / selftests.DIRECTORY / "verifier").glob("*.c"))
+        included = "".join(f'#include "{path.name}"\n' for path in tests)
         (build / "verifier/tests.h").write_text(f"#ifdef FILL_ARRAY\n{included}#endif\n")
         compile_tool(TEST_VERIFIER, source, _gcc_command(source, build), out / "test_verifier.log")
         strip(build / TEST_VERIFIER, out / TEST_VERIFIER)
         shutil.rmtree(build)
-    tests = sorted((source / selftests.DIRECTORY / "verifier").glob("*.c"))
     found = [name for path in tests for name in _calling(path.read_text(errors="replace"))]
     (out / _OF_MODULE).write_bytes(msgspec.json.encode(found))
 
