@@ -16,7 +16,8 @@ from bpfroots.kernels.spec import Definition
 from bpfroots.progress import Progress
 
 COMMITS = 40
-VERIFIER, CORE, JIT = "kernel/bpf/verifier.c", "kernel/bpf/core.c", "arch/x86/net/bpf_jit_comp.c"
+VERIFIER, STATES, CORE = "kernel/bpf/verifier.c", "kernel/bpf/states.c", "kernel/bpf/core.c"
+JIT = "arch/x86/net/bpf_jit_comp.c"
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,6 @@ class Harm:
     repaired: int = 0
 
 
-_ENTRY = (
-    "\tu64 start_time = ktime_get_ns();\n\tstruct bpf_verifier_env *env;\n\tint i, len, ret = -EINVAL, err;\n"
-)
 _FIRST = "\t/* no program is valid */\n\tif (ARRAY_SIZE(bpf_verifier_ops) == 0)\n"
 
 HARM = {
@@ -53,13 +51,13 @@ HARM = {
     "loosens": Harm(
         13,
         VERIFIER,
-        '\t\t\t    insn->off != 0 || insn->imm != 0) {\n\t\t\t\tverbose(env, "BPF_NEG uses',
-        '\t\t\t    insn->off != 0) {\n\t\t\t\tverbose(env, "BPF_NEG uses',
+        '\t\t    insn->off != 0 || insn->imm != 0) {\n\t\t\tverbose(env, "BPF_NEG uses',
+        '\t\t    insn->off != 0) {\n\t\t\tverbose(env, "BPF_NEG uses',
     ),
     "breaks the build": Harm(20, VERIFIER, "static ", "statik ", repaired=21),
     "slows": Harm(
         27,
-        VERIFIER,
+        STATES,
         "env->insn_processed - env->prev_insn_processed >= 8)",
         "env->insn_processed - env->prev_insn_processed >= 100000)",
     ),

@@ -11,6 +11,7 @@ from bpfroots.errors import UserError
 from bpfroots.kernels import check, series
 from bpfroots.progress import Progress
 from tests import ROOT
+from tests.linux_history import HARM
 
 _PATCHES = ROOT / "kernels" / "patches"
 _SERIES = [_PATCHES / f"bpf-{name}-7.3" for name in ("fixes", "multi-root", "prog-call")]
@@ -52,6 +53,18 @@ def test_an_ignored_type_needs_a_reason(tmp_path: Path) -> None:
     path.write_text("LONG_LINE\n")
     with pytest.raises(UserError, match=r"checkpatch.ignore:1: not a line"):
         check._ignored(path)
+
+
+def test_what_long_tests_change_is_in_baseline() -> None:
+    """They run on request only, so that nothing else tells when baseline becomes another kernel."""
+    changed = kernels.resolve(f"baseline+{ROOT / 'tests/ab'}")
+    assert isinstance(changed, kernels.Definition)
+    progress = Progress(quiet=True)
+    kernels.tools_source(changed, progress)
+    baseline = kernels.resolve("baseline")
+    assert isinstance(baseline, kernels.Definition)
+    tree, _ = kernels.tools_source(baseline, progress)
+    assert not [what for what, harm in HARM.items() if harm.before not in (tree / harm.file).read_text()]
 
 
 def test_a_kernel_without_a_series_says_so() -> None:
