@@ -15,6 +15,7 @@ from bpfroots.cache import Cache
 from bpfroots.errors import InfraError, UserError
 from bpfroots.images import Image
 from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.judge import reproduce
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.spec import case_cells
@@ -291,6 +292,21 @@ def test_equal_sources_in_two_places_have_headers_of_their_own(
     kit = Kit([], Image(tmp_path, ""), "", lambda: tools, cache)
     built = compile_cells(kit, object_cells(Objects(tuple(map(str, files))))).objects
     assert len({objects.program.read_bytes() for objects in built.values()}) == 2
+
+
+def test_headers_in_other_directories_are_part_of_the_command(
+    tools: compiling.Toolchain, cache: Cache, tmp_path: Path
+) -> None:
+    file, include = tmp_path / "mine.bpf.c", tmp_path / "include"
+    file.write_bytes(b'#include "mine.h"\n' + _PROGRAM.replace(b"return 2", b"return RET"))
+    include.mkdir()
+    (include / "mine.h").write_text("#define RET 1\n")
+    (spec,) = object_cells(Objects((str(file),), include=(str(include),)))
+    assert f" -I {include} " in reproduce(spec, "baseline")
+    kit = Kit([], Image(tmp_path, ""), "", lambda: tools, cache)
+    assert compile_cells(kit, [spec]).objects
+    with pytest.raises(UserError, match=r"'mine\.h' file not found"):
+        compile_cells(kit, object_cells(Objects((str(file),))))
 
 
 def test_an_empty_source_is_compiled_as_any(tools: compiling.Toolchain, cache: Cache, tmp_path: Path) -> None:

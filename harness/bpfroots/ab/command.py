@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bpfroots.cli import complete
-from bpfroots.cli.options import ACCEL, JOBS, JSON, SCHEDULER, echo, global_values, print_json
+from bpfroots.cli.options import (
+    ACCEL,
+    INCLUDE,
+    JOBS,
+    JSON,
+    SCHEDULER,
+    directories,
+    echo,
+    global_values,
+    print_json,
+)
 from bpfroots.errors import UserError
 from bpfroots.progress import Progress
 
@@ -50,6 +60,7 @@ if TYPE_CHECKING:
     "--expect", metavar="FILE", help="New rejects and crashes that are expected: see the reference."
 )
 @click.option("--cost", is_flag=True, help="Count instructions per run, where programs are run.")
+@INCLUDE
 @click.option(
     "-G", "globals_", multiple=True, metavar="NAME=VALUE", help="Value of a global variable. Repeatable."
 )
@@ -138,6 +149,7 @@ def _wanted(
         fixups=not how["as_is"],
         timeout_s=how["timeout"] or TIMEOUT_S,
         any_verdict=True,
+        include=directories(how["include"]),
     )
     what = corpus.together(programs, loaded, lambda: source_of(under_test, progress), progress)
     return Asked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -44,6 +45,14 @@ JOBS = click.option(
     metavar="N",
     help="Guests at once.  [default: as many as cores and memory allow]",
 )
+INCLUDE = click.option(
+    "-I",
+    "include",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where .bpf.c files find headers, beside their own directory. Repeatable.",
+)
 KEEP_GUEST = click.option("--keep-guest", is_flag=True, help="At the end, keep the guest for you to log in.")
 SCHEDULER = click.option(
     "--scheduler",
@@ -73,6 +82,13 @@ def global_values(texts: Iterable[str]) -> dict[str, str]:
             raise UserError(msg, hint="-G sampling_rate=100")
         values[name] = value
     return values
+
+
+def directories(names: Iterable[str]) -> tuple[str, ...]:
+    """What -I gives, as absolute paths."""
+    from bpfroots.jobs.objects import absolute
+
+    return tuple(str(absolute(Path(name))) for name in names)
 
 
 def echo(text: str, *, err: bool = False) -> None:

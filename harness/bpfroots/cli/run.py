@@ -13,12 +13,14 @@ from bpfroots.cli import complete
 from bpfroots.cli.options import (
     ACCEL,
     FULL,
+    INCLUDE,
     JOBS,
     JSON,
     KEEP_GUEST,
     KERNEL,
     MECHANISM,
     SCHEDULER,
+    directories,
     echo,
     global_values,
     print_comparison,
@@ -173,6 +175,7 @@ def _keep(machine: Machine) -> None:
 @click.option(
     "--target", metavar="OBJECT", help="What is loaded before, and whose functions freplace programs replace."
 )
+@INCLUDE
 @click.option(
     "-G", "globals_", multiple=True, metavar="NAME=VALUE", help="Value of a global variable. Repeatable."
 )
@@ -234,6 +237,7 @@ def _objects(paths: tuple[str, ...], how: dict[str, Any]) -> Objects:
         not how["as_is"],
         how["timeout"] or TIMEOUT_S,
         str(absolute(Path(how["expect"]))) if how["expect"] else "",
+        include=directories(how["include"]),
     )
 
 

@@ -21,6 +21,8 @@ def _arguments(how: Objects) -> list[str]:
     words += ["--target", how.target] if how.target else []
     words += ["--expect", how.expect] if how.expect else []
     words += [] if how.fixups else ["--as-is"]
+    for directory in how.include:
+        words += ["-I", directory]
     for name, value in how.globals.items():
         words += ["-G", f"{name}={value}"]
     return words + (["--timeout", f"{how.timeout_s:g}"] if how.timeout_s != TIMEOUT_S else [])
@@ -34,11 +36,11 @@ def object_cells(how: Objects) -> list[CellSpec]:
     combination of options that has no meaning.
     """
     _check(how)
-    library, target = (_program(Path(path)) if path else None for path in (how.library, how.target))
+    include = tuple(map(Path, how.include))
+    library, target = (_program(Path(path), include) if path else None for path in (how.library, how.target))
     exceptions = allowed.read(Path(how.expect)) if how.expect else ()
     cells: list[CellSpec] = []
     error: UserError | None = None
-    include = tuple(map(Path, how.include))
     for path, name in _named(_files(map(Path, how.paths)), how.name).items():
         program, unusable = _try(path, include)
         for mechanism in how.mechanisms:
