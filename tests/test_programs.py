@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from bpfroots.cache import Cache
 from bpfroots.errors import InfraError, UserError
 from bpfroots.images import Image
+from bpfroots.jobs import compiled
 from bpfroots.jobs.compiled import compile_cells
 from bpfroots.jobs.judge import reproduce
 from bpfroots.jobs.kit import Kit
@@ -25,6 +27,7 @@ from bpfroots.programs import compile as compiling
 from bpfroots.programs.cases import Case
 from bpfroots.programs.render import render
 from bpfroots.programs.roots import KINDS
+from bpfroots.progress import Progress
 from bpfroots.results.request import Objects
 from tests import ROOT
 
@@ -307,6 +310,20 @@ def test_headers_in_other_directories_are_part_of_the_command(
     assert compile_cells(kit, [spec]).objects
     with pytest.raises(UserError, match=r"'mine\.h' file not found"):
         compile_cells(kit, object_cells(Objects((str(file),))))
+
+
+def test_many_sources_tell_how_far_they_are(
+    tools: compiling.Toolchain, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "_MANY", 2)
+    files = [tmp_path / f"{name}.bpf.c" for name in "ab"]
+    for file in files:
+        file.write_bytes(_PROGRAM)
+    kit = Kit([], Image(tmp_path, ""), "", lambda: tools, cache)
+    for count, said in ((1, 0), (2, 2)):
+        told = io.StringIO()
+        compile_cells(kit, object_cells(Objects(tuple(map(str, files[:count])))), Progress(told))
+        assert told.getvalue().count("programs  2 sources") == said
 
 
 def test_an_empty_source_is_compiled_as_any(tools: compiling.Toolchain, cache: Cache, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,14 @@ from bpfroots.errors import UserError
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.spec import CellFiles, CellSpec, ProgramFile
 from bpfroots.programs import compile as compiling
+from bpfroots.progress import Progress
 from bpfroots.results.key import Key
 from bpfroots.settings import jobs
+
+# So many sources of a user take minutes the first time.
+_MANY = 100
+
+_Built = tuple[ProgramFile, Path | UserError]
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,8 @@ class Compiled:
     unusable: dict[Key, str]
 
 
-def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
-    """The objects of every cell that is not skipped.
+def compile_cells(kit: Kit, specs: Sequence[CellSpec], progress: Progress | None = None) -> Compiled:
+    """The objects of every cell that is not skipped. ``progress`` is told where there are many.
 
     Raises UserError for our own C that does not compile, a library or target that does not, and where no
     program is left.
@@ -43,7 +49,8 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
             return error
 
     with ThreadPoolExecutor(jobs()) as pool:
-        built = dict(zip(wanted, pool.map(one, wanted.keys(), wanted.values()), strict=True))
+        done = zip(wanted, pool.map(one, wanted.keys(), wanted.values()), strict=True)
+        built = dict(_told(done, wanted, progress or Progress(quiet=True)))
     compiled = Compiled({}, {})
     for spec in specs:
         if not spec.skip:
@@ -52,6 +59,19 @@ def compile_cells(kit: Kit, specs: Sequence[CellSpec]) -> Compiled:
     if errors and not compiled.objects:
         raise errors[0]
     return compiled
+
+
+def _told(
+    done: Iterator[_Built], wanted: Mapping[ProgramFile, CellSpec], progress: Progress
+) -> Iterator[_Built]:
+    """The same, and where it takes long how far it is."""
+    if sum(spec.case is None for spec in wanted.values()) < _MANY:
+        yield from done
+        return
+    with progress.task(f"programs  {len(wanted):,} sources", "sources") as task:
+        for number, item in enumerate(done, 1):
+            task.update(number, len(wanted))
+            yield item
 
 
 def _sort(spec: CellSpec, built: dict[ProgramFile, Path | UserError], compiled: Compiled) -> None:

@@ -38,11 +38,12 @@ class Programs:
 
     specs: list[CellSpec]
     kit: Kit
+    progress: Progress | None = None
 
     @functools.cached_property
     def compiled(self) -> Compiled:
         """Raises UserError for programs that do not compile."""
-        return compile_cells(self.kit, self.specs)
+        return compile_cells(self.kit, self.specs, self.progress)
 
 
 class Run:
@@ -226,7 +227,7 @@ def opened(
     store = resume or open_store(kit, accel, request.kind, options.command, request)
     guests = 1 if options.keep else request.guests
     site = Site(kit, store, accel, guests, options.keep, executor)
-    run = Run(request, site, Programs(specs, kit), progress, options.report)
+    run = Run(request, site, Programs(specs, kit, progress), progress, options.report)
     try:
         run.compile()
     except BaseException:
