@@ -90,6 +90,20 @@ def test_a_result_of_what_was_not_asked_for_is_text() -> None:
     assert reader.rest == []
 
 
+def test_subtests_that_are_taken_back_are_no_results() -> None:
+    """As 7.3 prints them; its summary has neither the pass nor the failure."""
+    lines = ["test_good_subtest:OK", "test_skip_subtest:SKIP", "test_fail_subtest:FAIL"]
+    printed = [f"#299/{number} prog_tests_framework/{line}" for number, line in enumerate(lines, 1)]
+    printed.append("#299 prog_tests_framework:OK")
+    reader = Reader(["prog_tests_framework"])
+    (found,) = filter(None, map(reader.feed, printed))
+    assert (found.status, found.subtests) == ("ok", [])
+    assert not disagreement([found], Summary(1, 0, 0, [], 0))
+    twin = Reader(["other"])
+    (other,) = filter(None, (twin.feed(line.replace("prog_tests_framework", "other")) for line in printed))
+    assert disagreement([other], Summary(1, 0, 0, [], 0))
+
+
 def test_a_watchdog_that_ends_a_test_is_heard() -> None:
     lines = [
         "WATCHDOG: test case tailcalls/tailcall_1 executes for 10 seconds...",

@@ -74,6 +74,8 @@ def _programs() -> Iterator[Entry]:
     # busybox's shell runs its own ip and ping, whatever PATH says; scripts ask for /bin/bash.
     yield symlink("bin/sh", str(host.program("dash", "dash")))
     yield symlink("bin/bash", str(host.program("bash", "bash")))
+    # Tests open namespaces there; ip makes them in /run/netns.
+    yield symlink("var/run", "/run")
 
 
 def _tests(directory: Path) -> Iterator[Entry]:

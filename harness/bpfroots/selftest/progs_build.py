@@ -237,6 +237,7 @@ def _collect(output: Path, tests: Path, testmods: Path | None, to: Path) -> None
     programs = {path.stem for path in tests.glob("progs/*.c")}
     for path in sorted(path for path in output.glob("*.bpf.o") if path.name.partition(".")[0] in programs):
         _strip("llvm-strip-19", path, to / path.name)
+    (to / "bpftool").symlink_to(_BPFTOOL)
     for path in [*(tests / name for name in _SCRIPTS), *tests.glob("progs/btf_dump_test_case_*.c")]:
         if path.is_file():
             shutil.copy(path, to / path.name)
