@@ -64,6 +64,9 @@ NEEDS = (
     Need("nftables", "nft"),
     Need("iptables", "iptables"),
     Need("ethtool", "ethtool"),
+    Need("openssl", "openssl"),
+    Need("keyutils", "keyctl"),
+    Need("e2fsprogs", "mkfs.ext2"),
     # The report is tested in a browser.
     Need("chromium", "chromium"),
     Need("chromium-driver", "chromedriver"),

@@ -29,6 +29,12 @@ PROGRAMS = {
     "ip6tables": "iptables",
     "ip6tables-legacy": "iptables",
     "ethtool": "ethtool",
+    "openssl": "openssl",
+    "keyctl": "keyutils",
+    "mkfs.ext2": "e2fsprogs",
+    # busybox's takes no suffix, and is no program of its own.
+    "mktemp": "coreutils",
+    "rm": "coreutils",
     "stdbuf": "coreutils",
 }
 #: Where the tests are in the guest.
