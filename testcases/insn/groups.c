@@ -21,6 +21,7 @@ const struct insn_group *const groups[] = {
 	&limits_group,
 	&sound_group,
 	&fixes_group,
+	&packets_group,
 	&attributes_group,
 	&privileges_group,
 	&errors_group,

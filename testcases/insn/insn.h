@@ -46,7 +46,7 @@
 #endif
 
 #define MAX_INSNS 80000
-#define MAX_FUNC_INSNS 32
+#define MAX_FUNC_INSNS 40
 #define MAX_FUNCS 17
 #define MAX_LIBRARY_FUNCS 5
 #define MAX_ROOTS 20
@@ -106,6 +106,7 @@ enum test_map {
 enum test_kfunc {
 	KFUNC_FIRST = -64,
 	KFUNC_bpf_copy_from_user_str = KFUNC_FIRST,
+	KFUNC_bpf_dynptr_clone,
 	KFUNC_bpf_dynptr_from_skb,
 	KFUNC_bpf_dynptr_from_xdp,
 	KFUNC_bpf_dynptr_slice,

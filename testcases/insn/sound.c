@@ -62,6 +62,7 @@
 	    __VA_ARGS__, \
 	    RETURN(0))
 #define MANY_CALLS 75
+#define TOO_MANY_CALLS 100
 
 static void harden(void)
 {
@@ -73,8 +74,8 @@ static void unharden(void)
 	write_string("/proc/sys/net/core/bpf_jit_harden", "0");
 }
 
-/* MANY_CALLS calls with the address of a stack slot */
-static void fill_calls(struct func *func, struct bpf_insn *insns, int callee)
+/* @count calls with the address of a stack slot */
+static void fill_calls(struct func *func, struct bpf_insn *insns, int count, int callee)
 {
 	static const struct bpf_insn first = BPF_ST_MEM(BPF_DW, R10, -8, 0);
 	static const struct bpf_insn last[] = { RETURN(1) };
@@ -82,7 +83,7 @@ static void fill_calls(struct func *func, struct bpf_insn *insns, int callee)
 	int i, n = 0;
 
 	insns[n++] = first;
-	for (i = 0; i < MANY_CALLS; i++, n += ARRAY_SIZE(call))
+	for (i = 0; i < count; i++, n += ARRAY_SIZE(call))
 		memcpy(insns + n, call, sizeof(call));
 	memcpy(insns + n, last, sizeof(last));
 	func->long_insns = insns;
@@ -94,9 +95,18 @@ static void fill_many_calls(struct func *funcs)
 {
 	static struct bpf_insn insns[3][MANY_CALLS * 3 + 3];
 
-	fill_calls(&funcs[0], insns[0], 2);
-	fill_calls(&funcs[1], insns[1], 2);
-	fill_calls(&funcs[2], insns[2], 3);
+	fill_calls(&funcs[0], insns[0], MANY_CALLS, 2);
+	fill_calls(&funcs[1], insns[1], MANY_CALLS, 2);
+	fill_calls(&funcs[2], insns[2], MANY_CALLS, 3);
+}
+
+/* The first root leads to more than 10000, the second one to none. */
+static void fill_too_many_calls(struct func *funcs)
+{
+	static struct bpf_insn insns[2][TOO_MANY_CALLS * 3 + 3];
+
+	fill_calls(&funcs[0], insns[0], TOO_MANY_CALLS, 2);
+	fill_calls(&funcs[2], insns[1], TOO_MANY_CALLS, 3);
 }
 
 static void bind_maps(struct load *l, int value)
@@ -424,6 +434,21 @@ static const struct insn_test tests[] = {
 		},
 		.log_level = 4,
 		.fill = fill_many_calls,
+	},
+	/* too many for a program alone are too many for a root */
+	{
+		.name = "too_many_calls_beside_small_root",
+		.since = KERNEL(7, 3),
+		.funcs = {
+			ROOT("xa", XDP, EXIT),
+			ROOT("xb", XDP, RETURN(2)),
+			SUB("s", EXIT),
+			SUB("t", RETURN(0)),
+		},
+		.log_level = 4,
+		.fill = fill_too_many_calls,
+		.err = E2BIG,
+		.msg = "liveness analysis exceeded complexity limit",
 	},
 	/* one call of bpf_loop(), which cannot be replaced by a loop */
 	{

@@ -5,6 +5,7 @@
 
 static const char *const kfunc_names[] = {
 	[KFUNC_bpf_copy_from_user_str - KFUNC_FIRST] = "bpf_copy_from_user_str",
+	[KFUNC_bpf_dynptr_clone - KFUNC_FIRST] = "bpf_dynptr_clone",
 	[KFUNC_bpf_dynptr_from_skb - KFUNC_FIRST] = "bpf_dynptr_from_skb",
 	[KFUNC_bpf_dynptr_from_xdp - KFUNC_FIRST] = "bpf_dynptr_from_xdp",
 	[KFUNC_bpf_dynptr_slice - KFUNC_FIRST] = "bpf_dynptr_slice",
