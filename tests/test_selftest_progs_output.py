@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfroots.selftest.progs import judged
-from bpfroots.selftest.progs_output import Reader, Summary, disagreement, why
+from bpfroots.selftest.progs_output import Reader, Summary, disagreement, summary, why
 from bpfroots.selftest.progs_output import Test as Parsed
 
 _GOLDEN = Path(__file__).parent / "golden/selftest"
@@ -26,7 +26,7 @@ def _lines(name: str) -> list[str]:
 
 
 def _summary(name: str) -> Summary:
-    return msgspec.json.decode((_GOLDEN / f"progs-{name}.json").read_bytes(), type=Summary)
+    return summary((_GOLDEN / f"progs-{name}.json").read_bytes())
 
 
 def _read(lines: list[str], asked: list[str]) -> tuple[list[Parsed], Reader]:
@@ -68,6 +68,14 @@ def test_only_the_subtest_that_was_asked_for_is_there() -> None:
 def test_the_summary_says_the_same(name: str) -> None:
     tests, _ = _read(_lines(name), _ASKED[name])
     assert disagreement(tests, _summary(name)) == ""
+
+
+def test_a_summary_with_control_characters_is_read() -> None:
+    listed = b'[{"name":"a\x1b[31m\xff","failed":false}]'
+    written = b'{"success":1,"success_subtest":2,"failed":0,"results":%s}' % listed
+    with pytest.raises(msgspec.MsgspecError):
+        msgspec.json.decode(written, type=Summary)
+    assert summary(written).success_subtest == 2
 
 
 @pytest.mark.parametrize("name", _ASKED)

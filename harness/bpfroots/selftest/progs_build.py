@@ -35,7 +35,7 @@ FILES, REPORT = "files", "report.json"
 _CLANGS = ("clang-22", "clang-21", "clang-20", "clang-19")
 _PERMISSIVE = "BPF_STRICT_BUILD"
 # As the Makefile has them in TRUNNER_EXTRA_FILES and TEST_FILES.
-_EXTRAS = ("urandom_read", "liburandom_read.so", "xdp_synproxy", "sign-file", "uprobe_multi")
+_EXTRAS = ("urandom_read", "liburandom_read.so", "xdp_synproxy", "sign-file", "uprobe_multi", "veristat")
 _SCRIPTS = ("ima_setup.sh", "verify_sig_setup.sh")
 _BPFTOOL = "tools/sbin/bpftool"
 _NOWHERE = "/nonexistent"

@@ -26,6 +26,7 @@ _STATUS: dict[str, Status] = {"OK": "ok", "SKIP": "skip", "FAIL": "fail"}
 # The line that says what went wrong, in what a test prints (test_progs.h, CHECK and ASSERT).
 _WHY = re.compile(r"^\S+:FAIL:\S")
 _LONGEST = 200
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 class Subtest(msgspec.Struct, frozen=True):
@@ -60,6 +61,13 @@ class Summary(msgspec.Struct):
     failed: int
     results: list[_Listed]
     failed_subtest: int | None = None
+
+
+def summary(written: bytes) -> Summary:
+    """What the file that -J names says. Control characters in messages are not escaped (json_writer.c).
+    Raises msgspec.MsgspecError."""
+    text = _CONTROL.sub(" ", written.decode(errors="replace"))
+    return msgspec.json.decode(text, type=Summary)
 
 
 class Reader:

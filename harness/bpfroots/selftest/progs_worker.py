@@ -216,7 +216,7 @@ def _check(machine: Machine, found: Sequence[progs_output.Test]) -> None:
     """Raises GuestLost where the summary says other than the lines: then one of the two was misread."""
     written = machine.output(_SUMMARY).stdout
     try:
-        wrong = progs_output.disagreement(found, msgspec.json.decode(written, type=progs_output.Summary))
+        wrong = progs_output.disagreement(found, progs_output.summary(written))
     except msgspec.MsgspecError as error:
         wrong = f"the summary is not readable: {error}"
     if wrong:
