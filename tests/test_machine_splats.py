@@ -21,6 +21,7 @@ from bpfroots.machine.splats import (
     classify,
     default_rules,
     load_rules,
+    read_allowances,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "console"
@@ -52,6 +53,38 @@ def test_lists_in_the_format_of_bpf_ci(tmp_path: Path) -> None:
     assert not rules.is_splat("[    1.5] WARNING: expected here")
     assert not rules.is_splat("a WARNING: inside")
     assert rules.is_splat("something tainted5")
+
+
+_NOTED = [
+    "[    1.0][ T1] WARNING: Unprivileged eBPF is enabled, data leaks possible",
+    "[    2.0][ T1] WARNING: CPU: 0 PID: 7 at kernel/bpf/x.c:9 bad+0x1/0x2",
+]
+
+
+def test_what_a_list_allows_is_no_splat_but_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "SPLAT_ALLOWLIST"
+    path.write_text("# config choice\n\nWARNING: Unprivileged eBPF is enabled\n")
+    scanner = Scanner()
+    scanner.allow = read_allowances(tmp_path)
+    assert [scanner.feed(line, number) for number, line in enumerate(_NOTED, 1)] == [False, True]
+    (allowed,) = scanner.allowed
+    assert (allowed.line, allowed.by) == (1, "SPLAT_ALLOWLIST:3")
+    assert allowed.title.startswith("WARNING: Unprivileged eBPF is enabled")
+    assert [splat.line for splat in scanner.splats()] == [2]
+
+
+def test_without_the_list_it_is_one() -> None:
+    scanner = Scanner()
+    assert [scanner.feed(line, number) for number, line in enumerate(_NOTED, 1)] == [True, True]
+    assert scanner.allowed == []
+
+
+def test_a_list_that_is_not_there_or_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no SPLAT_ALLOWLIST in it"):
+        read_allowances(tmp_path)
+    (tmp_path / "SPLAT_ALLOWLIST").write_text("fine\nWARNING (\n")
+    with pytest.raises(UserError, match="SPLAT_ALLOWLIST:2: not a regular expression"):
+        read_allowances(tmp_path)
 
 
 def test_an_alternative_outside_a_group_is_not_anchored(tmp_path: Path) -> None:

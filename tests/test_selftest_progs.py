@@ -27,6 +27,7 @@ from bpfroots.shape import Shape
 
 # -- what is asked for -------------------------------------------------------------------------------
 
+_GOLDEN = Path(__file__).parent / "golden/selftest/lists"
 _NAMES = ["align", "arena_htab", "verifier_and", "verifier_or"]
 
 
@@ -82,6 +83,70 @@ def test_what_lists_deny_is_not_run_and_says_why(lists: Path) -> None:
     assert found.denied_subtests == ["align/mov: 32 bits"]
 
 
+def test_lists_of_other_runs_are_not_taken(tmp_path: Path) -> None:
+    """The suffixes that kernel-patches/vmtest and libbpf/ci have (run-vmtest.env)."""
+    for suffix in (".asan", ".rc", ".aarch64", ".s390x", ".test_progs-bpf_gcc", ".test_progs_cpuv4"):
+        (tmp_path / f"DENYLIST{suffix}").write_text("align\n")
+    for suffix in ("", ".x86_64", ".test_progs"):
+        (tmp_path / f"DENYLIST{suffix}").write_text(f"verifier{suffix}\n")
+    found = [entry.test for entry in progs_lists.read(tmp_path, "DENYLIST")]
+    assert found == ["verifier", "verifier.x86_64", "verifier.test_progs"]
+    (one,) = progs_lists.read(tmp_path / "DENYLIST.rc", "DENYLIST")
+    assert str(one) == "DENYLIST.rc:1"
+
+
+@pytest.mark.parametrize(
+    ("line", "pattern", "note"),
+    [
+        ("sockmap_basic/sockmap udp multi channels", "sockmap_basic/sockmap udp multi channels", ""),
+        ("btf_dump/btf_dump: syntax", "btf_dump/btf_dump: syntax", ""),
+        (
+            "tc_tunnel/ip6gre*    # connect() 1000ms too short",
+            "tc_tunnel/ip6gre*",
+            "connect() 1000ms too short",
+        ),
+        ("timer_interrupt\t\t\t# flaky", "timer_interrupt", "flaky"),
+        ("*arena*", "*arena*", ""),
+        (
+            "exceptions/throwing extension -> main subprog",
+            "exceptions/throwing extension -> main subprog",
+            "",
+        ),
+        ("token       # vmtest#473", "token", "vmtest#473"),
+        ("fd_array_cnt # wait \u2014 too short", "fd_array_cnt", "wait \u2014 too short"),
+    ],
+)
+def test_lines_as_the_lists_of_bpf_ci_have_them(tmp_path: Path, line: str, pattern: str, note: str) -> None:
+    path = tmp_path / "DENYLIST"
+    path.write_text(f"# TEMPORARY\n\n{line}\n", encoding="utf-8")
+    (entry,) = progs_lists.read(path, "DENYLIST")
+    assert (entry.pattern, entry.note, entry.where) == (pattern, note, "DENYLIST:3")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "",
+            [
+                "get_stack_raw_tp",
+                "stacktrace_build_id",
+                "stacktrace_build_id_nmi",
+                "task_fd_query_rawtp",
+                "varlen",
+            ],
+        ),
+        (".asan", ["*arena*", "task_local_data", "uprobe_multi_test"]),
+        (".riscv64", ["exceptions"]),
+        (".s390x", ["exe_ctx", "get_stack_raw_tp", "stacktrace_build_id"]),
+    ],
+)
+def test_the_lists_of_a_tree(name: str, expected: list[str]) -> None:
+    """Those of Linux 7.3, as the tree has them."""
+    found = progs_lists.read(_GOLDEN / f"DENYLIST{name}", "DENYLIST")
+    assert [entry.pattern for entry in found] == expected
+
+
 def test_what_is_named_runs_though_it_is_denied(lists: Path) -> None:
     deny = tuple(progs_lists.read(lists / "DENYLIST", "DENYLIST"))
     (found,) = select_all([_NAMES], ("verifier_or", "align/mov: 32 bits"), [Lists(deny=deny)])
@@ -132,6 +197,9 @@ class _Guest:
 
     def clean(self) -> bool:
         return self._splat is None
+
+    def allowed(self) -> list[Any]:
+        return []
 
     def close(self) -> None:
         self.closed = True
@@ -326,7 +394,7 @@ def test_new_failures_come_first() -> None:
 
 def test_results_are_named_once_each() -> None:
     tested = Tested("a", "fail", "x: no", 2.5, [Subtest("x", "fail", "no"), Subtest("x", "pass")])
-    found = list(progs.results("v7.3", [tested]))
+    found = list(progs.results("test_progs", "v7.3", [tested]))
     assert [result.case for result in found] == ["test_progs/a", "test_progs/a/x", "test_progs/a/x 2"]
     assert found[0].duration_s == 2.5
     assert found[1].reproduce == "bpfroots selftest test_progs -t a/x --kernel v7.3"
@@ -417,7 +485,7 @@ def test_only_what_is_missing_is_run_again(lab: _Lab) -> None:
     first, *_ = path.read_text().splitlines(keepends=True)
     path.write_text(first + '{"name": "verif')  # killed while it wrote
     lab.asked.clear()
-    again = progs_run.resume(RunStore.open(result.store.path), Progress(quiet=True))
+    again = progs_run.resume("test_progs", RunStore.open(result.store.path), Progress(quiet=True))
     done = progs.read(path)
     assert sorted(one.name for one in done) == _NAMES
     kept = next(name for name in _NAMES if f'"{name}"' in first)
@@ -428,4 +496,4 @@ def test_only_what_is_missing_is_run_again(lab: _Lab) -> None:
 def test_a_run_of_something_else_is_not_resumed(lab: _Lab) -> None:
     store = RunStore.create("run", ["bpfroots"])
     with pytest.raises(UserError, match="not a run of test_progs"):
-        progs_run.resume(store, Progress(quiet=True))
+        progs_run.resume("test_progs", store, Progress(quiet=True))

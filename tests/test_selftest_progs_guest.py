@@ -13,6 +13,7 @@ from bpfroots.images import Image, layer
 from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.machine import Machine, choose_accel
+from bpfroots.machine.splats import read_allowances
 from bpfroots.selftest.progs import Tested
 from bpfroots.selftest.progs_worker import Limits, Worker
 from tests import ROOT
@@ -40,6 +41,15 @@ def guest(kit: Kit, tmp_path: Path) -> Callable[[], Machine]:
     return partial(guests.boot, kernel, tmp_path / "console.log")
 
 
+def _allowing(guest: Callable[[], Machine], path: Path) -> Callable[[], Machine]:
+    def boot() -> Machine:
+        machine = guest()
+        machine.allow(read_allowances(path))
+        return machine
+
+    return boot
+
+
 def _ran(guest: Callable[[], Machine], *names: str) -> dict[str, Tested]:
     accel = choose_accel("auto")
     found = Worker(guest, Limits(60, accel.slowdown)).run(names)
@@ -61,6 +71,30 @@ def test_no_result_is_lost(guest: Callable[[], Machine]) -> None:
     assert "sysrq triggered crash" in found["panics"].reason
     assert found["panics"].note == "again when run alone in a fresh guest"
     assert found["panics"].console is not None
+
+
+def test_a_splat_that_a_list_allows_is_no_failure(guest: Callable[[], Machine], tmp_path: Path) -> None:
+    path = tmp_path / "SPLAT_ALLOWLIST"
+    path.write_text("# known\nWARNING: CPU: .* complain\\+\n")
+    found = _ran(_allowing(guest, path), "before", "complains")
+    assert [one.outcome for one in found.values()] == ["pass", "pass"]
+    (splat,) = found["complains"].allowed
+    assert (splat.title, splat.by) == ("WARNING in complain at kernel/x.c:1", "SPLAT_ALLOWLIST:2")
+    printed = Path(splat.console.path).read_text().splitlines()
+    assert "complain+0x1" in printed[splat.console.line - 1]
+    assert found["before"].allowed == []
+
+
+def test_another_splat_is_a_failure(guest: Callable[[], Machine], tmp_path: Path) -> None:
+    path = tmp_path / "SPLAT_ALLOWLIST"
+    path.write_text("WARNING: CPU: .* explain\\+\n")
+    found = _ran(_allowing(guest, path), "before", "complains")
+    # The console may be later than the test's result.
+    assert {name: one.outcome for name, one in found.items() if one.outcome != "pass"} in (
+        {"complains": "guest_crash"},
+        {"exit after complains": "guest_crash"},
+    )
+    assert found["complains"].allowed == []
 
 
 def test_what_a_test_leaves_is_not_in_the_next_guest(guest: Callable[[], Machine]) -> None:

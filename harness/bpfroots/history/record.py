@@ -17,7 +17,7 @@ from bpfroots.results.figures import NAMED
 from bpfroots.results.key import Key, Keyed
 from bpfroots.results.model import Cell, Outcome, Step, TestResult
 from bpfroots.results.store import CELLS, RunStore, run_folders
-from bpfroots.selftest import progs
+from bpfroots.selftest import maps, progs
 from bpfroots.selftest.output import Test, read_tests
 
 _OUTCOMES: dict[str, Outcome] = {"ok": "pass", "fail": "fail", "skip": "skip", "unknown": "infra_error"}
@@ -79,8 +79,8 @@ def beside_cells(store: RunStore) -> list[TestResult]:
 
 
 def _tests(step: Step, path: Path) -> Iterable[TestResult]:
-    if step.program == progs.TEST_PROGS:
-        return progs.results(step.kernel, progs.read(path))
+    if step.program in (progs.TEST_PROGS, maps.TEST_MAPS):
+        return progs.results(step.program, step.kernel, progs.read(path))
     return test_results(step.program, step.kernel, read_tests(path))
 
 

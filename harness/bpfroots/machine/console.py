@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpfroots.machine.splats import Rules, Scanner, Splat
+from bpfroots.machine.splats import Allowance, AllowedSplat, Rules, Scanner, Splat
 
 _TAIL_LINES = 200
 _TAIL_WIDTH = 400
@@ -28,7 +28,8 @@ class ConsoleLog:
     """Takes the console's bytes as they come, writes them as lines to ``path``.
 
     CR and NUL are dropped; line numbers are those of the file. Memory is bounded for any input.
-    Not thread-safe but for `tail` and `splats`, which may be called while another thread feeds.
+    Not thread-safe but for `tail`, `splats`, `allow` and `allowed`, which may be called while another thread
+    feeds.
     """
 
     def __init__(self, path: Path, marks: Sequence[str] = (), rules: Rules | None = None) -> None:
@@ -72,6 +73,13 @@ class ConsoleLog:
 
     def splats(self) -> list[Splat]:
         return self._scanner.splats()
+
+    def allow(self, lines: Sequence[Allowance]) -> None:
+        """From now on, what one of ``lines`` matches is in `allowed`, and no splat."""
+        self._scanner.allow = lines
+
+    def allowed(self) -> list[AllowedSplat]:
+        return list(self._scanner.allowed)
 
     def _take(self, lines: list[bytes]) -> list[str]:
         found = []

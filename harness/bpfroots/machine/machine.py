@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from bpfroots.machine.failure import QmpFailure, SshFailure
 from bpfroots.machine.identity import SshIdentity, shell_command
 from bpfroots.machine.qemu import QemuProcess
 from bpfroots.machine.snapshot import Snapshot, SnapshotFailure
-from bpfroots.machine.splats import Splat
+from bpfroots.machine.splats import Allowance, AllowedSplat, Splat
 from bpfroots.machine.watch import Watch
 from bpfroots.process import temporary_directory
 from bpfroots.settings import cache_root, jobs
@@ -209,6 +209,17 @@ class Machine:
     def splats(self) -> list[Splat]:
         """Everything the kernel complained about, boot included."""
         return self._console.splats()
+
+    def allow(self, lines: Sequence[Allowance]) -> None:
+        """From now on, what one of ``lines`` matches is no complaint, but is in `allowed`."""
+        self._console.allow(lines)
+
+    def allowed(self) -> list[tuple[AllowedSplat, Where]]:
+        """What was no complaint because `allow` says so, of all that the kernel has printed until now, and
+        where on the console it is."""
+        self._qemu.catch_up()
+        path = str(self._console.path)
+        return [(splat, Where(path, splat.line)) for splat in self._console.allowed()]
 
     def run(
         self,

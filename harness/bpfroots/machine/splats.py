@@ -120,10 +120,41 @@ def _from_ere(source: str) -> str:
     return _BRACKET.sub(convert, source)
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """A line of a SPLAT_ALLOWLIST; ``where`` is FILE:LINE."""
+
+    pattern: re.Pattern[str]
+    where: str
+
+
+@dataclass(frozen=True)
+class AllowedSplat:
+    """What would be a splat, if ``by`` (FILE:LINE of a list) did not say otherwise; see `Splat`."""
+
+    title: str
+    line: int
+    by: str
+
+
+def read_allowances(path: Path) -> list[Allowance]:
+    """A SPLAT_ALLOWLIST, or the one in a directory. Raises UserError where there is none, or a line is no
+    expression."""
+    file = path / "SPLAT_ALLOWLIST" if path.is_dir() else path
+    if not file.is_file():
+        msg = f"{path}: no SPLAT_ALLOWLIST in it"
+        raise UserError(msg)
+    return [Allowance(re.compile(source), f"{file.name}:{number}") for number, source in _numbered(file)]
+
+
 def _read(path: Path) -> list[str]:
+    return [source for _, source in _numbered(path)]
+
+
+def _numbered(path: Path) -> list[tuple[int, str]]:
     sources = []
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: cannot be read: {error}"
         raise UserError(msg) from None
@@ -136,7 +167,7 @@ def _read(path: Path) -> list[str]:
         except (re.error, KeyError) as error:
             msg = f"{path}:{number}: not a regular expression: {error}"
             raise UserError(msg, detail=line) from None
-        sources.append(source)
+        sources.append((number, source))
     return sources
 
 
@@ -193,9 +224,14 @@ class _Report:
 
 
 class Scanner:
-    """Finds splats in lines as they come. Memory is bounded, whatever the guest prints."""
+    """Finds splats in lines as they come. Memory is bounded, whatever the guest prints.
+
+    What a line of ``allow`` matches is none; the first of these are in ``allowed``.
+    """
 
     def __init__(self, rules: Rules | None = None) -> None:
+        self.allow: Sequence[Allowance] = ()
+        self.allowed: list[AllowedSplat] = []
         self._rules = rules or default_rules()
         self._reports: list[_Report] = []
 
@@ -205,6 +241,10 @@ class Scanner:
         text = line
         if self._rules.is_splat(line):
             text = strip_prefix(line)
+            if entry := next((one for one in self.allow if one.pattern.search(line)), None):
+                if len(self.allowed) < MAX_SPLATS:
+                    self.allowed.append(AllowedSplat(title([text]), number, entry.where))
+                return False
             if last is None or not last.continued_by(text, number):
                 if len(self._reports) >= MAX_SPLATS:
                     return False

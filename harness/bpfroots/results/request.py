@@ -62,8 +62,8 @@ class Selftests(msgspec.Struct, frozen=True, omit_defaults=True):
     """The kernel tree's own tests: ``program`` is one of tools/testing/selftests/bpf. ``tests`` are names or
     patterns, TEST or TEST/SUBTEST; all where there are none. ``guests`` at once, None for what the host
     carries. ``timeout_s`` is for one test or subtest under KVM. ``as_is``: kernels are configured as they are
-    defined, not as their tests ask for. ``allow`` and ``deny`` are paths of ALLOWLIST and DENYLIST files, or
-    of directories with such files."""
+    defined, not as their tests ask for. ``allow``, ``deny`` and ``splat_allow`` are paths of ALLOWLIST,
+    DENYLIST and SPLAT_ALLOWLIST files, or of directories with such files."""
 
     program: str
     kernels: tuple[str, ...]
@@ -74,6 +74,7 @@ class Selftests(msgspec.Struct, frozen=True, omit_defaults=True):
     as_is: bool = False
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    splat_allow: tuple[str, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):

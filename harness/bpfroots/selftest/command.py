@@ -16,7 +16,7 @@ _TIMEOUT_S = 120
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["test_progs", "test_verifier"]))
+@click.argument("name", type=click.Choice(["test_progs", "test_maps", "test_verifier"]))
 @KERNEL
 @click.option(
     "-t",
@@ -40,19 +40,30 @@ _TIMEOUT_S = 120
     help="test_progs: nothing that this DENYLIST has, or those in this directory. Repeatable.",
 )
 @click.option(
+    "--splat-allow",
+    multiple=True,
+    type=click.Path(exists=True, resolve_path=True),
+    metavar="PATH",
+    help="test_progs, test_maps: splats that a line of this SPLAT_ALLOWLIST matches, or of the one in this"
+    " directory, are no failure. Repeatable.",
+)
+@click.option(
     "--timeout",
     type=click.IntRange(1),
     default=_TIMEOUT_S,
     show_default=True,
     metavar="S",
-    help="test_progs: seconds for a test or subtest under KVM; four times as long under emulation.",
+    help="test_progs: seconds for a test or subtest under KVM; four times as long under emulation. test_maps:"
+    " the same for its silence.",
 )
 @click.option(
     "--as-is",
     is_flag=True,
-    help="test_progs: on kernels as they are defined, without the configuration that their tests ask for.",
+    help="test_progs, test_maps: on kernels as they are defined, without the configuration for their tests.",
 )
-@click.option("--resume", metavar="RUN", help="test_progs: run what is missing of an interrupted run.")
+@click.option(
+    "--resume", metavar="RUN", help="test_progs, test_maps: run what is missing of an interrupted run."
+)
 @JOBS
 @click.option("--tests", "numbers", metavar="N[-M]", help="test_verifier: only these, by number.")
 @click.option("--logs", is_flag=True, help="test_verifier: print and compare every test's log (-v).")
@@ -64,20 +75,21 @@ _TIMEOUT_S = 120
 @ACCEL
 @JSON
 def selftest(name: str, as_json: bool, **options: Any) -> None:
-    """Run the kernel tree's own tests, test_progs or test_verifier.
+    """Run the kernel tree's own tests: one of three programs.
 
     With several kernels, each is compared with the first one.
     """
     _refuse_others(name)
-    if name == "test_progs":
-        _test_progs(as_json, options)
-    else:
+    if name == "test_verifier":
         _test_verifier(as_json, options)
+    else:
+        _of_own_tree(name, as_json, options)
 
 
-# What only one of the programs takes.
+# What not all of the programs take.
 _OF = {
-    "test_progs": ("tests", "allow", "deny", "timeout", "as_is", "resume", "guests"),
+    "test_progs": ("tests", "allow", "deny", "splat_allow", "timeout", "as_is", "resume", "guests"),
+    "test_maps": ("splat_allow", "timeout", "as_is", "resume"),
     "test_verifier": ("numbers", "logs", "testmod"),
 }
 
@@ -87,14 +99,15 @@ def _refuse_others(name: str) -> None:
     context = click.get_current_context()
     given = click.core.ParameterSource.COMMANDLINE
     options = {param.name: max(param.opts, key=len) for param in context.command.params}
-    for program, names in _OF.items():
-        for one in names:
-            if program != name and context.get_parameter_source(one) is given:
-                msg = f"{options[one]} is an option for {program}"
-                raise UserError(msg, hint="bpfroots selftest --help")
+    for one in dict.fromkeys(one for names in _OF.values() for one in names):
+        if one not in _OF[name] and context.get_parameter_source(one) is given:
+            programs = " and ".join(program for program, names in _OF.items() if one in names)
+            msg = f"{options[one]} is an option for {programs}"
+            raise UserError(msg, hint="bpfroots selftest --help")
 
 
-def _test_progs(as_json: bool, options: dict[str, Any]) -> None:
+def _of_own_tree(program: str, as_json: bool, options: dict[str, Any]) -> None:
+    """test_progs or test_maps: each kernel's tree has its own."""
     from bpfroots.report import terminal
     from bpfroots.results.request import Selftests
     from bpfroots.results.store import RunStore, find_run
@@ -102,14 +115,14 @@ def _test_progs(as_json: bool, options: dict[str, Any]) -> None:
 
     if options["resume"]:
         refuse_more(
-            "selftest test_progs",
+            f"selftest {program}",
             options["resume"],
-            ("kernels", "tests", "allow", "deny", "timeout", "as_is", "guests", "accel"),
+            ("kernels", "tests", "allow", "deny", "splat_allow", "timeout", "as_is", "guests", "accel"),
         )
-        result = progs_run.resume(RunStore.open(find_run(options["resume"])), Progress())
+        result = progs_run.resume(program, RunStore.open(find_run(options["resume"])), Progress())
     else:
         request = Selftests(
-            "test_progs",
+            program,
             options["kernels"] or ("baseline",),
             options["tests"],
             options["accel"],
@@ -118,6 +131,7 @@ def _test_progs(as_json: bool, options: dict[str, Any]) -> None:
             options["as_is"],
             options["allow"],
             options["deny"],
+            options["splat_allow"],
         )
         result = progs_run.run(request, ["bpfroots", *sys.argv[1:]], Progress())
     if as_json:

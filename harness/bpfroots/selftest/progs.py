@@ -1,4 +1,4 @@
-"""Results of test_progs: a line of selftests/KERNEL/test_progs.jsonl for each test."""
+"""Results of test_progs and test_maps: a line of selftests/KERNEL/PROGRAM.jsonl for each test."""
 
 from __future__ import annotations
 
@@ -25,11 +25,19 @@ class Subtest(msgspec.Struct, omit_defaults=True):
     reason: str = ""
 
 
+class Allowed(msgspec.Struct, frozen=True):
+    """A splat that line ``by`` (FILE:LINE) of a SPLAT_ALLOWLIST says is none, and where it is."""
+
+    title: str
+    by: str
+    console: Where
+
+
 class Tested(msgspec.Struct, omit_defaults=True):
     """A test on a kernel. ``seconds`` is what it took in the guest, subtests included; 0 if it was not run.
 
     ``log`` is a path within the run folder: what a test that failed has printed. ``console`` and ``note``: as
-    in `TestResult`.
+    in `TestResult`. ``allowed`` are splats that are no failure, since a list says so.
     """
 
     __test__: ClassVar[bool] = False  # nothing for pytest to collect
@@ -42,6 +50,7 @@ class Tested(msgspec.Struct, omit_defaults=True):
     log: str = ""
     console: Where | None = None
     note: str = ""
+    allowed: list[Allowed] = []
 
 
 def judged(test: progs_output.Test, seconds: float) -> Tested:
@@ -68,11 +77,11 @@ def read(path: Path) -> list[Tested]:
     return [msgspec.json.decode(line, type=Tested) for line in lines]
 
 
-def results(kernel: str, tests: Iterable[Tested]) -> Iterator[TestResult]:
-    """Tests and subtests as results: test_progs/TEST, test_progs/TEST/SUBTEST. Where several subtests have
-    one name they are counted."""
+def results(program: str, kernel: str, tests: Iterable[Tested]) -> Iterator[TestResult]:
+    """Tests and subtests of ``program`` as results: test_progs/TEST, test_progs/TEST/SUBTEST. Where several
+    subtests have one name they are counted."""
     for test in tests:
-        case = f"{TEST_PROGS}/{test.name}"
+        case = f"{program}/{test.name}"
         yield TestResult(
             case=case,
             kernel=kernel,
@@ -80,7 +89,7 @@ def results(kernel: str, tests: Iterable[Tested]) -> Iterator[TestResult]:
             reason=test.reason,
             console=test.console,
             note=test.note,
-            reproduce=_again(test.name, kernel),
+            reproduce=_again(program, test.name, kernel),
             duration_s=test.seconds,
         )
         for name, subtest in named(test.subtests):
@@ -89,7 +98,7 @@ def results(kernel: str, tests: Iterable[Tested]) -> Iterator[TestResult]:
                 kernel=kernel,
                 outcome=subtest.outcome,
                 reason=subtest.reason,
-                reproduce=_again(f"{test.name}/{subtest.name}", kernel),
+                reproduce=_again(program, f"{test.name}/{subtest.name}", kernel),
             )
 
 
@@ -102,6 +111,8 @@ def named(subtests: Iterable[Subtest]) -> Iterator[tuple[str, Subtest]]:
         yield f"{subtest.name}{again}", subtest
 
 
-def _again(name: str, kernel: str) -> str:
+def _again(program: str, name: str, kernel: str) -> str:
+    if program != TEST_PROGS:  # only that one takes names
+        return f"bpfroots selftest {program} --kernel {kernel}"
     quoted = f"'{name}'" if set(name) & set(" *?#()[]$&|;<>\"'") else name
-    return f"bpfroots selftest {TEST_PROGS} -t {quoted} --kernel {kernel}"
+    return f"bpfroots selftest {program} -t {quoted} --kernel {kernel}"

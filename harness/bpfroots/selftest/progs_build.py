@@ -1,4 +1,5 @@
-"""test_progs of a kernel tree, with all that it opens: by the tree's own Makefile, in a copy of the tree.
+"""test_progs or test_maps of a kernel tree, with all that it opens: by the tree's own Makefile, in a copy of
+the tree.
 
 The Makefile writes beside its sources, so it gets a tree of links. What a compiler cannot build is left out
 (BPF_STRICT_BUILD=0, in 7.3), and `Report` says what and why.
@@ -25,6 +26,7 @@ from bpfroots.process import run, spawn
 from bpfroots.programs.clang import Clang, find
 from bpfroots.progress import Progress, Task
 from bpfroots.selftest import progs_tree
+from bpfroots.selftest.maps import TEST_MAPS
 from bpfroots.selftest.progs import TEST_PROGS
 from bpfroots.settings import cache_root, jobs
 
@@ -73,22 +75,21 @@ class Built:
     report: Report
 
 
-def ensure(kernel: Kernel, testmods: Path | None, files: Set[str], progress: Progress) -> Built:
-    """test_progs of ``kernel`` with the tests in ``files`` of prog_tests/, with all where that is empty.
-    Modules and autoconf.h are in ``testmods`` (see `modules.build`), where there are any.
+def ensure(program: str, kernel: Kernel, testmods: Path | None, files: Set[str], progress: Progress) -> Built:
+    """``program`` of the tree of ``kernel``; test_progs with the tests in ``files`` of prog_tests/, with all
+    where that is empty. Modules and autoconf.h are in ``testmods`` (see `modules.build`), where there are
+    any.
 
     Raises KernelError where not even the rest builds, InfraError without a compiler.
     """
     clang = compiler()
     store = cache.Cache(cache_root(), "selftests", progress.say)
     for wanted in (frozenset[str](), frozenset(files)):
-        key = tree_tools.cache_key(
-            TEST_PROGS, "\0".join([kernel.key, clang.version, *sorted(wanted)]), *_RECIPE
-        )
+        key = tree_tools.cache_key(program, "\0".join([kernel.key, clang.version, *sorted(wanted)]), *_RECIPE)
         # All of them take half an hour: they are made only where they are asked for.
         if wanted == files or store.peek(key):
             break
-    entry = store.get(key, lambda out: _build(_Job(kernel, testmods, clang, wanted), out, progress))
+    entry = store.get(key, lambda out: _build(_Job(program, kernel, testmods, clang, wanted), out, progress))
     return Built(key, entry / FILES, msgspec.json.decode((entry / REPORT).read_bytes(), type=Report))
 
 
@@ -99,6 +100,7 @@ def compiler() -> Clang:
 
 @dataclass(frozen=True)
 class _Job:
+    program: str
     kernel: Kernel
     testmods: Path | None
     clang: Clang
@@ -112,10 +114,9 @@ def _build(job: _Job, out: Path, progress: Progress) -> None:
     if _PERMISSIVE not in makefile.read_text():
         progress.say(f"tools     {makefile.parent}: one test that does not compile ends the build")
     places = cache.Cache(cache_root(), "selftests-build", progress.say)
-    with places.lock(kernel.name) as place, progress.task(f"tools     {TEST_PROGS} {kernel.name}") as task:
+    with places.lock(kernel.name) as place, progress.task(f"tools     {job.program} {kernel.name}") as task:
         linux = place / "linux"
-        unused = progs_tree.left_out(source, job.files) if job.files else frozenset()
-        tree.synchronise(linux, source, tree.Overlay(place / "removed", unused))
+        tree.synchronise(linux, source, tree.Overlay(place / "removed", _unused(job)))
         output = linux / tree.OUTPUT / "bpf"
         command = _command(job, linux)
         _forget_another(place, output, [job.clang.version, *command])
@@ -123,14 +124,23 @@ def _build(job: _Job, out: Path, progress: Progress) -> None:
         command += _modules(job, output)
         # First, with optimisation: it makes every skeleton.
         if _make([*command, "OPT_FLAGS=-O2", str(output / _BPFTOOL)], log, None):
-            raise _failed(kernel, log)
-        if _make([*command, str(output / TEST_PROGS)], log, task):
-            raise _failed(kernel, log)
+            raise _failed(job, log)
+        if _make([*command, str(output / job.program)], log, task):
+            raise _failed(job, log)
         report = _report(log.read_text(errors="replace"), linux / selftests.DIRECTORY, job.clang)
         task.summary = f"{len(report.tests)} tests not built" if report.tests else ""
-        _collect(output, linux / selftests.DIRECTORY, job.testmods, out / FILES)
+        _collect(job, output, linux / selftests.DIRECTORY, out / FILES)
         shutil.copyfile(log, out / "build.log")
         (out / REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+
+
+def _unused(job: _Job) -> frozenset[str]:
+    """What of its tree is left out."""
+    source = job.kernel.source
+    assert source is not None  # noqa: S101
+    if job.program == TEST_MAPS:
+        return progs_tree.left_out_of_maps(source)
+    return progs_tree.left_out(source, job.files) if job.files else frozenset()
 
 
 def _command(job: _Job, linux: Path) -> list[str]:
@@ -191,8 +201,8 @@ def _environment() -> Mapping[str, str]:
     return {**toolchain.environment(), "CCACHE_BASEDIR": str(cache_root())}
 
 
-def _failed(kernel: Kernel, log: Path) -> KernelError:
-    msg = f"{TEST_PROGS} of {kernel.name} does not build: {first_error(log)}"
+def _failed(job: _Job, log: Path) -> KernelError:
+    msg = f"{job.program} of {job.kernel.name} does not build: {first_error(log)}"
     return KernelError(msg, detail=tail(log))
 
 
@@ -225,10 +235,11 @@ def skipped_in(log: str) -> dict[str, str]:
     return found
 
 
-def _collect(output: Path, tests: Path, testmods: Path | None, to: Path) -> None:
-    """What test_progs and its tests open, without debug information: 9 of 10 bytes."""
+def _collect(job: _Job, output: Path, tests: Path, to: Path) -> None:
+    """What the program and its tests open, without debug information: 9 of 10 bytes."""
+    testmods = job.testmods
     to.mkdir()
-    for name in (TEST_PROGS, *_EXTRAS):
+    for name in (job.program, *(_EXTRAS if job.program == TEST_PROGS else ())):
         if (output / name).is_file():
             _strip("strip", output / name, to / name)
     (to / _BPFTOOL).parent.mkdir(parents=True)

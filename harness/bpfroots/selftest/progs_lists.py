@@ -57,7 +57,7 @@ def of_tree(directory: Path) -> list[Entry]:
 
 def _read(path: Path) -> list[Entry]:
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: cannot be read: {error}"
         raise UserError(msg) from None

@@ -1,4 +1,4 @@
-"""test_progs on several kernels, each of its own tree: every test once, in batches, each in a fresh guest."""
+"""test_progs or test_maps on several kernels, each of its own tree: every test once, in fresh guests."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from bpfroots.jobs.run import describe, describe_host
 from bpfroots.jobs.schedule import guests_at_once
 from bpfroots.kernels import selftests
 from bpfroots.machine import Accel, Machine, choose_accel
+from bpfroots.machine.splats import Allowance, read_allowances
 from bpfroots.progress import Progress, Task
 from bpfroots.report import junit, ktap
 from bpfroots.results.model import BAD, Step
 from bpfroots.results.request import Selftests
 from bpfroots.results.store import RunStore, append_lines, cut_torn_line, run_folders
 from bpfroots.selftest import progs, progs_compare, progs_lists, progs_select, progs_site, progs_tree
+from bpfroots.selftest.maps import TEST_MAPS
+from bpfroots.selftest.maps_worker import MapsWorker
 from bpfroots.selftest.progs import TEST_PROGS, Tested
 from bpfroots.selftest.progs_compare import Change
 from bpfroots.selftest.progs_select import Lists, Selection
 from bpfroots.selftest.progs_worker import Finished, Limits, Worker
 from bpfroots.settings import jobs
 
-RESULTS = f"{TEST_PROGS}.jsonl"
 # A batch costs a clone and a start of the program, together a few seconds under emulation; a test that takes
 # its guest down makes none of the others run again.
 _BATCH_S = 60.0
@@ -45,6 +47,12 @@ class ProgsRun:
     store: RunStore
     tests: dict[str, list[Tested]] = field(default_factory=dict)
     failed: list[BpfrootsError] = field(default_factory=list)
+
+    @property
+    def program(self) -> str:
+        """What was run."""
+        request = self.store.run.selftests
+        return request.program if request else TEST_PROGS
 
     def changes(self) -> dict[str, list[Change]]:
         """Of every kernel but the first to the first, by kernel."""
@@ -74,19 +82,21 @@ def run(request: Selftests, command: list[str], progress: Progress) -> ProgsRun:
     be started.
     """
     accel = choose_accel(request.accel)
+    allowances(request)  # a list that cannot be read is seen before anything is built
     sites = _sites(request, progress)
     store = RunStore.create("selftest", command)
     _describe(store, request, [site for site, _ in sites], accel)
     return _run(store, request, sites, accel, progress)
 
 
-def resume(store: RunStore, progress: Progress) -> ProgsRun:
+def resume(program: str, store: RunStore, progress: Progress) -> ProgsRun:
     """Run what is missing of a run that was interrupted. Raises UserError for one that is no run of
-    test_progs, or whose kernels or tests are other ones now."""
+    ``program``, or whose kernels or tests are other ones now."""
     request = store.run.selftests
-    if request is None:
-        msg = f"{store.run.run}: not a run of {TEST_PROGS}"
-        raise UserError(msg, hint="bpfroots run --resume RUN, for a run of cells")
+    if request is None or request.program != program:
+        what = request.program if request else f"of kind {store.run.kind}"
+        msg = f"{store.run.run}: not a run of {program}, but {what}"
+        raise UserError(msg, hint=shlex.join([*store.run.command[:3], "--resume", store.run.run]))
     accel = choose_accel(request.accel)
     sites = _sites(request, progress)
     now = [(describe(site.kernel), site.image.digest) for site, _ in sites]
@@ -96,13 +106,16 @@ def resume(store: RunStore, progress: Progress) -> ProgsRun:
         raise UserError(msg, hint=shlex.join(store.run.command))
     store.repair()
     for kernel in store.run.kernels:
-        cut_torn_line(store.selftest(kernel.name, RESULTS))
+        cut_torn_line(store.selftest(kernel.name, results_file(program)))
     return _run(store, request, sites, accel, progress)
 
 
 def _sites(request: Selftests, progress: Progress) -> list[tuple[progs_site.Site, Selection]]:
     """What is tested where. What there is not to test is seen before anything is built."""
     wanted = list(kernels.resolve_all(request.kernels).values())
+    if request.program == TEST_MAPS:
+        sites = [progs_site.prepare_maps(one, progress, as_is=request.as_is) for one in wanted]
+        return [(site, Selection([unit.name for unit in site.units])) for site in sites]
     known, lists = [], []
     for one in wanted:
         # Read at once: two revisions of one tree share a place.
@@ -163,7 +176,8 @@ def _run(
 
 
 def _write_reports(result: ProgsRun) -> None:
-    found = [one for kernel, tests in result.tests.items() for one in progs.results(kernel, tests)]
+    program = result.program
+    found = [one for kernel, tests in result.tests.items() for one in progs.results(program, kernel, tests)]
     junit.write(result.store.path / "junit.xml", found)
     ktap.write(result.store.path / "results.ktap", found)
 
@@ -184,13 +198,14 @@ class _OnKernel:
         self._site = site
         self._accel = accel
         self._progress = progress
+        self._allowances = allowances(request)
         self._guests = site.guests(accel, progress)
-        self._results = store.selftest(site.kernel.name, RESULTS)
+        self._results = store.selftest(site.kernel.name, results_file(site.program))
 
     def run(self, selection: Selection) -> list[Tested]:
         """All its tests, those included that were done before. Raises KernelError, InfraError."""
         kernel, names, not_built = self._site.kernel, selection.names, self._site.report.tests
-        title = f"guests    {kernel.name} ({kernel.release}, {self._accel.name}): {TEST_PROGS}"
+        title = f"guests    {kernel.name} ({kernel.release}, {self._accel.name}): {self._site.program}"
         found = progs.read(self._results)
         with self._progress.task(title, "tests") as task:
             done = {test.name for test in found}
@@ -207,22 +222,28 @@ class _OnKernel:
 
     def _guest(self) -> Machine:
         kernel = self._site.kernel
-        return self._guests.boot(kernel, self._store.console(kernel.name), shape=self._site.shape)
+        machine = self._guests.boot(kernel, self._store.console(kernel.name), shape=self._site.shape)
+        if self._allowances:
+            machine.allow(self._allowances)
+        return machine
 
     def _finished(self, names: Sequence[str], selection: Selection) -> Iterator[Finished]:
-        known = durations(self._site.kernel.name)
-        todo = batches(names, known)
-        count = min(len(todo), guests_at_once(self._site.shape, self._request.guests or jobs()))
         slowdown = max(1.0, self._accel.slowdown_of(self._site.shape.cpus))
         limits = Limits(self._request.timeout_s * slowdown, slowdown, self._site.report.watchdog)
+        if self._site.program == TEST_MAPS:
+            log = self._store.selftest(self._site.kernel.name, f"{TEST_MAPS}.log")
+            worker = MapsWorker(self._guest, limits, self._site.units, log)
+            return crew.spread([worker], [names] if names else [])
+        todo = batches(names, durations(self._site.kernel.name))
+        count = min(len(todo), guests_at_once(self._site.shape, self._request.guests or jobs()))
         workers = [Worker(self._guest, limits, selection) for _ in range(count)]
         return crew.spread(workers, todo)
 
     def _keep(self, finished: Finished) -> Tested:
         """Write a result down, and what the test said."""
-        tested, kernel = finished.tested, self._site.kernel.name
+        tested, kernel, program = finished.tested, self._site.kernel.name, self._site.program
         if finished.lines and tested.outcome in BAD:
-            log = self._store.selftest(kernel, f"{TEST_PROGS}-{tested.name.replace('/', '_')}.log")
+            log = self._store.selftest(kernel, f"{program}-{tested.name.replace('/', '_')}.log")
             log.write_text("\n".join(finished.lines) + "\n")
             tested.log = str(log.relative_to(self._store.path))
         append_lines(self._results, msgspec.json.encode(tested) + b"\n")
@@ -234,8 +255,8 @@ class _OnKernel:
         bad = sum(test.outcome in BAD for test in found)
         self._store.add_step(
             Step(
-                program=TEST_PROGS,
-                case=f"kernel/{TEST_PROGS}",
+                program=self._site.program,
+                case=f"kernel/{self._site.program}",
                 kernel=self._site.kernel.name,
                 outcome="fail" if bad else "pass",
                 reason=f"{bad} of {len(found)} tests failed" if bad else "",
@@ -243,10 +264,21 @@ class _OnKernel:
         )
 
 
+def allowances(request: Selftests) -> list[Allowance]:
+    """Splats that are no failure. Raises UserError for a list that cannot be read."""
+    return [line for path in request.splat_allow for line in read_allowances(Path(path))]
+
+
+def results_file(program: str) -> str:
+    """In the folder of a kernel: a line per test."""
+    return f"{program}.jsonl"
+
+
 def durations(kernel: str) -> dict[str, float]:
     """Seconds that each test took the last time, on that kernel if it was run there."""
     for folder in reversed(run_folders()):
-        places = [folder / "selftests" / kernel / RESULTS, *folder.glob(f"selftests/*/{RESULTS}")]
+        name = results_file(TEST_PROGS)
+        places = [folder / "selftests" / kernel / name, *folder.glob(f"selftests/*/{name}")]
         if found := next((tests for path in places if (tests := progs.read(path))), None):
             return {test.name: test.seconds for test in found if test.seconds}
     return {}

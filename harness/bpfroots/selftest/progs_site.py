@@ -1,8 +1,8 @@
-"""What test_progs needs before its first guest: a kernel for it, the modules, the program, and an image."""
+"""What test_progs or test_maps needs before its first guest: kernel, modules, program and image."""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from bpfroots.jobs.guests import Guests
 from bpfroots.kernels import Kernel, Request, selftests
 from bpfroots.machine import Accel
 from bpfroots.progress import Progress
-from bpfroots.selftest import modules, progs_build
+from bpfroots.selftest import maps, modules, progs_build
+from bpfroots.selftest.maps import TEST_MAPS, Unit
+from bpfroots.selftest.progs import TEST_PROGS
 from bpfroots.settings import cache_root
 from bpfroots.shape import Shape
 
@@ -25,11 +27,14 @@ _CPUS, _MEMORY_MIB = 2, 2048
 
 @dataclass(frozen=True)
 class Site:
-    """A kernel and its own test_progs. ``image`` has the tests in it."""
+    """A kernel and ``program`` of its own tree. ``image`` has the tests in it; ``units`` are those of
+    test_maps."""
 
     kernel: Kernel
     image: images.Image
     report: progs_build.Report
+    program: str = TEST_PROGS
+    units: Sequence[Unit] = ()
 
     @property
     def shape(self) -> Shape:
@@ -56,14 +61,28 @@ def prepare(request: Request, files: Set[str], progress: Progress, *, as_is: boo
     Raises UserError for a kernel whose tree is not known, KernelError where something of it does not build,
     InfraError.
     """
+    kernel, image, built = _prepare(TEST_PROGS, request, files, progress, as_is=as_is)
+    return Site(kernel, image, built.report)
+
+
+def prepare_maps(request: Request, progress: Progress, *, as_is: bool) -> Site:
+    """As `prepare`, for test_maps."""
+    units = maps.units(tree_of(request, progress))
+    kernel, image, built = _prepare(TEST_MAPS, request, frozenset(), progress, as_is=as_is)
+    return Site(kernel, image, built.report, TEST_MAPS, units)
+
+
+def _prepare(
+    program: str, request: Request, files: Set[str], progress: Progress, *, as_is: bool
+) -> tuple[Kernel, images.Image, progs_build.Built]:
     layer.require()
     tree = tree_of(request, progress)
     assert isinstance(request, kernels.Definition)  # noqa: S101  (tree_of asked)
     wanted = request if as_is else selftests.variant(request, selftests.fragments(tree))
     kernel = kernels.ensure(wanted, progress)
     kernels.require_options(kernel)
-    built = progs_build.ensure(kernel, _modules(kernel, progress), files, progress)
-    return Site(kernel, layer.layered(kit.image(progress), built.files, built.key), built.report)
+    built = progs_build.ensure(program, kernel, _modules(kernel, progress), files, progress)
+    return kernel, layer.layered(kit.image(progress), built.files, built.key), built
 
 
 def _modules(kernel: Kernel, progress: Progress) -> Path | None:

@@ -30,6 +30,10 @@ def print_run(run: ProgsRun, out: Console) -> None:
             _section(out, f"fails on {kernel}", (_failure(*one) for one in found), len(found))
     for kernel, found_on in changes.items():
         _print_changes(kernel, found_on, out)
+    for kernel, tests in run.tests.items():
+        allowed = [(test.name, splat) for test in tests for splat in test.allowed]
+        lines = (f"{name}: {splat.title} ({splat.by})\n      {splat.console}" for name, splat in allowed)
+        _section(out, f"splats on {kernel} that a list allows", lines, len(allowed))
 
 
 def _totals(tests: Sequence[Tested]) -> str:

@@ -1,4 +1,5 @@
-"""The tests of test_progs, as the sources have them: names, files, and what a part of them needs.
+"""The tests of test_progs, as the sources have them: names, files, and what a part of them needs. For
+test_maps: what it needs.
 
 All of it is 1,000 BPF objects and 450 test files; a test and what it opens build in two minutes.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 from bpfroots.errors import KernelError
 from bpfroots.kernels import selftests
 
-_TESTS, _PROGS = "prog_tests", "progs"
+_TESTS, _MAP_TESTS, _PROGS = "prog_tests", "map_tests", "progs"
 # As the Makefile looks for them, for prog_tests/tests.h.
 _DEFINED = re.compile(r"^void (?:serial_)?test_(\w+)\((?:void)?\)", re.MULTILINE)
 _INCLUDED = re.compile(r'^#include [<"](?:.*/)?(\w+)\.(?:skel|lskel|subskel|c)', re.MULTILINE)
@@ -33,12 +34,16 @@ def tests(source: Path) -> dict[str, str]:
     if not found:
         msg = f"{source}: no {selftests.DIRECTORY}/{_TESTS} there"
         raise KernelError(msg)
-    # prog_tests/tests.h is sorted as text, with what is around a name.
-    return {name: found[name] for name in sorted(found, key="({})".format)}
+    return {name: found[name] for name in in_order(found)}
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """As programs run them: tests.h is sorted as text, with what is around a name."""
+    return sorted(names, key="({})".format)
 
 
 def defined(path: Path) -> list[str]:
-    """The tests in a file of prog_tests/."""
+    """The tests in a file of prog_tests/ or map_tests/."""
     return _DEFINED.findall(path.read_text(errors="replace"))
 
 
@@ -47,10 +52,23 @@ def left_out(source: Path, files: Set[str]) -> frozenset[str]:
     the tree."""
     directory = source / selftests.DIRECTORY
     kept = {path for path in (directory / _TESTS).glob("*.c") if path.name in files or not defined(path)}
+    return _unused(source, kept, kept)
+
+
+def left_out_of_maps(source: Path) -> frozenset[str]:
+    """What of the tree ``source`` test_maps does without: paths in the tree."""
+    directory = source / selftests.DIRECTORY
+    kept = {path for path in (directory / _TESTS).glob("*.c") if not defined(path)}
+    return _unused(source, kept, {*(directory / _MAP_TESTS).glob("*.c"), directory / "test_maps.c"})
+
+
+def _unused(source: Path, kept: Set[Path], wanting: Set[Path]) -> frozenset[str]:
+    """Files in prog_tests/ that are not ``kept``, and programs that ``wanting`` does without."""
+    directory = source / selftests.DIRECTORY
     programs = {path.stem: path for path in (directory / _PROGS).glob("*.c")}
     makefile = (directory / "Makefile").read_text(errors="replace").replace("\\\n", " ")
     ruled = {name for words in _RULES.findall(makefile) for name in _NAMED.findall(words)}
-    needed = _closure({*ruled, *_wanted(kept, programs)}, programs)
+    needed = _closure({*ruled, *_wanted(wanting, programs)}, programs)
     unused = [*(path for path in (directory / _TESTS).glob("*.c") if path not in kept)]
     unused += [path for name, path in programs.items() if name not in needed]
     return frozenset(str(path.relative_to(source)) for path in unused)

@@ -17,7 +17,7 @@ from bpfroots.errors import GuestError, GuestLost, GuestTimeout
 from bpfroots.jobs import suspect
 from bpfroots.machine import Command, Machine
 from bpfroots.selftest import progs_output
-from bpfroots.selftest.progs import Tested, judged
+from bpfroots.selftest.progs import TEST_PROGS, Allowed, Tested, judged
 from bpfroots.selftest.progs_select import Selection
 
 # Under KVM; a test that prints nothing for so long is stuck, since the program's watchdog would have spoken.
@@ -75,7 +75,7 @@ class Worker:
         while pending and not self._stopped:
             ran: list[str] = []
             try:
-                for finished in self._stream(pending):
+                for finished in self._stream(list(pending)):
                     pending.remove(finished.tested.name)
                     ran.append(finished.tested.name)
                     yield finished
@@ -84,12 +84,12 @@ class Worker:
                 if self._stopped:
                     return
                 if not pending:
-                    yield _lost(f"exit after {ran[-1]}", error, "")
+                    yield lost(f"exit after {ran[-1]}", error, "")
                     return
                 empty = 0 if ran or error.outcome != "infra_error" else empty + 1
                 if empty:
                     if empty >= _EMPTY_ATTEMPTS:
-                        yield from (_lost(name, error, "") for name in pending)
+                        yield from (lost(name, error, "") for name in pending)
                         return
                     continue
                 yield self._suspect(pending.pop(0), error, ran)
@@ -126,6 +126,7 @@ class Worker:
         reader = progs_output.Reader(names)
         running = self._start(machine, names)
         found: list[progs_output.Test] = []
+        seen: list[Allowed] = []
         began = time.monotonic()
         for line in running:
             test = reader.feed(line.decode(errors="replace"))
@@ -136,18 +137,22 @@ class Worker:
             if not machine.clean():
                 break  # what the kernel complained of comes next
             found.append(test)
-            yield Finished(judged(test, time.monotonic() - began), _printed(test))
+            tested = judged(test, time.monotonic() - began)
+            tested.allowed = allowed(machine, seen)
+            finished = Finished(tested, _printed(test))
+            if len(found) == len(names):
+                yield from _last(machine, running, finished, found, seen)
+                return
+            yield finished
             began = time.monotonic()
         for _ in running:
             pass
-        left = [name for name in names if name not in {test.name for test in found}]
         if not found and not reader.rest:
             msg = f"test_progs does not start: status {running.status}, and not a word"
             raise GuestLost(msg, hint="its kernel needs the configuration that the tests ask for")
-        if left:
-            yield _ended(left[0], running.status, reader.rest, time.monotonic() - began)
-        else:
-            _check(machine, found)
+        left = [name for name in names if name not in {test.name for test in found}]
+        why = progs_output.why(reader.rest)
+        yield ended(TEST_PROGS, left[0], running.status, why, reader.rest, time.monotonic() - began)
 
     def _start(self, machine: Machine, names: Sequence[str]) -> Command:
         subtests, denied = self._selection.subtests, self._selection.denied_subtests
@@ -168,12 +173,12 @@ class Worker:
     def _suspect(self, name: str, error: GuestError, before: Sequence[str]) -> Finished:
         """The test a guest was lost in, by what it does alone; ``before``: what had run in that guest."""
         if suspect.is_kernels_fault(error) and not before:
-            return _lost(name, error, "")
+            return lost(name, error, "")
         again = self._alone(name)
         if isinstance(again, GuestError):
-            return _lost(name, *suspect.again(error, again))
+            return lost(name, *suspect.again(error, again))
         if suspect.is_kernels_fault(error):
-            return _lost(name, error, suspect.not_alone(before, "test"))
+            return lost(name, error, suspect.not_alone(before, "test"))
         again.tested.note = f"alone in a fresh guest; among others: {error.message}"
         return again
 
@@ -196,20 +201,52 @@ def _printed(test: progs_output.Test) -> list[str]:
     return lines
 
 
-def _ended(name: str, status: int | None, lines: list[str], seconds: float) -> Finished:
-    """A test that the program ended in, though the guest lives."""
+def allowed(machine: Machine, seen: list[Allowed]) -> list[Allowed]:
+    """Splats that a list allows and that are not in ``seen``, where they are put."""
+    known = [Allowed(splat.title, splat.by, where) for splat, where in machine.allowed()]
+    new = known[len(seen) :]
+    seen += new
+    return new
+
+
+def ended(
+    program: str, name: str, status: int | None, why: str, lines: list[str], seconds: float
+) -> Finished:
+    """A test that ``program`` ended in, though the guest lives. ``why`` is the line of ``lines`` that says
+    most."""
     how = "a signal" if status is None or status < 0 else f"status {status}"
-    reason = f"test_progs ended with {how}: {progs_output.why(lines) or 'no message'}"
+    reason = f"{program} ended with {how}: {why or 'no message'}"
     return Finished(Tested(name, "fail", reason, round(seconds, 2)), lines)
 
 
-def _lost(name: str, error: GuestError, note: str) -> Finished:
+def lost(name: str, error: GuestError, note: str) -> Finished:
+    """A test that a guest was lost in."""
     tested = Tested(name, error.outcome, error.message, console=error.console, note=note)
     return Finished(tested, error.detail.splitlines())
 
 
 def _too_slow(name: str, seconds: int) -> GuestTimeout:
     return GuestTimeout(f"{name} not finished within {seconds} s")
+
+
+def _last(
+    machine: Machine,
+    running: Command,
+    finished: Finished,
+    found: Sequence[progs_output.Test],
+    seen: list[Allowed],
+) -> Iterator[Finished]:
+    """The last test of a batch, once the program has ended: the kernel's console is slower than the program.
+    Raises GuestError, which is not its."""
+    try:
+        for _ in running:
+            pass
+        _check(machine, found)
+    except GuestError:
+        yield finished
+        raise
+    finished.tested.allowed += allowed(machine, seen)
+    yield finished
 
 
 def _check(machine: Machine, found: Sequence[progs_output.Test]) -> None:
