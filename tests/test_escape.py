@@ -33,6 +33,7 @@ from bpfroots.nightly.state import WorkFailure
 from bpfroots.progress import Progress
 from bpfroots.report import failure, html, overview, terminal
 from bpfroots.results.model import SCHEMA, Cell, KernelInfo, RunInfo
+from bpfroots.results.selftests import VerifierTest
 from bpfroots.selftest import output as selftest
 from bpfroots.selftest import terminal as selftests
 from tests import ROOT
@@ -125,7 +126,7 @@ def _trend() -> Trend:
 
 
 def _ran(kernel: str, lines: list[str]) -> selftest.Ran:
-    output = selftest.Output([selftest.Test(1, "p", LOUD, "fail", lines)], lines, LOUD)
+    output = selftest.Output([VerifierTest(1, "p", LOUD, "fail", lines)], lines, LOUD)
     return selftest.Ran(kernel, 1.0, LOUD, LOUD, output)
 
 

@@ -18,10 +18,10 @@ from bpfroots.history import page
 from bpfroots.history.database import History, State
 from bpfroots.history.record import catch_up, of_case
 from bpfroots.history.trend import trend
+from bpfroots.results import selftests as selftest
 from bpfroots.results.key import Key
 from bpfroots.results.model import Cell, Cost, Expected, Root, RunResult, Step
 from bpfroots.results.store import RunStore
-from bpfroots.selftest import output as selftest
 from tests.nights import accepted, key, night, record, synthetic
 
 _QUICK = 2.0
@@ -149,8 +149,8 @@ def test_folders_that_are_not_in_it_are_recorded(project: Path) -> None:
     store = RunStore.create("run", ["bpfroots", "run"])
     store.add(_cell())
     tests = [
-        selftest.Test(7, "p", "calls: basic", "ok", ["OK"]),
-        selftest.Test(8, "p", "calls: basic", "fail", ["x", "FAIL bad"]),
+        selftest.VerifierTest(7, "p", "calls: basic", "ok", ["OK"]),
+        selftest.VerifierTest(8, "p", "calls: basic", "fail", ["x", "FAIL bad"]),
     ]
     store.add_step(
         Step(case="kernel/test_verifier", kernel="patched", outcome="pass", program="test_verifier")

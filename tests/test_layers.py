@@ -19,9 +19,9 @@ _FEATURES = {
     "bench": set[str](),
     "bisect": {"selftest"},
     "cluster": set[str](),
-    "history": {"selftest"},
+    "history": set[str](),
     "nightly": {"ab", "cluster", "history", "selftest"},
-    "selftest": set[str](),
+    "selftest": {"history"},
 }
 #: Modules that any package may import.
 _BASE = {

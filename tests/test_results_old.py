@@ -18,8 +18,8 @@ from bpfroots.results import old
 from bpfroots.results.key import Key
 from bpfroots.results.model import BUILD, SCHEMA
 from bpfroots.results.request import Cases
+from bpfroots.results.selftests import read_verifier
 from bpfroots.results.store import RunStore
-from bpfroots.selftest.output import read_tests
 from tests import ROOT
 from tests.nights import night
 
@@ -114,7 +114,7 @@ def test_tests_of_the_kernels_tree_have_number_and_user() -> None:
     (step,) = [step for step in store.steps() if step.program == "test_verifier"]
     path = store.selftest_results(step)
     assert path is not None
-    assert [(test.number, test.user, test.id) for test in read_tests(path)] == [
+    assert [(test.number, test.user, test.id) for test in read_verifier(path)] == [
         (1, "p", "1/p"),
         (2, "u", "2/u"),
         (3, "p", "3/p"),

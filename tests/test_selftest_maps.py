@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, GuestTimeout, KernelError
 from bpfroots.kernels import selftests
 from bpfroots.machine import Machine
-from bpfroots.selftest import maps, progs
+from bpfroots.results import selftests as kept
+from bpfroots.results.selftests import Tested
+from bpfroots.selftest import maps
 from bpfroots.selftest.maps import Reader, Unit
 from bpfroots.selftest.maps_worker import MapsWorker
-from bpfroots.selftest.progs import Tested
 from bpfroots.selftest.progs_worker import Limits
 
 _GOLDEN = Path(__file__).parent / "golden/selftest"
@@ -341,6 +342,6 @@ def test_a_host_that_loses_guests_gives_no_verdict() -> None:
 
 
 def test_results_have_the_program_in_front() -> None:
-    (found,) = progs.results("test_maps", "v7.3", [Tested("sk_storage_map", "pass")])
+    (found,) = kept.results("test_maps", "v7.3", [Tested("sk_storage_map", "pass")])
     assert found.case == "test_maps/sk_storage_map"
     assert found.reproduce == "bpfroots selftest test_maps --kernel v7.3"

@@ -17,10 +17,11 @@ from bpfroots.images import Image
 from bpfroots.kernels import BootImage, Kernel
 from bpfroots.machine import Accel, Machine
 from bpfroots.progress import Progress
+from bpfroots.results import selftests as kept
 from bpfroots.results.request import Selftests
+from bpfroots.results.selftests import Subtest, Tested
 from bpfroots.results.store import RunStore
-from bpfroots.selftest import progs, progs_build, progs_compare, progs_lists, progs_run, progs_site
-from bpfroots.selftest.progs import Subtest, Tested
+from bpfroots.selftest import progs_build, progs_compare, progs_lists, progs_run, progs_site
 from bpfroots.selftest.progs_select import Lists, Selection, select_all
 from bpfroots.selftest.progs_worker import Limits, Worker
 from bpfroots.shape import Shape
@@ -394,7 +395,7 @@ def test_new_failures_come_first() -> None:
 
 def test_results_are_named_once_each() -> None:
     tested = Tested("a", "fail", "x: no", 2.5, [Subtest("x", "fail", "no"), Subtest("x", "pass")])
-    found = list(progs.results("test_progs", "v7.3", [tested]))
+    found = list(kept.results("test_progs", "v7.3", [tested]))
     assert [result.case for result in found] == ["test_progs/a", "test_progs/a/x", "test_progs/a/x 2"]
     assert found[0].duration_s == 2.5
     assert found[1].reproduce == "bpfroots selftest test_progs -t a/x --kernel v7.3"
@@ -464,7 +465,7 @@ def test_what_only_the_second_kernel_does_is_a_new_failure(lab: _Lab) -> None:
 def test_a_run_folder_has_every_test_once(lab: _Lab) -> None:
     result = _run("patched")
     path = result.store.path
-    found = {one.name: one for one in progs.read(path / "selftests/patched/test_progs.jsonl")}
+    found = {one.name: one for one in kept.read(path / "selftests/patched/test_progs.jsonl")}
     assert {name: one.outcome for name, one in found.items()} == {
         "align": "guest_crash",
         "arena_htab": "skip",
@@ -486,10 +487,10 @@ def test_only_what_is_missing_is_run_again(lab: _Lab) -> None:
     path.write_text(first + '{"name": "verif')  # killed while it wrote
     lab.asked.clear()
     again = progs_run.resume("test_progs", RunStore.open(result.store.path), Progress(quiet=True))
-    done = progs.read(path)
+    done = kept.read(path)
     assert sorted(one.name for one in done) == _NAMES
-    kept = next(name for name in _NAMES if f'"{name}"' in first)
-    assert f"patched/{kept}" not in lab.asked
+    stays = next(name for name in _NAMES if f'"{name}"' in first)
+    assert f"patched/{stays}" not in lab.asked
     assert [one.name for one in again.tests["patched"]] == _NAMES
 
 

@@ -14,7 +14,7 @@ from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit
 from bpfroots.machine import Machine, choose_accel
 from bpfroots.machine.splats import read_allowances
-from bpfroots.selftest.progs import Tested
+from bpfroots.results.selftests import Tested
 from bpfroots.selftest.progs_worker import Limits, Worker
 from tests import ROOT
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,14 +12,11 @@ from bpfroots.analysis.compare import figures, refusal
 from bpfroots.analysis.verifier_log import normalise
 from bpfroots.errors import UserError
 from bpfroots.history.database import History, State
+from bpfroots.results import selftests
 from bpfroots.results.figures import NAMED
 from bpfroots.results.key import Key, Keyed
-from bpfroots.results.model import Cell, Outcome, Step, TestResult
+from bpfroots.results.model import Cell, TestResult
 from bpfroots.results.store import CELLS, RunStore, run_folders
-from bpfroots.selftest import maps, progs
-from bpfroots.selftest.output import Test, read_tests
-
-_OUTCOMES: dict[str, Outcome] = {"ok": "pass", "fail": "fail", "skip": "skip", "unknown": "infra_error"}
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -74,14 +70,8 @@ def beside_cells(store: RunStore) -> list[TestResult]:
     for step in store.steps():
         found.append(step)
         if path := store.selftest_results(step):
-            found += _tests(step, path)
+            found += selftests.of_step(step, path)
     return list({result.key: result for result in found}.values())
-
-
-def _tests(step: Step, path: Path) -> Iterable[TestResult]:
-    if step.program in (progs.TEST_PROGS, maps.TEST_MAPS):
-        return progs.results(step.program, step.kernel, progs.read(path))
-    return test_results(step.program, step.kernel, read_tests(path))
 
 
 def of_case(history: History, case: str, results: Path) -> list[CellHistory]:
@@ -128,24 +118,3 @@ def _of_cell(cell: Cell, state: State) -> State:
         code=" ".join(image.sha256[:8] for root in programs for image in root.jit.images),
         figures={name: value for name, value in figures(cell).items() if NAMED[name].recorded},
     )
-
-
-def test_results(program: str, kernel: str, tests: Iterable[Test]) -> Iterator[TestResult]:
-    """The tests of ``program`` (test_verifier) on a kernel.
-
-    A test goes by its name, as its number is another one in the next tree; one that was not allowed to
-    end says nothing. Where several have one name they are counted.
-    """
-    seen: Counter[str] = Counter()
-    for test in tests:
-        name = f"{program}/{test.name} [{test.user}]"
-        seen[name] += 1
-        if seen[name] > 1:
-            name = f"{name} {seen[name]}"
-        failed = test.status == "fail"
-        yield TestResult(
-            case=name,
-            kernel=kernel,
-            outcome=_OUTCOMES[test.status],
-            reason=test.lines[-1].strip() if failed else "",
-        )

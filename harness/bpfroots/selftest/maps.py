@@ -16,10 +16,9 @@ import msgspec
 
 from bpfroots.errors import KernelError
 from bpfroots.kernels import selftests
+from bpfroots.results.selftests import Subtest, Tested
 from bpfroots.selftest import progs_tree
-from bpfroots.selftest.progs import Subtest, Tested
 
-TEST_MAPS = "test_maps"
 #: The tests in test_maps.c, twice: with maps that are allocated at once, and with those that are not. Which
 #: of them runs is not printed, so they are one test, and its subtests once all of them have passed.
 FIRST = "run_all_tests"

@@ -12,9 +12,8 @@ from pathlib import Path
 from bpfroots.errors import GuestError
 from bpfroots.jobs import suspect
 from bpfroots.machine import Machine
+from bpfroots.results.selftests import TEST_MAPS, Allowed, Tested
 from bpfroots.selftest import maps
-from bpfroots.selftest.maps import TEST_MAPS
-from bpfroots.selftest.progs import Allowed, Tested
 from bpfroots.selftest.progs_worker import Finished, Limits, allowed, ended, lost
 
 _COMMAND = f"cd /selftests && exec stdbuf -oL ./{TEST_MAPS} 2>&1"

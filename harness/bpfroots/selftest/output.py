@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from bpfroots.results import old
-
-User = Literal["p", "u"]
-Status = Literal["ok", "skip", "fail", "unknown"]
+from bpfroots.results.selftests import Status, User, VerifierTest
 
 _TEST = re.compile(r"^#(\d+)/([pu]) (.*)$")
 _SUMMARY = re.compile(r"^Summary: (\d+) PASSED, (\d+) SKIPPED, (\d+) FAILED$")
@@ -28,31 +23,13 @@ _LATER_LINE = re.compile(rf"^{_NOTES}(OK|SKIP|FAIL)(?:$|[ :])")
 _TIME = re.compile(r"^verification time \d+ usec$")
 
 
-class Test(msgspec.Struct, frozen=True):
-    """One test as one kind of ``user``: "p" (privileged) or "u" (unprivileged).
-
-    ``lines`` is all it printed, as it was. ``unknown``: the output ended before a verdict.
-    """
-
-    number: int
-    user: User
-    name: str
-    status: Status
-    lines: list[str]
-
-    @property
-    def id(self) -> str:
-        """As the program has it: "123/p"."""
-        return f"{self.number}/{self.user}"
-
-
 class Output(msgspec.Struct, frozen=True):
     """A whole output. ``other`` are the lines that belong to no test; the summary is one of them.
 
     ``complaint`` says why the output is not whole; empty where the summary is there and right.
     """
 
-    tests: list[Test]
+    tests: list[VerifierTest]
     other: list[str]
     complaint: str
 
@@ -87,14 +64,6 @@ class Difference(msgspec.Struct, frozen=True):
     name: str
     first: list[str]
     other: list[str]
-
-
-def read_tests(path: Path) -> list[Test]:
-    """The tests that a run folder has, of an earlier version too."""
-    found = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
-    for test in found:
-        old.selftest(test)
-    return msgspec.convert(found, list[Test])
 
 
 def parse(text: str) -> Output:
@@ -139,21 +108,21 @@ def differences(first: Output, other: Output) -> list[Difference]:
     return [difference for difference in found if difference is not None]
 
 
-def _test(match: re.Match[str], lines: list[str]) -> Test:
+def _test(match: re.Match[str], lines: list[str]) -> VerifierTest:
     rest, number = match[3], int(match[1])
     user: User = "p" if match[2] == "p" else "u"
     if verdict := _FIRST_LINE.match(rest):
-        return Test(number, user, verdict[1], _status(verdict[2]), lines)
+        return VerifierTest(number, user, verdict[1], _status(verdict[2]), lines)
     name = rest.removesuffix(", verifier log:").rstrip()
     later = [verdict[1] for line in lines[1:] if (verdict := _LATER_LINE.match(line))]
-    return Test(number, user, name, _status(later[-1]) if later else "unknown", lines)
+    return VerifierTest(number, user, name, _status(later[-1]) if later else "unknown", lines)
 
 
 def _status(word: str) -> Status:
     return {"OK": "ok", "SKIP": "skip", "FAIL": "fail"}[word]  # type: ignore[return-value]
 
 
-def _complaint(tests: Sequence[Test], summary: re.Match[str] | None) -> str:
+def _complaint(tests: Sequence[VerifierTest], summary: re.Match[str] | None) -> str:
     if summary is None:
         last = f" after #{tests[-1].id} {tests[-1].name}" if tests else " before its first test"
         return f"the output ends{last}, without a summary"

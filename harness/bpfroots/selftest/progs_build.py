@@ -25,9 +25,8 @@ from bpfroots.kernels import Kernel, selftests, toolchain, tree
 from bpfroots.process import run, spawn
 from bpfroots.programs.clang import Clang, find
 from bpfroots.progress import Progress, Task
+from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS
 from bpfroots.selftest import progs_tree
-from bpfroots.selftest.maps import TEST_MAPS
-from bpfroots.selftest.progs import TEST_PROGS
 from bpfroots.settings import cache_root, jobs
 
 #: In what is built: everything that is in the guest's directory, and what could not be built.

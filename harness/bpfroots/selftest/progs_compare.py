@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from bpfroots.results.model import BAD, Outcome
-from bpfroots.selftest.progs import Tested, named
+from bpfroots.results.selftests import Tested, named
 
 #: In the order in which they are shown. "new": a test that the first kernel's tree does not have.
 Kind = Literal["new failure", "failure of a new test", "still failing", "fixed", "not run any more", "gone"]

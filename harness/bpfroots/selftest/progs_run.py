@@ -21,13 +21,13 @@ from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.machine.splats import Allowance, read_allowances
 from bpfroots.progress import Progress, Task
 from bpfroots.report import junit, ktap
+from bpfroots.results import selftests as kept
 from bpfroots.results.model import BAD, Step
 from bpfroots.results.request import Selftests
+from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS, Tested
 from bpfroots.results.store import RunStore, append_lines, cut_torn_line, run_folders
-from bpfroots.selftest import progs, progs_compare, progs_lists, progs_select, progs_site, progs_tree
-from bpfroots.selftest.maps import TEST_MAPS
+from bpfroots.selftest import progs_compare, progs_lists, progs_select, progs_site, progs_tree
 from bpfroots.selftest.maps_worker import MapsWorker
-from bpfroots.selftest.progs import TEST_PROGS, Tested
 from bpfroots.selftest.progs_compare import Change
 from bpfroots.selftest.progs_select import Lists, Selection
 from bpfroots.selftest.progs_worker import Finished, Limits, Worker
@@ -177,7 +177,7 @@ def _run(
 
 def _write_reports(result: ProgsRun) -> None:
     program = result.program
-    found = [one for kernel, tests in result.tests.items() for one in progs.results(program, kernel, tests)]
+    found = [one for kernel, tests in result.tests.items() for one in kept.results(program, kernel, tests)]
     junit.write(result.store.path / "junit.xml", found)
     ktap.write(result.store.path / "results.ktap", found)
 
@@ -206,7 +206,7 @@ class _OnKernel:
         """All its tests, those included that were done before. Raises KernelError, InfraError."""
         kernel, names, not_built = self._site.kernel, selection.names, self._site.report.tests
         title = f"guests    {kernel.name} ({kernel.release}, {self._accel.name}): {self._site.program}"
-        found = progs.read(self._results)
+        found = kept.read(self._results)
         with self._progress.task(title, "tests") as task:
             done = {test.name for test in found}
             why = {name: f"not built: {reason}" for name, reason in not_built.items()} | selection.denied
@@ -279,7 +279,7 @@ def durations(kernel: str) -> dict[str, float]:
     for folder in reversed(run_folders()):
         name = results_file(TEST_PROGS)
         places = [folder / "selftests" / kernel / name, *folder.glob(f"selftests/*/{name}")]
-        if found := next((tests for path in places if (tests := progs.read(path))), None):
+        if found := next((tests for path in places if (tests := kept.read(path))), None):
             return {test.name: test.seconds for test in found if test.seconds}
     return {}
 

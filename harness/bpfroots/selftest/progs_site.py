@@ -15,9 +15,9 @@ from bpfroots.jobs.guests import Guests
 from bpfroots.kernels import Kernel, Request, selftests
 from bpfroots.machine import Accel
 from bpfroots.progress import Progress
+from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS
 from bpfroots.selftest import maps, modules, progs_build
-from bpfroots.selftest.maps import TEST_MAPS, Unit
-from bpfroots.selftest.progs import TEST_PROGS
+from bpfroots.selftest.maps import Unit
 from bpfroots.settings import cache_root
 from bpfroots.shape import Shape
 

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from bpfroots.escape import visible
 from bpfroots.report.text import plural
+from bpfroots.results.selftests import Tested
 from bpfroots.selftest import progs_compare
-from bpfroots.selftest.progs import Tested
 from bpfroots.selftest.progs_compare import Change
 from bpfroots.selftest.progs_run import ProgsRun
 

@@ -16,8 +16,9 @@ import msgspec
 from bpfroots.errors import GuestError, GuestLost, GuestTimeout
 from bpfroots.jobs import suspect
 from bpfroots.machine import Command, Machine
+from bpfroots.results.selftests import TEST_PROGS, Allowed, Tested
 from bpfroots.selftest import progs_output
-from bpfroots.selftest.progs import TEST_PROGS, Allowed, Tested, judged
+from bpfroots.selftest.progs import judged
 from bpfroots.selftest.progs_select import Selection
 
 # Under KVM; a test that prints nothing for so long is stuck, since the program's watchdog would have spoken.
