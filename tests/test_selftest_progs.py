@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from bpfroots import settings
 from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, UserError
+from bpfroots.history.database import History
 from bpfroots.history.record import beside_cells
 from bpfroots.images import Image
 from bpfroots.kernels import BootImage, Kernel
@@ -185,8 +187,9 @@ def test_every_test_is_in_one_batch() -> None:
 
 @dataclass
 class _Guest:
-    """A guest whose test_progs does what ``acts`` says, test by test: "ok", "fail", "exit", "slow", a splat
-    that is seen as the test ends, or an error that the guest is lost with."""
+    """A guest whose test_progs does what ``acts`` says, test by test: "ok", "fail", "exit", "slow",
+    "once" (fails and then never again), a splat that is seen as the test ends, or an error that the guest is
+    lost with."""
 
     acts: dict[str, Any]
     summary: dict[str, Any] | None = None
@@ -231,6 +234,8 @@ class _Guest:
             if act == "slow":
                 said = f"WATCHDOG: test case {name}/x executes for 480 seconds, terminating with SIGSEGV"
                 yield said.encode()
+            if act == "once":
+                self.acts[name], act = "ok", "fail"
             if act == "splat":
                 self._splat = GuestCrash(f"WARNING in {name}")
             if act == "fail":
@@ -409,6 +414,7 @@ class _Lab:
 
     def __init__(self, acts: dict[str, dict[str, Any]]) -> None:
         self.acts = acts
+        self.keys: dict[str, str] = {}
         self.asked: list[str] = []
 
     def sites(self, request: Selftests, _: object) -> list[tuple[progs_site.Site, Selection]]:
@@ -416,8 +422,11 @@ class _Lab:
         report = progs_build.Report("clang 22", [], {"arena_htab": "arena.c:1: no type"})
         found = []
         for name in request.kernels:
-            kernel = Kernel(name, name, f"key-{name}", "7.3.4", BootImage(Path("bzImage")))
-            found.append((progs_site.Site(kernel, Image(Path("image"), "digest"), report), selection))
+            kernel = Kernel(
+                name, name, self.keys.get(name, f"key-{name}"), "7.3.4", BootImage(Path("bzImage"))
+            )
+            image = Image(Path("image"), "digest")
+            found.append((progs_site.Site(kernel, image, report, image), selection))
         return found
 
     def boot(self, kernel: Kernel, console: Path, *, shape: Shape) -> Machine:
@@ -498,3 +507,92 @@ def test_a_run_of_something_else_is_not_resumed(lab: _Lab) -> None:
     store = RunStore.create("run", ["bpfroots"])
     with pytest.raises(UserError, match="not a run of test_progs"):
         progs_run.resume("test_progs", store, Progress(quiet=True))
+
+
+# -- tests that fail only sometimes ------------------------------------------------------------------
+
+
+def _changed(result: progs_run.ProgsRun) -> list[tuple[str, str, str]]:
+    (changes,) = result.changes().values()
+    return [(change.kind, change.name, change.note) for change in changes]
+
+
+def test_a_new_failure_that_passes_when_it_is_run_again_is_flaky(lab: _Lab) -> None:
+    lab.acts = {"base": {}, "patched": {"align": "once"}}
+    result = _run("base", "patched")
+    assert _changed(result) == [("flaky", "align", "passes when run again, alone in a fresh guest")]
+    assert result.exit_code == 0
+    (kept_,) = [
+        one for one in kept.read(result.store.path / "selftests/patched/test_progs.jsonl") if one.again
+    ]
+    assert (kept_.name, kept_.outcome, kept_.again) == ("align", "fail", "pass")
+    assert lab.asked.count("patched/align") == 2
+    assert lab.asked.count("patched/verifier_or") == 1
+    assert "not ok" in (result.store.path / "results.ktap").read_text()
+
+
+def test_one_that_fails_again_is_new(lab: _Lab) -> None:
+    lab.acts = {"base": {}, "patched": {"align": "fail"}}
+    result = _run("base", "patched")
+    assert _changed(result) == [("new failure", "align", "fails when run again, alone in a fresh guest")]
+    assert result.exit_code == 1
+
+
+def test_what_fails_on_both_is_not_run_again(lab: _Lab) -> None:
+    lab.acts = {"base": {"align": "fail"}, "patched": {"align": "once"}}
+    result = _run("base", "patched")
+    assert _changed(result) == [("still failing", "align", "")]
+    assert lab.asked.count("patched/align") == 1
+
+
+def test_a_failure_of_a_test_that_is_known_as_flaky_is_not_new(lab: _Lab) -> None:
+    lab.acts = {"base": {}, "patched": {}}
+    assert _run("base", "patched").exit_code == 0
+    lab.acts = {"base": {}, "patched": {"align": "fail"}}  # and the same kernel
+    result = _run("base", "patched")
+    again = "fails when run again, alone in a fresh guest"
+    assert _changed(result) == [
+        ("flaky", "align", f"known as flaky: fails in 1 of 2 runs on patched; {again}")
+    ]
+    assert result.exit_code == 0
+
+
+def test_a_failure_that_came_with_another_kernel_is_new(lab: _Lab) -> None:
+    lab.acts = {"base": {}, "patched": {}}
+    assert _run("base", "patched").exit_code == 0
+    lab.acts, lab.keys = {"base": {}, "patched": {"align": "fail"}}, {"patched": "another"}
+    result = _run("base", "patched")
+    assert [kind for kind, _, _ in _changed(result)] == ["new failure"]
+    assert result.exit_code == 1
+
+
+def test_one_that_comes_and_goes_is_flaky_whatever_has_changed(lab: _Lab) -> None:
+    for number, act in enumerate(("ok", "fail", "ok", "fail", "ok")):
+        lab.acts, lab.keys = {"base": {"align": act}, "patched": {}}, {"base": f"base-{number}"}
+        _run("base")
+    lab.acts, lab.keys = {"base": {}, "patched": {"align": "fail"}}, {"base": "base-5"}
+    result = _run("base", "patched")
+    (change,) = _changed(result)
+    assert change[:2] == ("flaky", "align")
+    assert change[2].startswith("known as flaky: fails in 2 of 6 runs on base")
+
+
+def test_a_history_that_cannot_be_read_takes_no_result_with_it(lab: _Lab) -> None:
+    lab.acts = {"base": {}, "patched": {"align": "fail"}}
+    _run("base")
+    path = settings.results_root() / "history.db"
+    path.write_text("no database, but long enough to be one by its size " * 100)
+    assert [kind for kind, _, _ in _changed(_run("base", "patched"))] == ["new failure"]
+    # Its twin: a run of the history itself says so.
+    with pytest.raises(UserError, match="not a database"):
+        History()
+
+
+def test_a_test_that_ended_early_says_nothing_of_its_subtests() -> None:
+    first = _test("a", "fail", x="fail", y="pass")
+    kept.note_repeat(first, _test("a", "pass", y="pass"))
+    assert [sub.again for sub in first.subtests] == ["", ""]
+    first = _test("a", "fail", x="fail", y="pass")
+    kept.note_repeat(first, _test("a", "pass", x="pass", y="pass"))
+    assert [sub.again for sub in first.subtests] == ["pass", ""]
+    assert [change.kind for change in progs_compare.changes([_test("a", x="pass")], [first])] == ["flaky"]

@@ -193,6 +193,23 @@ def aspects(thresholds: Mapping[str, float]) -> list[Aspect]:
     ]
 
 
+def unsteady(aspect: Aspect, kernel: str, recent: Sequence[tuple[Recorded, State]]) -> str:
+    """Why an aspect of a cell on ``kernel`` is flaky; "" where it is not. Each of the ``recent`` states says
+    something about it."""
+    seen: list[Value] = []
+    returns = 0
+    for (run, state), (later, after) in pairwise(recent):
+        value, other = aspect.value(state), aspect.value(after)
+        assert value is not None and other is not None  # noqa: S101, PT018
+        if aspect.same(value, other):
+            continue
+        if run.same_inputs(later, kernel):
+            return f"nothing had changed from {run.name} to {later.name}"
+        seen.append(value)
+        returns += any(aspect.same(one, other) for one in seen)
+    return f"{returns} times back to what it had been before" if returns >= _RETURNS else ""
+
+
 class _TrendJudge:
     """Looks at one cell after the other, in the runs of a window, of which the last is judged."""
 
@@ -233,19 +250,8 @@ class _TrendJudge:
                 return
 
     def _flaky(self, key: Key, aspect: Aspect, line: Timeline) -> str:
-        """Why an aspect is flaky; "" where it is not."""
-        recent = [(self._runs[run], aspect.value(state)) for run, state in line if run in self._recent]
-        seen: list[Value] = []
-        returns = 0
-        for (run, value), (later, other) in pairwise(recent):
-            assert value is not None and other is not None  # noqa: S101, PT018
-            if aspect.same(value, other):
-                continue
-            if run.same_inputs(later, key.kernel):
-                return f"nothing had changed from {run.name} to {later.name}"
-            seen.append(value)
-            returns += any(aspect.same(one, other) for one in seen)
-        return f"{returns} times back to what it had been before" if returns >= _RETURNS else ""
+        recent = [(self._runs[run], state) for run, state in line if run in self._recent]
+        return unsteady(aspect, key.kernel, recent)
 
     def _unsteady(self, key: Key, aspect: Aspect, line: Timeline, why: str, bad: bool) -> Flaky:
         values = Counter(_shown(aspect.value(state)) for run, state in line if run in self._recent)

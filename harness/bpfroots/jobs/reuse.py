@@ -17,6 +17,7 @@ import msgspec
 
 import bpfroots
 from bpfroots.cache import Cache, add_files, sha256
+from bpfroots.images import Image
 from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.spec import CellFiles, CellSpec
 from bpfroots.kernels import Kernel
@@ -123,6 +124,13 @@ def inputs(kit: Kit, accel: Accel) -> str:
     for base in bases():
         add_files(key, base, ["testcases"], "*")
     return key.hexdigest()
+
+
+def tree_inputs(image: Image, clang: str, accel: Accel) -> str:
+    """As `inputs`, for the tests of a kernel's own tree, which its key stands for: ``image`` is the one
+    without tests, ``clang`` the version that built them."""
+    parts = (image.digest, clang, accel.name, qemu_version(), _judges_digest())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _common(kit: Kit, accel: Accel) -> tuple[str, ...]:

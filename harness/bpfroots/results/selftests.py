@@ -11,7 +11,7 @@ import msgspec
 
 from bpfroots.errors import Where
 from bpfroots.results import old
-from bpfroots.results.model import Outcome, Step, TestResult
+from bpfroots.results.model import BAD, Outcome, Step, TestResult
 
 TEST_PROGS, TEST_MAPS = "test_progs", "test_maps"
 
@@ -21,11 +21,12 @@ _OF_STATUS: dict[str, Outcome] = {"ok": "pass", "fail": "fail", "skip": "skip", 
 
 
 class Subtest(msgspec.Struct, omit_defaults=True):
-    """``reason`` says why it is not a pass, where that is known."""
+    """``reason`` says why it is not a pass, where that is known. ``again``: see `Tested`."""
 
     name: str
     outcome: Outcome
     reason: str = ""
+    again: str = ""
 
 
 class Allowed(msgspec.Struct, frozen=True):
@@ -40,7 +41,8 @@ class Tested(msgspec.Struct, omit_defaults=True):
     """A test on a kernel. ``seconds`` is what it took in the guest, subtests included; 0 if it was not run.
 
     ``log`` is a path within the run folder: what a test that failed has printed. ``console`` and ``note``: as
-    in `TestResult`. ``allowed`` are splats that are no failure, since a list says so.
+    in `TestResult`. ``allowed`` are splats that are no failure, since a list says so. ``again`` is what a
+    test that has failed came to when it was run again, alone in a fresh guest; empty where it was not.
     """
 
     __test__: ClassVar[bool] = False  # nothing for pytest to collect
@@ -54,6 +56,7 @@ class Tested(msgspec.Struct, omit_defaults=True):
     console: Where | None = None
     note: str = ""
     allowed: list[Allowed] = []
+    again: str = ""
 
 
 class VerifierTest(msgspec.Struct, frozen=True):
@@ -86,7 +89,9 @@ def read(path: Path) -> list[Tested]:
     if not path.is_file():
         return []
     *lines, _ = path.read_bytes().split(b"\n")
-    return [msgspec.json.decode(line, type=Tested) for line in lines]
+    found = [msgspec.json.decode(line, type=Tested) for line in lines]
+    # One that was run again has a second line.
+    return list({test.name: test for test in found}.values())
 
 
 def results(program: str, kernel: str, tests: Iterable[Tested]) -> Iterator[TestResult]:
@@ -100,7 +105,7 @@ def results(program: str, kernel: str, tests: Iterable[Tested]) -> Iterator[Test
             outcome=test.outcome,
             reason=test.reason,
             console=test.console,
-            note=test.note,
+            note=test.note or repeated(test.again),
             reproduce=_again(program, test.name, kernel),
             duration_s=test.seconds,
         )
@@ -110,8 +115,27 @@ def results(program: str, kernel: str, tests: Iterable[Tested]) -> Iterator[Test
                 kernel=kernel,
                 outcome=subtest.outcome,
                 reason=subtest.reason,
+                note=repeated(subtest.again),
                 reproduce=_again(program, f"{test.name}/{subtest.name}", kernel),
             )
+
+
+def note_repeat(test: Tested, second: Tested) -> None:
+    """Write down what a test, and each of its subtests that has failed, came to in a ``second`` run."""
+    test.again = second.outcome
+    then = {name: subtest.outcome for name, subtest in named(second.subtests)}
+    for name, subtest in named(test.subtests):
+        if subtest.outcome in BAD:
+            # A test that ended before the subtest says nothing of it.
+            subtest.again = then.get(name, second.outcome if second.outcome in BAD else "")
+
+
+def repeated(again: str) -> str:
+    """What to say of a test that came to ``again`` in a second run; nothing where there was none."""
+    if not again:
+        return ""
+    words = {"pass": "passes", "fail": "fails"}.get(again, again)
+    return f"{words} when run again, alone in a fresh guest"
 
 
 def named(subtests: Iterable[Subtest]) -> Iterator[tuple[str, Subtest]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,11 @@ import msgspec
 
 from bpfroots import exitcodes, kernels
 from bpfroots.errors import BpfrootsError, KernelError, UserError
+from bpfroots.history.database import History
+from bpfroots.history.flaky import flaky
+from bpfroots.history.record import catch_up
 from bpfroots.jobs import crew
+from bpfroots.jobs.reuse import tree_inputs
 from bpfroots.jobs.run import describe, describe_host
 from bpfroots.jobs.schedule import guests_at_once
 from bpfroots.kernels import selftests
@@ -22,9 +26,10 @@ from bpfroots.machine.splats import Allowance, read_allowances
 from bpfroots.progress import Progress, Task
 from bpfroots.report import junit, ktap
 from bpfroots.results import selftests as kept
+from bpfroots.results.key import Key
 from bpfroots.results.model import BAD, Step
 from bpfroots.results.request import Selftests
-from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS, Tested
+from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS, Tested, note_repeat
 from bpfroots.results.store import RunStore, append_lines, cut_torn_line, run_folders
 from bpfroots.selftest import progs_compare, progs_lists, progs_select, progs_site, progs_tree
 from bpfroots.selftest.maps_worker import MapsWorker
@@ -47,6 +52,8 @@ class ProgsRun:
     store: RunStore
     tests: dict[str, list[Tested]] = field(default_factory=dict)
     failed: list[BpfrootsError] = field(default_factory=list)
+    #: How often a test that is known as flaky fails, by kernel and name.
+    rates: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def program(self) -> str:
@@ -59,14 +66,23 @@ class ProgsRun:
         (base, first), *others = self.tests.items() or [("", [])]
         if not self.store.run.kernels or base != self.store.run.kernels[0].name:
             return {}
-        return {kernel: progs_compare.changes(first, tests) for kernel, tests in others}
+        rates = self.rates
+        return {kernel: progs_compare.changes(first, tests, rates.get(kernel)) for kernel, tests in others}
+
+    def worse(self) -> dict[str, list[Change]]:
+        """Those of `changes` that make a run fail."""
+        found = {
+            kernel: [c for c in all_ if c.kind in progs_compare.WORSE]
+            for kernel, all_ in self.changes().items()
+        }
+        return {kernel: changes for kernel, changes in found.items() if changes}
 
     @property
     def exit_code(self) -> int:
         """4 > 3 > 1 > 0. 1: a test fails that does not on the first kernel; on a single one, that fails."""
         codes = [error.exit_code for error in self.failed]
         found = self.changes()
-        if any(change.kind in progs_compare.WORSE for changes in found.values() for change in changes):
+        if self.worse():
             codes.append(exitcodes.UNEXPECTED)
         lists = [tests for kernel, tests in self.tests.items() if kernel not in found]
         alone = lists if len(self.store.run.kernels) == 1 else []
@@ -148,6 +164,7 @@ def _describe(store: RunStore, request: Selftests, sites: Sequence[progs_site.Si
     run.kernels = [describe(site.kernel) for site in sites]
     run.image = {site.kernel.name: site.image.digest for site in sites}
     run.clang = sites[0].report.clang
+    run.inputs = tree_inputs(sites[0].base, run.clang, accel)
     describe_host(run, accel)
     store.save()
 
@@ -161,18 +178,47 @@ def _run(
 ) -> ProgsRun:
     progress.say(f"results   {store.path}")
     result = ProgsRun(store)
+    on: dict[str, _OnKernel] = {}
     try:
         for site, selection in sites:
+            kernel = site.kernel.name
+            on[kernel] = _OnKernel(store, request, site, selection, accel, progress)
             try:
-                one = _OnKernel(store, request, site, accel, progress)
-                result.tests[site.kernel.name] = one.run(selection)
+                result.tests[kernel] = on[kernel].run()
             except KernelError as error:
-                error.kernel = site.kernel.name
+                error.kernel = kernel
                 result.failed.append(error)
+        for kernel, changes in result.worse().items():
+            on[kernel].repeat(result.tests[kernel], {change.name.partition("/")[0] for change in changes})
     finally:
         store.finish()
         _write_reports(result)
+    _ask_history(result, progress)
     return result
+
+
+def _ask_history(result: ProgsRun, progress: Progress) -> None:
+    """Which of the failures that seem new are of tests that were flaky before. What is wrong with the history
+    does not take the results with it."""
+    worse = result.worse()
+    if not worse:
+        return
+    first = result.store.run.kernels[0].name
+    cases = {f"{result.program}/{change.name}" for changes in worse.values() for change in changes}
+    try:
+        with History() as history:
+            catch_up(history)
+            known = flaky(history, sorted(cases))
+    except BpfrootsError as error:
+        progress.say(f"history   not asked what is flaky: {error.message}")
+        return
+    for kernel, changes in worse.items():
+        for change in changes:
+            case = f"{result.program}/{change.name}"
+            # One that is flaky on the first kernel only happened not to fail there.
+            for name in (first, kernel):
+                if rate := known.get(Key(case, "", name)):
+                    result.rates.setdefault(kernel, {})[change.name] = f"{rate} on {name}"
 
 
 def _write_reports(result: ProgsRun) -> None:
@@ -190,20 +236,23 @@ class _OnKernel:
         store: RunStore,
         request: Selftests,
         site: progs_site.Site,
+        selection: Selection,
         accel: Accel,
         progress: Progress,
     ) -> None:
         self._store = store
         self._request = request
         self._site = site
+        self._selection = selection
         self._accel = accel
         self._progress = progress
         self._allowances = allowances(request)
         self._guests = site.guests(accel, progress)
         self._results = store.selftest(site.kernel.name, results_file(site.program))
 
-    def run(self, selection: Selection) -> list[Tested]:
+    def run(self) -> list[Tested]:
         """All its tests, those included that were done before. Raises KernelError, InfraError."""
+        selection = self._selection
         kernel, names, not_built = self._site.kernel, selection.names, self._site.report.tests
         title = f"guests    {kernel.name} ({kernel.release}, {self._accel.name}): {self._site.program}"
         found = kept.read(self._results)
@@ -213,7 +262,7 @@ class _OnKernel:
             for name in [name for name in names if name in why and name not in done]:
                 found.append(self._keep(Finished(Tested(name, "skip", why[name]))))
             missing = [name for name in names if name not in {test.name for test in found}]
-            for finished in self._finished(missing, selection):
+            for finished in self._finished(batches(missing, durations(kernel.name))):
                 found.append(self._keep(finished))
                 task.update(len(found), len(names))
             self._conclude(found, task)
@@ -227,16 +276,34 @@ class _OnKernel:
             machine.allow(self._allowances)
         return machine
 
-    def _finished(self, names: Sequence[str], selection: Selection) -> Iterator[Finished]:
+    def repeat(self, found: Sequence[Tested], names: Collection[str]) -> None:
+        """Run those of ``names`` again that have failed, each alone in a fresh guest, and note what they
+        come to. What took its guest down was run again already."""
+        todo = {test.name: test for test in found if test.name in names}
+        todo = {name: test for name, test in todo.items() if test.outcome == "fail" and not test.again}
+        if not todo:
+            return
+        title = f"guests    {self._site.kernel.name}: new failures again, each alone"
+        with self._progress.task(title, "tests") as task:
+            for done, finished in enumerate(self._finished([[name] for name in todo]), 1):
+                test = todo[finished.tested.name]
+                note_repeat(test, finished.tested)
+                append_lines(self._results, msgspec.json.encode(test) + b"\n")
+                task.update(done, len(todo))
+            passed = sum(test.again == "pass" for test in todo.values())
+            task.summary = f"{passed} of {len(todo)} pass"
+
+    def _finished(self, todo: Sequence[list[str]]) -> Iterator[Finished]:
         slowdown = max(1.0, self._accel.slowdown_of(self._site.shape.cpus))
         limits = Limits(self._request.timeout_s * slowdown, slowdown, self._site.report.watchdog)
         if self._site.program == TEST_MAPS:
+            # One program, whatever is asked for.
+            names = [name for batch in todo for name in batch]
             log = self._store.selftest(self._site.kernel.name, f"{TEST_MAPS}.log")
             worker = MapsWorker(self._guest, limits, self._site.units, log)
             return crew.spread([worker], [names] if names else [])
-        todo = batches(names, durations(self._site.kernel.name))
         count = min(len(todo), guests_at_once(self._site.shape, self._request.guests or jobs()))
-        workers = [Worker(self._guest, limits, selection) for _ in range(count)]
+        workers = [Worker(self._guest, limits, self._selection) for _ in range(count)]
         return crew.spread(workers, todo)
 
     def _keep(self, finished: Finished) -> Tested:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bpfroots import images, kernels
@@ -27,12 +27,13 @@ _CPUS, _MEMORY_MIB = 2, 2048
 
 @dataclass(frozen=True)
 class Site:
-    """A kernel and ``program`` of its own tree. ``image`` has the tests in it; ``units`` are those of
-    test_maps."""
+    """A kernel and ``program`` of its own tree. ``image`` has the tests in it, ``base`` has not;
+    ``units`` are those of test_maps."""
 
     kernel: Kernel
     image: images.Image
     report: progs_build.Report
+    base: images.Image
     program: str = TEST_PROGS
     units: Sequence[Unit] = ()
 
@@ -61,20 +62,17 @@ def prepare(request: Request, files: Set[str], progress: Progress, *, as_is: boo
     Raises UserError for a kernel whose tree is not known, KernelError where something of it does not build,
     InfraError.
     """
-    kernel, image, built = _prepare(TEST_PROGS, request, files, progress, as_is=as_is)
-    return Site(kernel, image, built.report)
+    return _prepare(TEST_PROGS, request, files, progress, as_is=as_is)
 
 
 def prepare_maps(request: Request, progress: Progress, *, as_is: bool) -> Site:
     """As `prepare`, for test_maps."""
     units = maps.units(tree_of(request, progress))
-    kernel, image, built = _prepare(TEST_MAPS, request, frozenset(), progress, as_is=as_is)
-    return Site(kernel, image, built.report, TEST_MAPS, units)
+    site = _prepare(TEST_MAPS, request, frozenset(), progress, as_is=as_is)
+    return replace(site, units=units)
 
 
-def _prepare(
-    program: str, request: Request, files: Set[str], progress: Progress, *, as_is: bool
-) -> tuple[Kernel, images.Image, progs_build.Built]:
+def _prepare(program: str, request: Request, files: Set[str], progress: Progress, *, as_is: bool) -> Site:
     layer.require()
     tree = tree_of(request, progress)
     assert isinstance(request, kernels.Definition)  # noqa: S101  (tree_of asked)
@@ -82,7 +80,8 @@ def _prepare(
     kernel = kernels.ensure(wanted, progress)
     kernels.require_options(kernel)
     built = progs_build.ensure(program, kernel, _modules(kernel, progress), files, progress)
-    return kernel, layer.layered(kit.image(progress), built.files, built.key), built
+    base = kit.image(progress)
+    return Site(kernel, layer.layered(base, built.files, built.key), built.report, base, program)
 
 
 def _modules(kernel: Kernel, progress: Progress) -> Path | None:

@@ -49,7 +49,10 @@ def _print_changes(kernel: str, changes: Sequence[Change], out: Console) -> None
     for kind in progs_compare.ORDER:
         found = [change for change in changes if change.kind == kind]
         _section(
-            out, f"{kind} on {kernel}", (_failure(one.name, one.reason, one.log) for one in found), len(found)
+            out,
+            f"{kind} on {kernel}",
+            (_failure(one.name, one.reason, one.log, one.note) for one in found),
+            len(found),
         )
 
 
@@ -64,10 +67,10 @@ def _section(out: Console, title: str, lines: Iterable[str], count: int) -> None
         _say(out, f"  {line}")
 
 
-def _failure(name: str, reason: str, log: str) -> str:
+def _failure(name: str, reason: str, log: str, note: str = "") -> str:
     shown = f"{name}: {reason}" if reason else name
     cut = shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 3]}..."
-    return f"{cut}\n      {log}" if log else cut
+    return "\n      ".join(filter(None, (cut, note, log)))
 
 
 def _say(out: Console, text: str) -> None:
