@@ -27,10 +27,12 @@ from bpfroots.programs.clang import Clang, find
 from bpfroots.progress import Progress, Task
 from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS
 from bpfroots.selftest import progs_tree
-from bpfroots.settings import cache_root, jobs
+from bpfroots.settings import cache_root, jobs, resource
 
 #: In what is built: everything that is in the guest's directory, and what could not be built.
 FILES, REPORT = "files", "report.json"
+#: Among the files: what test_progs is started with on a kernel without keys.
+NO_KEYS = "nokeys.so"
 
 # Newest first: the tests are written for the compiler of the tree's own CI, LLVM 21 for 7.3.
 _CLANGS = ("clang-22", "clang-21", "clang-20", "clang-19")
@@ -84,7 +86,9 @@ def ensure(program: str, kernel: Kernel, testmods: Path | None, files: Set[str],
     clang = compiler()
     store = cache.Cache(cache_root(), "selftests", progress.say)
     for wanted in (frozenset[str](), frozenset(files)):
-        key = tree_tools.cache_key(program, "\0".join([kernel.key, clang.version, *sorted(wanted)]), *_RECIPE)
+        key = tree_tools.cache_key(
+            program, "\0".join([kernel.key, clang.version, *sorted(wanted)]), *_RECIPE, _no_keys()
+        )
         # All of them take half an hour: they are made only where they are asked for.
         if wanted == files or store.peek(key):
             break
@@ -241,6 +245,8 @@ def _collect(job: _Job, output: Path, tests: Path, to: Path) -> None:
     for name in (job.program, *(_EXTRAS if job.program == TEST_PROGS else ())):
         if (output / name).is_file():
             _strip("strip", output / name, to / name)
+    if job.program == TEST_PROGS:
+        _compile_no_keys(to / NO_KEYS)
     (to / _BPFTOOL).parent.mkdir(parents=True)
     _strip("strip", (output / _BPFTOOL).resolve(), to / _BPFTOOL)
     # Objects of tests that were built here before are there as well.
@@ -253,6 +259,17 @@ def _collect(job: _Job, output: Path, tests: Path, to: Path) -> None:
             shutil.copy(path, to / path.name)
     for path in [*output.glob("*.BTF"), *(testmods.glob("*.ko") if testmods else ())]:
         shutil.copy(path, to / path.name)
+
+
+def _no_keys() -> Path:
+    return resource("images/selftests/nokeys.c")
+
+
+def _compile_no_keys(to: Path) -> None:
+    done = run(["gcc", "-O2", "-shared", "-fPIC", "-o", to, _no_keys()])
+    if done.returncode:
+        msg = f"gcc {_no_keys()}: {done.stderr.decode(errors='replace').strip()}"
+        raise InfraError(msg)
 
 
 def _strip(tool: str, built: Path, to: Path) -> None:
