@@ -18,7 +18,7 @@ from bpfroots.bisect.predicate import Predicate, PredicateRunner
 from bpfroots.bisect.run import Kernels
 from bpfroots.bisect.search import Search
 from bpfroots.errors import KernelError, UserError
-from bpfroots.kernels import Kernel
+from bpfroots.kernels import Kernel, Request
 from bpfroots.progress import Progress
 from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
@@ -43,6 +43,12 @@ class Reader:
         self.store = RunStore.create("bisect", ["bpfroots"])
         self.asked: list[str] = []
         self._left = interrupt_after
+
+    def configured(self, wanted: Request) -> Request:
+        return wanted
+
+    def prepare(self, wanted: Request) -> str:  # noqa: ARG002
+        return ""
 
     def ask(self, kernel: Kernel, number: int = 1) -> Cell:  # noqa: ARG002
         if not self._left:
@@ -117,6 +123,46 @@ def test_finds_it_and_leaves_the_tree_alone(fake: Project, tmp_path: Path) -> No
     (tmp_path / "bisect.log").write_text(log)
     replayed = tree.git("bisect", "replay", str(tmp_path / "bisect.log"))
     assert f"{ids[5]} is the first bad commit" in replayed
+
+
+class _OfTree(Reader):
+    """What it asks comes from the tree, from commit to commit another thing; ``without`` have none."""
+
+    def __init__(self, without: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._without = without
+
+    def prepare(self, wanted: Request) -> str:
+        if wanted.name in {commit[:12] for commit in self._without}:
+            msg = f"the tree of {wanted.name} has no test test_progs:align"
+            raise KernelError(msg)
+        return wanted.name
+
+
+def test_a_commit_whose_tree_has_no_such_test_is_skipped(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    ids = _history(tree, 8, loosened=3)
+    wanted = trees.Wanted(str(tree.path), ids[0], ids[8])
+    found, _ = _bisect(fake, wanted, _OfTree(without=[ids[4]]))
+    assert found.suspects == [ids[3]]
+    skipped = {judgement.commit: judgement.why for judgement in found.judgements if judgement.word == "skip"}
+    assert skipped == {ids[4]: f"the tree of {ids[4][:12]} has no test test_progs:align"}
+    with pytest.raises(
+        UserError, match=f"good end {ids[0][:12]} cannot be tested: .* no test test_progs:align"
+    ):
+        _bisect(fake, wanted, _OfTree(without=[ids[0]]))
+
+
+def test_an_equal_kernel_with_another_test_is_run(fake: Project, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "tree")
+    ids = _history(tree, 2, loosened=2)
+    (tree.path / "README").write_text("changes no code\n")
+    ids.append(tree.commit("change 3"))
+    wanted = trees.Wanted(str(tree.path), ids[0], ids[3])
+    reader, same = _OfTree(), Reader()
+    assert _bisect(fake, wanted, reader)[0].suspects == _bisect(fake, wanted, same)[0].suspects == [ids[2]]
+    assert ids[2][:12] in reader.asked
+    assert ids[2][:12] not in same.asked
 
 
 @pytest.mark.parametrize("skipped", [{20}, set(range(15, 26))], ids=len)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bpfroots import kernels
 from bpfroots.bisect import kernel as building
 from bpfroots.errors import KernelError, UserError
 from bpfroots.kernels import Kernel
@@ -22,7 +23,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
 
 def _build(fake: Project, tree: Tree, recipe: building.Recipe | None = None) -> Kernel:
     fragments = building.fragments(recipe or building.Recipe(), selftest=False)
-    return building.build(building.definition(tree.path, fragments), Progress(fake.said))
+    wanted = building.definition(tree.path, fragments)
+    building.locate(wanted, Progress(fake.said))
+    return kernels.ensure(wanted, Progress(fake.said))
 
 
 def _compiled(fake: Project) -> list[str]:

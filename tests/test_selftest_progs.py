@@ -426,7 +426,7 @@ class _Lab:
                 name, name, self.keys.get(name, f"key-{name}"), "7.3.4", BootImage(Path("bzImage"))
             )
             image = Image(Path("image"), "digest")
-            found.append((progs_site.Site(kernel, image, report, image), selection))
+            found.append((progs_site.Site(kernel, image, report, image, Path()), selection))
         return found
 
     def boot(self, kernel: Kernel, console: Path, *, shape: Shape) -> Machine:

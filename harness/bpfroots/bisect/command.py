@@ -18,7 +18,11 @@ _QUESTION = (
     click.option("--case", metavar="CASE", default="", help="A case, as `bpfroots cases` names it."),
     click.option("--object", "object_", metavar="OBJ", help="Your own .bpf.o or .bpf.c."),
     click.option(
-        "--selftest", metavar="NAME", default="", help="A test of the tree's test_verifier, by name."
+        "--selftest",
+        metavar="PROGRAM:TEST",
+        default="",
+        help="A test of the kernel's tree: test_progs:TEST[/SUBTEST] or test_maps:TEST, built with the tree"
+        " of each commit, or test_verifier:TEST.",
     ),
     click.option(
         "--mechanism",
@@ -40,6 +44,11 @@ _QUESTION = (
     ),
     click.option(
         "--config-only-needed", "only_needed", is_flag=True, help="No options that only other checks need."
+    ),
+    click.option(
+        "--as-is",
+        is_flag=True,
+        help="With test_progs and test_maps: baseline's options, without those that the tests ask for.",
     ),
     ACCEL,
 )
@@ -176,14 +185,14 @@ def bisect_run(
 
 
 def _asked(
-    object_: str | None, library: str | None, config: str, only_needed: bool, **words: Any
+    object_: str | None, library: str | None, config: str, only_needed: bool, as_is: bool, **words: Any
 ) -> tuple[Any, Any]:
     """The predicate and the recipe behind the options, with absolute paths."""
     from bpfroots.bisect.kernel import Recipe
     from bpfroots.bisect.predicate import PredicateOptions
 
     asked = PredicateOptions(object=_absolute(object_), library=_absolute(library), **words)
-    return asked, Recipe(_absolute(config), only_needed)
+    return asked, Recipe(_absolute(config), only_needed, as_is)
 
 
 def _absolute(name: str | None) -> str:

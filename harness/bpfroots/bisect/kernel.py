@@ -6,9 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from bpfroots import kernels
 from bpfroots.errors import KernelError, UserError
-from bpfroots.kernels import Definition, Kernel, source, spec
+from bpfroots.kernels import Definition, source, spec
 from bpfroots.kernels.git import git
 from bpfroots.progress import Progress
 
@@ -20,10 +19,17 @@ _FOR_SELFTESTS = frozenset({"test_verifier"})
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     """How every commit is configured: as baseline, or by ``config``, a whole .config that is brought to each
-    commit with olddefconfig. ``only_needed``: of baseline's fragments those that the predicate needs."""
+    commit with olddefconfig. ``only_needed``: of baseline's fragments those that the predicate needs.
+    ``as_is``: for a test of the kernel's own tree, not what that tree asks for."""
 
     config: str = ""
     only_needed: bool = False
+    as_is: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the options are these and no others, whatever the tests of a tree ask for."""
+        return self.as_is or bool(self.config)
 
 
 def top(tree: Path) -> Path:
@@ -67,10 +73,9 @@ def definition(tree: Path, config: tuple[Path, ...]) -> Definition:
     )
 
 
-def build(wanted: Definition, progress: Progress) -> Kernel:
-    """Raises KernelError only where this commit is why it cannot be built, else UserError or InfraError."""
+def locate(wanted: Definition, progress: Progress) -> None:
+    """Raises UserError where the tree is why it cannot be built, and no commit of it could be."""
     try:
         source.locate(wanted, progress)
     except KernelError as error:
         raise UserError(error.message, detail=error.detail, hint=error.hint) from None
-    return kernels.ensure(wanted, progress)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from bpfroots.bisect import expect
+from bpfroots.bisect import expect, own_tree
 from bpfroots.bisect.expect import Condition, Judged
 from bpfroots.errors import GuestError, InfraError, KernelError, UserError
 from bpfroots.jobs import cost
@@ -19,7 +19,7 @@ from bpfroots.jobs.kit import Kit
 from bpfroots.jobs.objects import object_cells
 from bpfroots.jobs.site import Site
 from bpfroots.jobs.spec import CellSpec, case_cells
-from bpfroots.kernels import Kernel, require_options
+from bpfroots.kernels import Kernel, Request, require_options
 from bpfroots.machine import Accel
 from bpfroots.programs import cases
 from bpfroots.progress import Progress
@@ -44,13 +44,14 @@ class PredicateOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Predicate:
-    """One program, or one test of the kernel tree's test_verifier, and what a good kernel makes of it. With
+    """One program, or one test of the kernel's tree (``selftest``), and what a good kernel makes of it. With
     ``signature`` only a failure that has it makes a kernel bad; any other says nothing."""
 
     name: str
     spec: CellSpec | None
     expectations: tuple[Condition, ...]
     signature: str = ""
+    selftest: own_tree.Asked | None = None
 
     @property
     def steady(self) -> float:
@@ -92,7 +93,8 @@ def understand(asked: PredicateOptions) -> Predicate:
     if any(e.left == INSNS_PER_RUN for e in expectations) and (spec is None or spec.case is None):
         msg = f"{INSNS_PER_RUN} is measured for cases only"
         raise UserError(msg, hint="bpfroots cases; docs/cases.md says how to write one")
-    return Predicate(name, spec, expectations)
+    test = own_tree.parse(asked.selftest) if asked.selftest else None
+    return Predicate(name, spec, expectations, selftest=test)
 
 
 def _spec(asked: PredicateOptions) -> CellSpec:
@@ -117,7 +119,14 @@ class PredicateRunner:
     """Asks kernels; each run has a fresh guest, and leaves a cell with its artefacts, or a step."""
 
     def __init__(
-        self, predicate: Predicate, kit: Kit, store: RunStore, accel: Accel, progress: Progress
+        self,
+        predicate: Predicate,
+        kit: Kit,
+        store: RunStore,
+        accel: Accel,
+        progress: Progress,
+        *,
+        as_is: bool = False,
     ) -> None:
         self.store = store
         self.predicate = predicate
@@ -130,6 +139,20 @@ class PredicateRunner:
         if self._spec:
             self._objects = compile_cells(kit, [self._spec]).objects[self._spec.key]
         self._numbers: list[int] = []
+        test = predicate.selftest
+        self._own = None
+        if test and test.own_tree:
+            self._own = own_tree.OwnTree(test, store, accel, progress, as_is=as_is)
+
+    def configured(self, wanted: Request) -> Request:
+        """The kernel to be built for ``wanted``: the tests of a tree may ask for options. Raises UserError
+        for one whose tree is not known, KernelError for a tree without tests."""
+        return self._own.configured(wanted) if self._own else wanted
+
+    def prepare(self, wanted: Request) -> str:
+        """Build what is asked of a kernel that is built, where that comes from its own tree; a digest of
+        that, empty where all are asked the same. Raises KernelError where there is no such test."""
+        return self._own.prepare(wanted) if self._own else ""
 
     def ask(self, kernel: Kernel, number: int = 1) -> TestResult:
         """The run ``number`` of a kernel. One that does not boot is tried once more, since a busy host may be
@@ -149,8 +172,13 @@ class PredicateRunner:
         return result
 
     def _once(self, kernel: Kernel, number: int) -> TestResult:
-        spec = self._spec
-        return self._load(kernel, replace(spec, attempt=number)) if spec else self._selftest(kernel, number)
+        if spec := self._spec:
+            return self._load(kernel, replace(spec, attempt=number))
+        if self._own:
+            step = self._own.ask(kernel, self.predicate.case, number)
+            self.store.add_step(step)
+            return step
+        return self._selftest(kernel, number)
 
     def _load(self, kernel: Kernel, spec: CellSpec) -> Cell:
         # An engine of its own: nothing is compared with what another kernel gave.
@@ -164,12 +192,14 @@ class PredicateRunner:
 
     def _selftest(self, kernel: Kernel, number: int) -> TestResult:
         suite = selftest.Suite(self._guests, self.store, self._accel, self._progress)
+        assert self.predicate.selftest is not None  # noqa: S101
+        name = self.predicate.selftest.test
         if not self._numbers:
-            self._numbers = _numbers(self.predicate.name, suite.names())
+            self._numbers = _numbers(name, suite.names())
         step = Step(case=self.predicate.case, kernel=kernel.name, outcome="pass", attempt=number)
         try:
             tests = suite.ask(kernel, (self._numbers[0], self._numbers[-1]), number).tests
-            failed = [test for test in tests if test.name == self.predicate.name and test.status != "ok"]
+            failed = [test for test in tests if test.name == name and test.status != "ok"]
             if failed:
                 step.outcome = "skip" if all(test.status == "skip" for test in failed) else "fail"
                 first = failed[0]

@@ -73,12 +73,15 @@ class Kernels:
 
     def prepare(self, commit: str) -> Prepared:
         self._history.checkout(commit)
-        wanted = building.definition(self._history.tree, self._config)
+        commits = building.definition(self._history.tree, self._config)
+        building.locate(commits, self._progress)
+        wanted = self._asker.configured(commits)
         known = kernels.is_built(wanted, self._progress)
-        kernel = building.build(wanted, self._progress)
+        kernel = kernels.ensure(wanted, self._progress)
         kernels.require_options(kernel)
         self.built[commit] = kernel
         image = remember("sha256", kernel.image.path, lambda: cache.sha256(kernel.image.path))
+        image += self._asker.prepare(wanted)
         store = self._asker.store
         if describe(kernel) not in store.run.kernels:
             store.run.kernels.append(describe(kernel))
@@ -139,7 +142,8 @@ def run(
         store = resume or open_store(kit, chosen, "bisect", list(command))
         _save_options(store, options, good, bad)
         progress.say(f"results   {store.path}")
-        tester = Kernels(history, config, PredicateRunner(predicate, kit, store, chosen, progress), progress)
+        asker = PredicateRunner(predicate, kit, store, chosen, progress, as_is=options.recipe.keeps)
+        tester = Kernels(history, config, asker, progress)
 
         def note(judgement: Judgement) -> None:
             add_judgement(store.path, judgement)

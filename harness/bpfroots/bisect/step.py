@@ -51,25 +51,33 @@ def step(
         msg = "--expect: a single step has no good end to compare with"
         raise UserError(msg, hint="bisect run does; or give the number or hash")
     chosen = choose_accel(accel)
-    name = kernel or ""
-    if kernel is None:
-        wanted = building.definition(building.top(tree), building.fragments(recipe, bool(asked.selftest)))
-        name = wanted.name
+    request = (
+        kernels.resolve(kernel) if kernel else _checked_out(tree, recipe, bool(asked.selftest), progress)
+    )
     try:
         kit = prepare([], progress)
     except KernelError as error:  # baseline's or patched's, whose programs and tools are used
         raise UserError(error.message, detail=error.detail, hint=error.hint) from None
-    request = None if kernel is None else kernels.resolve(kernel)
-    try:
-        built = kernels.ensure(request, progress) if request else building.build(wanted, progress)
-    except KernelError as error:
-        return BisectStep("skip", name, error.message)
     store = open_store(kit, chosen, "bisect-step", list(command))
-    store.run.kernels = [describe(built)]
+    asker = PredicateRunner(predicate, kit, store, chosen, progress, as_is=recipe.keeps)
     try:
-        return _ask(PredicateRunner(predicate, kit, store, chosen, progress), built, count)
+        wanted = asker.configured(request)
+        built = kernels.ensure(wanted, progress)
+        store.run.kernels = [describe(built)]
+        asker.prepare(wanted)
+        return _ask(asker, built, count)
+    except KernelError as error:
+        return BisectStep("skip", request.name, error.message)
     finally:
         store.finish()
+
+
+def _checked_out(
+    tree: Path, recipe: building.Recipe, selftest: bool, progress: Progress
+) -> kernels.Definition:
+    wanted = building.definition(building.top(tree), building.fragments(recipe, selftest))
+    building.locate(wanted, progress)
+    return wanted
 
 
 def _ask(asker: PredicateRunner, built: Kernel, count: int) -> BisectStep:

@@ -76,10 +76,17 @@ class Built:
     report: Report
 
 
-def ensure(program: str, kernel: Kernel, testmods: Path | None, files: Set[str], progress: Progress) -> Built:
+def ensure(
+    program: str,
+    kernel: Kernel,
+    testmods: Path | None,
+    files: Set[str],
+    progress: Progress,
+    place: str,
+) -> Built:
     """``program`` of the tree of ``kernel``; test_progs with the tests in ``files`` of prog_tests/, with all
     where that is empty. Modules and autoconf.h are in ``testmods`` (see `modules.build`), where there are
-    any.
+    any. ``place`` is the name of the directory that it is built in.
 
     Raises KernelError where not even the rest builds, InfraError without a compiler.
     """
@@ -92,7 +99,9 @@ def ensure(program: str, kernel: Kernel, testmods: Path | None, files: Set[str],
         # All of them take half an hour: they are made only where they are asked for.
         if wanted == files or store.peek(key):
             break
-    entry = store.get(key, lambda out: _build(_Job(program, kernel, testmods, clang, wanted), out, progress))
+    entry = store.get(
+        key, lambda out: _build(_Job(program, kernel, testmods, clang, wanted, place), out, progress)
+    )
     return Built(key, entry / FILES, msgspec.json.decode((entry / REPORT).read_bytes(), type=Report))
 
 
@@ -108,6 +117,7 @@ class _Job:
     testmods: Path | None
     clang: Clang
     files: frozenset[str]
+    place: str
 
 
 def _build(job: _Job, out: Path, progress: Progress) -> None:
@@ -117,7 +127,7 @@ def _build(job: _Job, out: Path, progress: Progress) -> None:
     if _PERMISSIVE not in makefile.read_text():
         progress.say(f"tools     {makefile.parent}: one test that does not compile ends the build")
     places = cache.Cache(cache_root(), "selftests-build", progress.say)
-    with places.lock(kernel.name) as place, progress.task(f"tools     {job.program} {kernel.name}") as task:
+    with places.lock(job.place) as place, progress.task(f"tools     {job.program} {kernel.name}") as task:
         linux = place / "linux"
         tree.synchronise(linux, source, tree.Overlay(place / "removed", _unused(job)))
         output = linux / tree.OUTPUT / "bpf"

@@ -28,12 +28,13 @@ _CPUS, _MEMORY_MIB = 2, 2048
 @dataclass(frozen=True)
 class Site:
     """A kernel and ``program`` of its own tree. ``image`` has the tests in it, ``base`` has not;
-    ``units`` are those of test_maps."""
+    ``files`` is where they are, ``units`` are those of test_maps."""
 
     kernel: Kernel
     image: images.Image
     report: progs_build.Report
     base: images.Image
+    files: Path
     program: str = TEST_PROGS
     units: Sequence[Unit] = ()
 
@@ -55,33 +56,37 @@ def tree_of(request: Request, progress: Progress) -> Path:
     return kernels.tools_source(request, progress)[0]
 
 
-def prepare(request: Request, files: Set[str], progress: Progress, *, as_is: bool) -> Site:
+def prepare(request: Request, files: Set[str], progress: Progress, *, as_is: bool, place: str = "") -> Site:
     """Build, or take from the caches, all that the tests in ``files`` of prog_tests/ (all where it is empty)
-    need to run on the kernel of their tree; ``as_is``: configured as it is defined.
+    need to run on the kernel of their tree; ``as_is``: configured as it is defined. They are built in
+    ``place``, by default one for kernels of that name.
 
     Raises UserError for a kernel whose tree is not known, KernelError where something of it does not build,
     InfraError.
     """
-    return _prepare(TEST_PROGS, request, files, progress, as_is=as_is)
+    return _prepare(TEST_PROGS, request, files, progress, as_is, place)
 
 
-def prepare_maps(request: Request, progress: Progress, *, as_is: bool) -> Site:
+def prepare_maps(request: Request, progress: Progress, *, as_is: bool, place: str = "") -> Site:
     """As `prepare`, for test_maps."""
     units = maps.units(tree_of(request, progress))
-    site = _prepare(TEST_MAPS, request, frozenset(), progress, as_is=as_is)
+    site = _prepare(TEST_MAPS, request, frozenset(), progress, as_is, place)
     return replace(site, units=units)
 
 
-def _prepare(program: str, request: Request, files: Set[str], progress: Progress, *, as_is: bool) -> Site:
+def _prepare(
+    program: str, request: Request, files: Set[str], progress: Progress, as_is: bool, place: str
+) -> Site:
     layer.require()
     tree = tree_of(request, progress)
     assert isinstance(request, kernels.Definition)  # noqa: S101  (tree_of asked)
     wanted = request if as_is else selftests.variant(request, selftests.fragments(tree))
     kernel = kernels.ensure(wanted, progress)
     kernels.require_options(kernel)
-    built = progs_build.ensure(program, kernel, _modules(kernel, progress), files, progress)
+    modules = _modules(kernel, progress)
+    built = progs_build.ensure(program, kernel, modules, files, progress, place or kernel.name)
     base = kit.image(progress)
-    return Site(kernel, layer.layered(base, built.files, built.key), built.report, base, program)
+    return Site(kernel, layer.layered(base, built.files, built.key), built.report, base, built.files, program)
 
 
 def _modules(kernel: Kernel, progress: Progress) -> Path | None:
