@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -25,6 +26,11 @@ from bpfroots.results.model import Cell
 from bpfroots.results.store import RunStore
 from tests import ROOT, nights
 
+_PROGS = """
+[[work]]
+type = "test_progs"
+kernels = ["baseline"]
+"""
 _AB = '[[work]]\ntype = "ab"\nkernels = ["baseline", "patched"]\nprograms = ["cases"]\n'
 _WORK = '[[work]]\ntype = "cells"\nkernels = ["baseline"]\ncases = "example"\n'
 
@@ -53,11 +59,11 @@ def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pyt
     sample_here = sample.replace('"../linux@origin/master", ', "").replace("baseline+./series", "patched")
     config = _config(tmp_path, sample_here)
     assert config.kernels == ["baseline", "patched"]
-    assert [type(work).__name__ for work in config.work] == ["Cells", "TestVerifier", "Ab"]
+    assert [type(work).__name__ for work in config.work] == [
+        *("Cells", "TestVerifier", "TestProgs", "TestMaps", "Ab")
+    ]
     every = {key for struct in (configs.Config, configs.Retention) for key in struct.__struct_fields__}
-    every |= {
-        key for kind in (configs.Cells, configs.TestVerifier, configs.Ab) for key in kind.__struct_fields__
-    }
+    every |= {key for kind in get_args(configs.Work) for key in kind.__struct_fields__}
     assert [key for key in sorted(every) if key not in sample] == []
 
 
@@ -78,6 +84,12 @@ def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pyt
         (_WORK + "[", "not TOML"),
         (_AB.replace(', "patched"', ""), "ab: on 1 kernels, not two"),
         (_AB.replace('"cases"', ""), "ab: no programs"),
+        (_PROGS + 'deny = ["/nowhere"]', "/nowhere: cannot be read"),
+        (_PROGS + f'allow = ["{ROOT}/docs"]', "docs: no ALLOWLIST in it"),
+        (_PROGS + 'splat_allow = ["/nowhere"]', "/nowhere: no SPLAT_ALLOWLIST in it"),
+        (_PROGS + "timeout = 0", "test_progs: timeout: 0 s is no time"),
+        (_PROGS + _PROGS, "test_progs: twice on baseline"),
+        (_PROGS.replace("test_progs", "test_maps") + "tests = ['x']", "unknown field `tests`"),
         (_AB + 'fail_on = ["insn>5%"]', "no figure 'insn'"),
         (_AB + 'expect = "/nowhere.toml"', "/nowhere.toml: No such file"),
     ],
@@ -88,6 +100,14 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str, says: 
     assert str(tmp_path / "night.toml") in caught.value.message
     assert says in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_tests_of_the_tree_are_work_of_a_night(tmp_path: Path) -> None:
+    text = _PROGS + 'tests = ["align"]\nas_is = true\n' + _PROGS.replace("test_progs", "test_maps")
+    progs, maps = _config(tmp_path, text).work
+    assert isinstance(progs, configs.TestProgs)
+    assert (progs.tests, progs.as_is, progs.timeout) == (("align",), True, 120)
+    assert isinstance(maps, configs.TestMaps)
 
 
 def test_paths_of_kernels_start_at_the_project(tmp_path: Path) -> None:

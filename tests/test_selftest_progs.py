@@ -14,10 +14,13 @@ import pytest
 from bpfroots import settings
 from bpfroots.errors import GuestCrash, GuestError, GuestHang, GuestLost, UserError
 from bpfroots.history.database import History
-from bpfroots.history.record import beside_cells
+from bpfroots.history.record import beside_cells, observe_run
 from bpfroots.images import Image
+from bpfroots.jobs.kit import Kit
 from bpfroots.kernels import BootImage, Kernel
 from bpfroots.machine import Accel, Machine
+from bpfroots.nightly import config as configs
+from bpfroots.nightly import work as works
 from bpfroots.progress import Progress
 from bpfroots.results import selftests as kept
 from bpfroots.results.request import Selftests
@@ -417,7 +420,7 @@ class _Lab:
         self.keys: dict[str, str] = {}
         self.asked: list[str] = []
 
-    def sites(self, request: Selftests, _: object) -> list[tuple[progs_site.Site, Selection]]:
+    def sites(self, request: Selftests, *_: object) -> list[tuple[progs_site.Site, Selection]]:
         (selection,) = select_all([_NAMES], request.tests)
         report = progs_build.Report("clang 22", [], {"arena_htab": "arena.c:1: no type"})
         found = []
@@ -507,6 +510,39 @@ def test_a_run_of_something_else_is_not_resumed(lab: _Lab) -> None:
     store = RunStore.create("run", ["bpfroots"])
     with pytest.raises(UserError, match="not a run of test_progs"):
         progs_run.resume("test_progs", store, Progress(quiet=True))
+
+
+# -- a night -----------------------------------------------------------------------------------------
+
+
+def _work(lab: _Lab, store: RunStore, work: configs.TestProgs) -> int:
+    names = {name: name for name in work.kernels}
+    accel = Accel("tcg", "", 1.0)
+    config = configs.Config((work,))
+    kit = cast("Kit", None)
+    failed, code = works.do(work, works.NightSite(config, kit, names, accel, store, Progress(quiet=True)))
+    assert failed == []
+    return code
+
+
+@pytest.mark.usefixtures("one_of_each")
+def test_a_night_has_tests_like_cells(lab: _Lab) -> None:
+    store = RunStore.create("nightly", ["bpfroots"])
+    assert _work(lab, store, configs.TestProgs(("base", "patched"))) == 1
+    seen = {str(key): state.outcome for key, state in observe_run(store)}
+    assert seen["test_progs/align (patched)"] == "guest_crash"
+    assert seen["test_progs/verifier_or (base)"] == "fail"
+    assert not store.run.finished
+    # Its twin: a night without a new failure. What is done is not done again.
+    asked = len(lab.asked)
+    assert _work(lab, store, configs.TestProgs(("base",))) == 0
+    assert len(lab.asked) == asked
+
+
+@pytest.fixture
+def one_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels of a night are whatever the lab has."""
+    monkeypatch.setattr("bpfroots.kernels.resolve_all", lambda names: {name: name for name in names})
 
 
 # -- tests that fail only sometimes ------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -14,9 +14,11 @@ from bpfroots.ab.filters import fail_on, filters
 from bpfroots.errors import UserError
 from bpfroots.history.trend import THRESHOLDS
 from bpfroots.kernels.resolve import ON_TOP
+from bpfroots.machine.splats import read_allowances
 from bpfroots.programs import allowed as exceptions
 from bpfroots.programs import cases
 from bpfroots.report import kcidb
+from bpfroots.selftest import progs_lists
 from bpfroots.settings import anchored
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -57,6 +59,28 @@ class TestVerifier(_Struct, frozen=True, tag="test_verifier"):
     logs: bool = False
 
 
+class TestProgs(_Struct, frozen=True, tag="test_progs"):
+    """test_progs of each kernel's own tree, as `bpfroots selftest` runs it: ``tests`` is -t, ``deny``,
+    ``allow``, ``splat_allow``, ``timeout`` and ``as_is`` are the options of that name."""
+
+    kernels: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    splat_allow: tuple[str, ...] = ()
+    timeout: int = 120
+    as_is: bool = False
+
+
+class TestMaps(_Struct, frozen=True, tag="test_maps"):
+    """test_maps, as `TestProgs`."""
+
+    kernels: tuple[str, ...]
+    splat_allow: tuple[str, ...] = ()
+    timeout: int = 120
+    as_is: bool = False
+
+
 class Ab(_Struct, frozen=True, tag="ab"):
     """Two kernels over the same programs, as `bpfroots ab` compares them. ``programs`` are paths and corpora;
     ``filter``, ``fail_on``, ``expect`` and ``cost`` are the options of that name."""
@@ -77,7 +101,10 @@ class Ab(_Struct, frozen=True, tag="ab"):
 
 Update = Git | Debian
 #: One more kind of work: a struct here, and what does it in `bpfroots.nightly.work`.
-Work = Cells | TestVerifier | Ab
+Work = Cells | TestVerifier | TestProgs | TestMaps | Ab
+
+
+_TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(Work))
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,7 +167,7 @@ def _checked(config: Config) -> Config:
         raise UserError(msg, hint="lower-case letters, digits and _")
     if not config.work:
         msg = "work: there is nothing to do"
-        raise UserError(msg, hint='[[work]] with type = "cells", "test_verifier" or "ab"')
+        raise UserError(msg, hint=f"[[work]] with a type: {', '.join(_TYPES)}")
     if bad := next((name for name in config.thresholds if name not in THRESHOLDS), None):
         msg = f"thresholds.{bad}: no such figure"
         raise UserError(msg, hint=f"one of {', '.join(THRESHOLDS)}")
@@ -148,6 +175,7 @@ def _checked(config: Config) -> Config:
         msg = f"thresholds.{bad}: below 0"
         raise UserError(msg, hint="a share of what it was: 0.05 is 5 %")
     anchored = tuple(msgspec.structs.replace(work, kernels=_anchored(work.kernels)) for work in config.work)
+    _check_once(anchored)
     for work in anchored:
         for kernel in work.kernels:
             kernels.resolve(kernel)
@@ -157,9 +185,36 @@ def _checked(config: Config) -> Config:
         if isinstance(work, Cells):
             cases.select(work.cases or None, full=work.full)
             cases.mechanisms(work.mechanisms)
+        if isinstance(work, TestProgs | TestMaps):
+            _check_tests(work)
         if isinstance(work, Ab):
             _check_ab(work)
     return msgspec.structs.replace(config, work=anchored)
+
+
+def _check_once(works: tuple[Work, ...]) -> None:
+    """Results of a program are one file for each kernel."""
+    seen = set()
+    for work in works:
+        for kernel in work.kernels if isinstance(work, TestProgs | TestMaps) else ():
+            if (type(work), kernel) in seen:
+                msg = f"work: {work.__struct_config__.tag}: twice on {kernel}"
+                raise UserError(msg, hint="one [[work]] with the tests of both")
+            seen.add((type(work), kernel))
+
+
+def _check_tests(work: TestProgs | TestMaps) -> None:
+    """The lists; which tests a tree has is seen when it is there."""
+    name = work.__struct_config__.tag
+    if work.timeout < 1:
+        msg = f"work: {name}: timeout: {work.timeout} s is no time"
+        raise UserError(msg, hint="seconds for a test under KVM, 120 by default")
+    for path in work.splat_allow:
+        read_allowances(Path(anchored(path)))
+    if isinstance(work, TestProgs):
+        for kind, paths in (("DENYLIST", work.deny), ("ALLOWLIST", work.allow)):
+            for path in paths:
+                progs_lists.read(Path(anchored(path)), kind)
 
 
 def _check_ab(work: Ab) -> None:

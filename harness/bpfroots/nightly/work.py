@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bpfroots import exitcodes
+from bpfroots import exitcodes, kernels
 from bpfroots.ab import corpus, inside, pair, text
 from bpfroots.errors import BpfrootsError
 from bpfroots.jobs import run as cells_job
 from bpfroots.jobs.kit import Kit, roomy
 from bpfroots.jobs.site import Executor, Site
 from bpfroots.machine import Accel
-from bpfroots.nightly.config import Ab, Cells, Config, TestVerifier, Work
+from bpfroots.nightly.config import Ab, Cells, Config, TestMaps, TestProgs, TestVerifier, Work
 from bpfroots.programs import cases
 from bpfroots.progress import Progress
 from bpfroots.results.request import Cases as CasesWanted
-from bpfroots.results.request import Objects, Request
+from bpfroots.results.request import Objects, Request, Selftests
 from bpfroots.results.store import RunStore
+from bpfroots.selftest import progs_run
 from bpfroots.selftest import run as selftest
 from bpfroots.settings import anchored
 
@@ -39,6 +40,10 @@ class NightSite:
     store: RunStore
     progress: Progress
     executor: Executor | None = None
+
+    def there(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``wanted`` kernels that there are, as they are asked for."""
+        return tuple(argument for argument in wanted if argument in self.names)
 
     def on(self, wanted: Sequence[str]) -> Kit:
         """The kit with those of ``wanted`` kernels that there are."""
@@ -97,3 +102,43 @@ def _test_verifier(work: TestVerifier, site: NightSite) -> tuple[list[BpfrootsEr
     kit = site.on(work.kernels)
     result = selftest.run_in(site.store, kit, site.accel, site.progress, logs=work.logs, testmod=work.testmod)
     return result.failed, 1 if any(result.differences().values()) else 0
+
+
+@do.register
+def _test_progs(work: TestProgs, site: NightSite) -> tuple[list[BpfrootsError], int]:
+    return _own_tree(
+        site,
+        Selftests(
+            "test_progs",
+            site.there(work.kernels),
+            work.tests,
+            site.config.accel,
+            site.config.guests,
+            work.timeout,
+            work.as_is,
+            tuple(map(anchored, work.allow)),
+            tuple(map(anchored, work.deny)),
+            tuple(map(anchored, work.splat_allow)),
+        ),
+    )
+
+
+@do.register
+def _test_maps(work: TestMaps, site: NightSite) -> tuple[list[BpfrootsError], int]:
+    request = Selftests(
+        "test_maps",
+        site.there(work.kernels),
+        accel=site.config.accel,
+        timeout_s=work.timeout,
+        as_is=work.as_is,
+        splat_allow=tuple(map(anchored, work.splat_allow)),
+    )
+    return _own_tree(site, request)
+
+
+def _own_tree(site: NightSite, request: Selftests) -> tuple[list[BpfrootsError], int]:
+    """Failures that are new compared with the first kernel; the history compares with the last good night."""
+    known = kernels.resolve_all(site.config.kernels)
+    wanted = [known[argument] for argument in request.kernels]
+    result = progs_run.run_in(site.store, request, wanted, site.accel, site.progress)
+    return result.failed, exitcodes.UNEXPECTED if result.worse() else exitcodes.OK

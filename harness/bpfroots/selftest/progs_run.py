@@ -20,7 +20,7 @@ from bpfroots.jobs import crew
 from bpfroots.jobs.reuse import tree_inputs
 from bpfroots.jobs.run import describe, describe_host
 from bpfroots.jobs.schedule import guests_at_once
-from bpfroots.kernels import selftests
+from bpfroots.kernels import Request, selftests
 from bpfroots.machine import Accel, Machine, choose_accel
 from bpfroots.machine.splats import Allowance, read_allowances
 from bpfroots.progress import Progress, Task
@@ -46,25 +46,21 @@ _UNKNOWN_S = 4.0
 
 @dataclass
 class ProgsRun:
-    """A run and what it found, by kernel, in the order that was asked for; kernels that could not be tested
-    are in ``failed``."""
+    """A run of ``program`` on ``kernels``, and what it found, by kernel, in that order; kernels that could
+    not be tested are in ``failed``."""
 
     store: RunStore
+    program: str
+    kernels: list[str]
     tests: dict[str, list[Tested]] = field(default_factory=dict)
     failed: list[BpfrootsError] = field(default_factory=list)
     #: How often a test that is known as flaky fails, by kernel and name.
     rates: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @property
-    def program(self) -> str:
-        """What was run."""
-        request = self.store.run.selftests
-        return request.program if request else TEST_PROGS
-
     def changes(self) -> dict[str, list[Change]]:
         """Of every kernel but the first to the first, by kernel."""
         (base, first), *others = self.tests.items() or [("", [])]
-        if not self.store.run.kernels or base != self.store.run.kernels[0].name:
+        if base != self.kernels[0]:
             return {}
         rates = self.rates
         return {kernel: progs_compare.changes(first, tests, rates.get(kernel)) for kernel, tests in others}
@@ -85,7 +81,7 @@ class ProgsRun:
         if self.worse():
             codes.append(exitcodes.UNEXPECTED)
         lists = [tests for kernel, tests in self.tests.items() if kernel not in found]
-        alone = lists if len(self.store.run.kernels) == 1 else []
+        alone = lists if len(self.kernels) == 1 else []
         codes += [exitcodes.of_outcome(test.outcome) for tests in alone for test in tests]
         codes += [exitcodes.INFRA for tests in lists for test in tests if test.outcome == "infra_error"]
         return exitcodes.worst(codes)
@@ -121,14 +117,27 @@ def resume(program: str, store: RunStore, progress: Progress) -> ProgsRun:
         msg = f"{store.run.run}: {', '.join(changed)} has changed since"
         raise UserError(msg, hint=shlex.join(store.run.command))
     store.repair()
-    for kernel in store.run.kernels:
-        cut_torn_line(store.selftest(kernel.name, results_file(program)))
     return _run(store, request, sites, accel, progress)
 
 
-def _sites(request: Selftests, progress: Progress) -> list[tuple[progs_site.Site, Selection]]:
-    """What is tested where. What there is not to test is seen before anything is built."""
-    wanted = list(kernels.resolve_all(request.kernels).values())
+def run_in(
+    store: RunStore, request: Selftests, wanted: Sequence[Request], accel: Accel, progress: Progress
+) -> ProgsRun:
+    """As `run`, on the kernels ``wanted`` and into a run folder that is not finished; what it has is not run
+    again."""
+    sites = _sites(request, progress, wanted)
+    result = ProgsRun(store, request.program, [site.kernel.name for site, _ in sites])
+    _test(result, request, sites, accel, progress)
+    _ask_history(result, progress)
+    return result
+
+
+def _sites(
+    request: Selftests, progress: Progress, wanted: Sequence[Request] = ()
+) -> list[tuple[progs_site.Site, Selection]]:
+    """What is tested where, on the kernels of ``request`` if none are ``wanted``. What there is not to test
+    is seen before anything is built."""
+    wanted = wanted or list(kernels.resolve_all(request.kernels).values())
     if request.program == TEST_MAPS:
         sites = [progs_site.prepare_maps(one, progress, as_is=request.as_is) for one in wanted]
         return [(site, Selection([unit.name for unit in site.units])) for site in sites]
@@ -177,24 +186,34 @@ def _run(
     progress: Progress,
 ) -> ProgsRun:
     progress.say(f"results   {store.path}")
-    result = ProgsRun(store)
-    on: dict[str, _OnKernel] = {}
+    result = ProgsRun(store, request.program, [site.kernel.name for site, _ in sites])
     try:
-        for site, selection in sites:
-            kernel = site.kernel.name
-            on[kernel] = _OnKernel(store, request, site, selection, accel, progress)
-            try:
-                result.tests[kernel] = on[kernel].run()
-            except KernelError as error:
-                error.kernel = kernel
-                result.failed.append(error)
-        for kernel, changes in result.worse().items():
-            on[kernel].repeat(result.tests[kernel], {change.name.partition("/")[0] for change in changes})
+        _test(result, request, sites, accel, progress)
     finally:
         store.finish()
         _write_reports(result)
     _ask_history(result, progress)
     return result
+
+
+def _test(
+    result: ProgsRun,
+    request: Selftests,
+    sites: Sequence[tuple[progs_site.Site, Selection]],
+    accel: Accel,
+    progress: Progress,
+) -> None:
+    on: dict[str, _OnKernel] = {}
+    for site, selection in sites:
+        kernel = site.kernel.name
+        on[kernel] = _OnKernel(result.store, request, site, selection, accel, progress)
+        try:
+            result.tests[kernel] = on[kernel].run()
+        except KernelError as error:
+            error.kernel = kernel
+            result.failed.append(error)
+    for kernel, changes in result.worse().items():
+        on[kernel].repeat(result.tests[kernel], {change.name.partition("/")[0] for change in changes})
 
 
 def _ask_history(result: ProgsRun, progress: Progress) -> None:
@@ -203,7 +222,7 @@ def _ask_history(result: ProgsRun, progress: Progress) -> None:
     worse = result.worse()
     if not worse:
         return
-    first = result.store.run.kernels[0].name
+    first = result.kernels[0]
     cases = {f"{result.program}/{change.name}" for changes in worse.values() for change in changes}
     try:
         with History() as history:
@@ -254,6 +273,7 @@ class _OnKernel:
         """All its tests, those included that were done before. Raises KernelError, InfraError."""
         selection = self._selection
         kernel, names, not_built = self._site.kernel, selection.names, self._site.report.tests
+        cut_torn_line(self._results)
         title = f"guests    {kernel.name} ({kernel.release}, {self._accel.name}): {self._site.program}"
         found = kept.read(self._results)
         with self._progress.task(title, "tests") as task:
