@@ -1,13 +1,12 @@
 """Which check stops which attack: the cases of testcases/insn on a kernel that has dropped one.
 
 `pytest --kernel=naive` boots one guest for each check that kernels/patches/naive can drop, and
-expects the cases that naive.toml names to fail there, and all others to pass. The same for naive-7.3.
+expects the cases that naive.toml names to fail there, and all others to pass.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -51,39 +50,24 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check: list[Check]
 
 
-def checks(kernel: str) -> list[Check]:
-    """What ``kernel`` can drop."""
-    table = Path(__file__).parent / f"{kernel}.toml"
-    return msgspec.toml.decode(table.read_bytes(), type=_Table).check
-
-
-CHECKS = checks("naive")
+KERNEL = "naive"
+CHECKS = msgspec.toml.decode((Path(__file__).parent / f"{KERNEL}.toml").read_bytes(), type=_Table).check
 
 
 @pytest.fixture(scope="module")
-def kit(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> tuple[Kit, Path]:
-    kernel: str = request.param
-    if kernel not in pytestconfig.getoption("--kernel"):
-        pytest.skip(f"needs the kernel with checks to drop: pytest --kernel={kernel}")
+def kit(pytestconfig: pytest.Config) -> tuple[Kit, Path]:
+    if KERNEL not in pytestconfig.getoption("--kernel"):
+        pytest.skip(f"needs the kernel with checks to drop: pytest --kernel={KERNEL}")
     manager = pytestconfig.pluginmanager.getplugin("capturemanager")
     assert manager is not None
     try:
         with manager.global_and_fixture_disabled():
-            return prepare([kernel], Progress()), build_program(Progress())
+            return prepare([KERNEL], Progress()), build_program(Progress())
     except BpfrootsError as error:
         pytest.fail(error.render(), pytrace=False)
 
 
-def _parameters() -> list[Any]:
-    """Every check, on the kernel that can drop it."""
-    return [
-        pytest.param(kernel, check, id=f"{kernel}-{check.name}")
-        for kernel in ("naive", "naive-7.3")
-        for check in checks(kernel)
-    ]
-
-
-@pytest.mark.parametrize(("kit", "check"), _parameters(), indirect=["kit"])
+@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
 def test_without(check: Check, kit: tuple[Kit, Path], pytestconfig: pytest.Config, tmp_path: Path) -> None:
     guests = Guests(kit[0], choose_accel(pytestconfig.getoption("--accel")))
     append = (f"bpf_naive={1 << check.bit:#x}",)

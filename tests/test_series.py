@@ -14,7 +14,7 @@ from tests import ROOT
 from tests.linux_history import HARM
 
 _PATCHES = ROOT / "kernels" / "patches"
-_SERIES = [_PATCHES / f"bpf-{name}-7.3" for name in ("fixes", "multi-root", "prog-call")]
+_SERIES = [_PATCHES / f"bpf-{name}" for name in ("fixes", "multi-root", "prog-call")]
 
 
 def _patched() -> kernels.Definition:

@@ -105,7 +105,7 @@ void run_alone(const struct insn_group *group)
 
 		for (j = 0, roots = 0; j < MAX_FUNCS; j++)
 			roots += !!test->funcs[j].type;
-		if (kernel_version() < test->since || on_this_kernel(test).err)
+		if (test->err)
 			continue;
 		if (!test->library[0].name && (roots > 1 || test->multi_root))
 			test_alone(test);

@@ -36,7 +36,7 @@ static void set_root_rsvd(struct load *l, int value)
 	l->roots[1].rsvd[1] = value;
 }
 
-/* Reserved in the series for 6.12, fd_array_cnt and what a signature needs in 7.3. */
+/* fd_array_cnt, and what a signature needs. */
 static void set_word(union bpf_attr *attr, int off)
 {
 	memcpy((char *)attr + off, &(__u32){ 1 }, sizeof(__u32));
@@ -354,7 +354,6 @@ static const struct insn_test tests[] = {
 		.funcs = { GROUP },
 		.err = EINVAL,
 		.msg = "Program of this type cannot be sleepable",
-		BEFORE_7_3(EINVAL, "programs can be sleepable"),
 		.tweak = set_root_flags,
 		.value = BPF_F_SLEEPABLE,
 	},

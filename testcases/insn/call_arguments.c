@@ -184,7 +184,6 @@ static const struct insn_test tests[] = {
 		.library = { MEMORY_CTX_NUMBER_NOTHING },
 		.err = EINVAL,
 		.msg = "R1 expects pointer to ctx",
-		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "ctx_moved", /* P10 */
@@ -218,7 +217,6 @@ static const struct insn_test tests[] = {
 		.library = { MEMORY_CTX_NUMBER_NOTHING },
 		.err = EINVAL,
 		.msg = "R1 is not a scalar",
-		BEFORE_7_3(EACCES, "R1 !read_ok"),
 	},
 	/* the second state that reaches the call looks the same but for what is passed */
 	{
@@ -237,7 +235,6 @@ static const struct insn_test tests[] = {
 		.library = { MEMORY_CTX_NUMBER_NOTHING },
 		.err = EINVAL,
 		.msg = "R1 expects pointer to ctx",
-		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "join_before_call_all_states_kept", /* P13b */
@@ -256,7 +253,6 @@ static const struct insn_test tests[] = {
 		.prog_flags = BPF_F_TEST_STATE_FREQ,
 		.err = EINVAL,
 		.msg = "R1 expects pointer to ctx",
-		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "join_before_own_function", /* P13c */
@@ -276,7 +272,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "R1 expects pointer to ctx",
-		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "join_before_own_function_all_states_kept", /* P13d */
@@ -297,7 +292,6 @@ static const struct insn_test tests[] = {
 		.prog_flags = BPF_F_TEST_STATE_FREQ,
 		.err = EINVAL,
 		.msg = "R1 expects pointer to ctx",
-		BEFORE_7_3(EINVAL, "arg#0 expects pointer to ctx"),
 	},
 	{
 		.name = "register_clobbered_by_call", /* P14 */
@@ -416,7 +410,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EINVAL,
 		.msg = "only read is supported",
-		BEFORE_7_3(EINVAL, "arg#0 is a kernel structure, expected memory"),
 	},
 	{
 		.name = "syscall_ctx_for_memory", /* P160 */
@@ -471,7 +464,6 @@ static const struct insn_test tests[] = {
 		.library = { WRITES_MEMORY },
 		.err = EINVAL,
 		.msg = "invalid read from stack",
-		BEFORE_7_3(EINVAL, "invalid indirect read from stack"),
 	},
 	{
 		.name = "number_overwritten_by_callee", /* P164 */
@@ -532,7 +524,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EINVAL,
 		.msg = "R1 is expected to be trusted",
-		BEFORE_7_3(EINVAL, "arg#0 is expected to be trusted"),
 	},
 	{
 		.name = "task_of_rcu", /* P181b */
@@ -541,7 +532,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EINVAL,
 		.msg = "R1 is expected to be trusted",
-		BEFORE_7_3(EINVAL, "arg#0 is expected to be trusted"),
 	},
 	{
 		.name = "task_trusted", /* P181c */

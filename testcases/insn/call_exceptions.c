@@ -58,7 +58,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "bpf_rcu_read_lock",
-		BEFORE_7_3(EINVAL, "functions that may throw are not allowed in RCU read sections"),
 	},
 	{
 		.name = "throws_with_reference", /* P192b */

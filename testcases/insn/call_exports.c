@@ -55,7 +55,6 @@ static const struct insn_test tests[] = {
 			XDP_MAIN,
 			EXPORT("f", PROTO_GVOID, EXIT),
 		},
-		BEFORE_7_3(EINVAL, "doesn't return scalar"),
 	},
 	{
 		.name = "export_beside_exceptions", /* P50 */
@@ -77,7 +76,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "recursive call from f() to f()",
-		BEFORE_7_3(E2BIG, "the call stack of 8 frames is too deep"),
 	},
 	{
 		.name = "export_stack_too_deep", /* P52 */
@@ -96,7 +94,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "export_with_six_arguments",
-		.since = KERNEL(7, 3),
 		.funcs = { XDP_MAIN, EXPORT("f", PROTO_SIX_INTS, IDENTITY) },
 		.err = EINVAL,
 		.msg = "stack args not supported",

@@ -191,15 +191,9 @@ static void prologues(void)
 		close(ext);
 	ext = load_on(BPF_PROG_TYPE_EXT, lib, 2, &of_skb);
 	/* the prologue moves packets under pointers of who calls g() */
-	if (kernel_version() >= KERNEL(7, 3)) {
-		result("extension_writes_packet_with_ctx",
-		       ext == -EINVAL && strstr(log_text, "Extension program writes to packets"),
-		       "%d; log: %s", ext, log_tail());
-	} else {
-		view_get(ext, &view0);
-		result("extension_writes_packet_with_ctx", has_prologue(&view0), /* P194b */
-		       "%d, first %#x; log: %s", ext, view0.xlated[0].code, log_tail());
-	}
+	result("extension_writes_packet_with_ctx", /* P194b */
+	       ext == -EINVAL && strstr(log_text, "Extension program writes to packets"),
+	       "%d; log: %s", ext, log_tail());
 	if (ext >= 0)
 		close(ext);
 	close(lib);
@@ -209,12 +203,9 @@ static void prologues(void)
 static void extend_nothing(void)
 {
 	static const struct func funcs[] = { EXTENSION("f", PROTO_VOID, RETURN(0)) };
-	const char *name = "extension_without_target";
 
-	if (kernel_version() < KERNEL(7, 3))
-		skipped(name, "needs a later version of Linux");
-	else
-		REFUSE_PROG(name, funcs, EINVAL, "Tracing programs must provide btf_id");
+	REFUSE_PROG("extension_without_target", funcs, EINVAL,
+		    "Tracing programs must provide btf_id");
 }
 
 /* Loads that fail, early and late, let go of the callee: it can be replaced. */

@@ -298,7 +298,7 @@ static void callbacks(void)
 		       LD_FUNC(R2, 2),
 		       MOV_IMM(R3, 0),
 		       MOV_IMM(R4, 0),
-		       KFUNC(bpf_wq_set_callback_impl),
+		       KFUNC(bpf_wq_set_callback),
 		       MOV_REG(R1, R6),
 		       MOV_IMM(R2, 0),
 		       KFUNC(bpf_wq_start),
@@ -374,11 +374,6 @@ static void programs_in_a_row(void)
 	const char *name = "fifteen_programs_in_a_row";
 	int before, fd, n, ret = -1, there;
 
-	if (kernel_version() < KERNEL(7, 3)) {
-		skipped(name, "other limit");
-		skipped("fifteen_programs_in_a_row/gone", "other limit");
-		return;
-	}
 	rcu_settle();
 	before = count_progs();
 	fd = LOAD_PROG(first);

@@ -190,7 +190,6 @@ static const struct insn_test tests[] = {
 		.library = { SMALL_LIBRARY },
 		.err = EINVAL,
 		.msg = "requires a sparse fd_array",
-		BEFORE_7_3(EINVAL, "BPF_CALL uses reserved fields"),
 		.tweak = drop_fd_array,
 	},
 	{

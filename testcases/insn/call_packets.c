@@ -182,7 +182,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EACCES,
 		.msg = "writes() cannot write into packet",
-		BEFORE_7_3(EINVAL, "arg#0 is a packet that cannot be written to"),
 	},
 	{
 		.name = "packet_for_writer", /* P131b */
@@ -212,11 +211,9 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EACCES,
 		.msg = "writes() cannot write into packet",
-		BEFORE_7_3(EINVAL, "is a packet that cannot be written to"),
 	},
 	{
 		.name = "packet_for_argument_only_read",
-		.since = KERNEL(7, 3),
 		.funcs = { PASSES_PACKET(R1, R2) },
 		.library = { WRITES_SECOND },
 		.own = true,
@@ -240,7 +237,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EACCES,
 		.msg = "writes() cannot write into packet",
-		BEFORE_7_3(EINVAL, "is a packet that cannot be written to"),
 	},
 	{
 		.name = "packet_for_writer_at_unknown_offset",
@@ -261,11 +257,9 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EACCES,
 		.msg = "writes() cannot write into packet",
-		BEFORE_7_3(EINVAL, "is a packet that cannot be written to"),
 	},
 	{
 		.name = "packet_passed_on_in_other_order",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			PASSES_PACKET(R1, R2),
 			GLOBAL("swaps", PROTO_TWO_SOCKS,
@@ -286,7 +280,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_passed_on_by_callee_in_other_order",
-		.since = KERNEL(7, 3),
 		.funcs = { PASSES_PACKET_TO(1, R1, R2) },
 		.library = { WRITES_SECOND },
 		.library2 = {
@@ -316,7 +309,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EINVAL,
 		.msg = "R2 is a packet pointer, but",
-		BEFORE_7_3(EINVAL, "arg#1 is a packet that the function may move"),
 	},
 	{
 		.name = "stack_for_mover", /* P132b */
@@ -353,7 +345,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EINVAL,
 		.msg = "R2 is a packet pointer, but",
-		BEFORE_7_3(EINVAL, "arg#1 is a packet that the function may move"),
 	},
 	{
 		.name = "dynptr_for_mover", /* P132d */
@@ -374,7 +365,6 @@ static const struct insn_test tests[] = {
 			       RETURN(0)),
 		},
 		.own = true,
-		BEFORE_7_3(EINVAL, "arg#1 is a packet that the function may move"),
 	},
 	{
 		.name = "dynptr_for_writer", /* P132e */
@@ -388,7 +378,6 @@ static const struct insn_test tests[] = {
 		},
 		.library = { TC_WRITES_DYNPTR },
 		.own = true,
-		BEFORE_7_3(EINVAL, "arg#0 is a packet that the function may move"),
 	},
 	{
 		.name = "dynptr_for_reader", /* P132f */
@@ -443,7 +432,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_moved_by_dynptr_below_callee",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_KEEPS_PACKET },
 		.library = {
 			MAIN(TC),
@@ -496,7 +484,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "recursive call from",
-		BEFORE_7_3(EACCES, "R7 invalid mem access 'scalar'"),
 	},
 	/* what is not a packet does not move one */
 	{

@@ -15,7 +15,7 @@
 	LD_FUNC(R2, k), \
 	MOV_IMM(R3, 0), \
 	MOV_IMM(R4, 0), \
-	KFUNC(bpf_wq_set_callback_impl)
+	KFUNC(bpf_wq_set_callback)
 #define FOR_EACH(map) \
 	LD_MAP(R1, map), \
 	LD_FUNC(R2, 1), \
@@ -46,10 +46,7 @@ static void attach_to_tcp(struct load *l, int value)
 	attach_to(l, 0);
 }
 
-/*
- * The helper allocates, and must not sleep: no __GFP_DIRECT_RECLAIM. Since 7.3 it never sleeps, and
- * has no such argument.
- */
+/* The helper allocates, and never sleeps: no argument tells it how to. */
 static void check_gfp(const char *name)
 {
 	int flags = 0, i;
@@ -59,9 +56,7 @@ static void check_gfp(const char *name)
 		if (view0.xlated[i].code == (BPF_ALU64 | BPF_MOV | BPF_K) &&
 		    view0.xlated[i].dst_reg == R5)
 			flags = view0.xlated[i].imm;
-	if (kernel_version() >= KERNEL(7, 3))
-		flags = flags ? 0x400 : 1;
-	sub_result(name, "gfp", flags && !(flags & 0x400), "flags %#x", flags);
+	sub_result(name, "gfp", !flags, "flags %#x", flags);
 }
 
 static const struct insn_test tests[] = {
@@ -77,7 +72,6 @@ static const struct insn_test tests[] = {
 		.library = { SLEEPS },
 		.err = EINVAL,
 		.msg = "rcu_read_lock region",
-		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "sleeps_below_callee_in_rcu_section", /* P82 */
@@ -91,7 +85,6 @@ static const struct insn_test tests[] = {
 		.library = { SLEEPS },
 		.err = EINVAL,
 		.msg = "rcu_read_lock region",
-		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "callee_does_not_sleep_in_rcu_section", /* P83 */
@@ -119,8 +112,6 @@ static const struct insn_test tests[] = {
 				  RETURN(0)),
 		},
 		.library = { SLEEPS },
-		BEFORE_7_3(EINVAL,
-			   "global function calls are not allowed with preemption disabled"),
 	},
 	{
 		.name = "third_program_sleeps_in_rcu_section", /* P86 */
@@ -138,7 +129,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "rcu_read_lock region",
-		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "call_with_spin_lock_held", /* P87 */
@@ -177,7 +167,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "called in a callback that may sleep",
-		BEFORE_7_3(EINVAL, "not allowed in a callback that may sleep"),
 	},
 	{
 		.name = "wq_callback_calls_global", /* P136/own */
@@ -186,7 +175,6 @@ static const struct insn_test tests[] = {
 			SUB("cb", CALL_EXIT(2)),
 			GLOBAL("f", PROTO_VOID, RETURN(0)),
 		},
-		BEFORE_7_3(EINVAL, "not allowed in a callback that may sleep"),
 	},
 	{
 		.name = "wq_callback_calls_static", /* P136b */
@@ -217,7 +205,6 @@ static const struct insn_test tests[] = {
 			SYSCALL("lib", RETURN(0)),
 			EXPORT("f", PROTO_VOID, RETURN(0)),
 		},
-		BEFORE_7_3(EINVAL, "not allowed in a callback that must not sleep"),
 	},
 	{
 		.name = "timer_callback_of_sleepable_calls_global", /* P137/own */
@@ -226,7 +213,6 @@ static const struct insn_test tests[] = {
 			SUB("cb", CALL_EXIT(2)),
 			GLOBAL("f", PROTO_VOID, RETURN(0)),
 		},
-		BEFORE_7_3(EINVAL, "not allowed in a callback that must not sleep"),
 	},
 	{
 		.name = "timer_callback_of_sleepable_calls_static", /* P137b */
@@ -244,7 +230,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "bpf_copy_from_user#148 is not allowed in non-sleepable program",
-		BEFORE_7_3(EINVAL, "helper call might sleep in a non-sleepable prog"),
 	},
 	{
 		.name = "function_sleeps_in_rcu_section", /* P138 */
@@ -262,7 +247,6 @@ static const struct insn_test tests[] = {
 		.own = true,
 		.err = EINVAL,
 		.msg = "rcu_read_lock region",
-		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "function_allocates_in_rcu_section", /* P138b */
@@ -278,7 +262,6 @@ static const struct insn_test tests[] = {
 			EXPORT("stores", PROTO_VOID, TASK_STORAGE, RETURN(0)),
 		},
 		.own = true,
-		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 	{
 		.name = "function_sleeps", /* P138c */
@@ -307,7 +290,6 @@ static const struct insn_test tests[] = {
 		.library = { SYSCALL_SLEEPS },
 		.err = EINVAL,
 		.msg = "called in callback that must not sleep",
-		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "hash_callback_calls_sleeping_static", /* P184/own */
@@ -318,7 +300,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "bpf_copy_from_user#148 is not allowed in",
-		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "array_callback_calls_sleeping_callee", /* P184b */
@@ -337,7 +318,6 @@ static const struct insn_test tests[] = {
 		.library = { SYSCALL_SLEEPS },
 		.err = EINVAL,
 		.msg = "called in callback that must not sleep",
-		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "vma_callback_calls_sleeping_static", /* P185/own */
@@ -348,7 +328,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "bpf_copy_from_user#148 is not allowed in",
-		BEFORE_7_3(EINVAL, "may sleep, which is not allowed"),
 	},
 	{
 		.name = "timer_callback_of_sleepable_allocates", /* P186 */
@@ -377,7 +356,6 @@ static const struct insn_test tests[] = {
 				   HELPER(sk_storage_get),
 				   RETURN(0)),
 		},
-		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 		.tweak = attach_to_tcp,
 	},
 	/* what may sleep elsewhere does not in a program that must not */
@@ -399,7 +377,6 @@ static const struct insn_test tests[] = {
 	/* arming counts as sleeping here, as in a kernel without the series */
 	{
 		.name = "function_arms_sleeping_work_in_rcu_section", /* r10b */
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("c",
 				LOCK,
@@ -414,7 +391,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "wq_callback_calls_callee_in_rcu_section",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("c", XDP, QUEUE_WORK(1), RETURN(0)),
 			SUB("cb", LOCK, CALL_PROG(0, 1), UNLOCK, RETURN(0)),
@@ -426,7 +402,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "wq_callback_calls_callee_behind_rcu_section",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("c", XDP, QUEUE_WORK(1), RETURN(0)),
 			SUB("cb", LOCK, UNLOCK, CALL_PROG(0, 1), RETURN(0)),
@@ -476,7 +451,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "rcu_read_lock region",
-		BEFORE_7_3(EINVAL, "functions that may sleep are not allowed in RCU read sections"),
 	},
 };
 

@@ -134,7 +134,6 @@ static const struct insn_test tests[] = {
 			SUB("s6", CALL_PROG(0, 1), EXIT),
 		},
 		.library = { ONE_AND_TWO_FRAMES },
-		BEFORE_7_3(E2BIG, "the call stack of 8 frames is too deep"),
 	},
 	{
 		.name = "frames_7_and_1", /* P72 */
@@ -147,7 +146,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "frames_15_and_2",
-		.since = KERNEL(7, 3),
 		.funcs = { FRAMES_TO_14, SUB("s14", CALL_PROG(0, 1), EXIT) },
 		.library = { ONE_AND_TWO_FRAMES },
 		.err = E2BIG,
@@ -155,7 +153,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "frames_15_and_1",
-		.since = KERNEL(7, 3),
 		.funcs = { FRAMES_TO_14, SUB("s14", CALL_PROG(0, 2), EXIT) },
 		.library = { ONE_AND_TWO_FRAMES },
 	},

@@ -81,7 +81,6 @@ static const struct insn_test tests[] = {
 	 */
 	{
 		.name = "packet_moved_in_cycle_of_dead_call",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("c", XDP,
 			     MOV_REG(R6, R1),
@@ -114,7 +113,6 @@ static const struct insn_test tests[] = {
 	/* would be followed for ever: no stack is used, and f starts a new count of frames */
 	{
 		.name = "callback_called_by_function_that_it_calls",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", XDP, LOOP(1, 1), RETURN(2)),
 			SUB("cb", CALL_EXIT(2)),
@@ -126,7 +124,6 @@ static const struct insn_test tests[] = {
 	/* writing to the dynptr of a packet, which no caller sees */
 	{
 		.name = "packet_moved_by_dynptr_of_function",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_KEEPS_PACKET, GLOBAL("f", PROTO_SKB, CALL_EXIT(2)), WRITES_SKB("g") },
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
@@ -134,7 +131,6 @@ static const struct insn_test tests[] = {
 	/* the same where BTF does not tell what the entry takes, which is found out once */
 	{
 		.name = "packet_moved_below_entry_of_any_type",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			{ .name = "r", .type = TC, .global = true, .proto = PROTO_SIX_INTS,
 			  INSNS(TC_PACKET_KEPT) },
@@ -147,7 +143,6 @@ static const struct insn_test tests[] = {
 	/* h is called only where R9 is unknown, which it is once g is known to move the packet */
 	{
 		.name = "packet_moved_where_packet_was_moved",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC, CALL_FUNC(1), RETURN(2)),
 			GLOBAL("f", PROTO_SKB,
@@ -174,7 +169,6 @@ static const struct insn_test tests[] = {
 	/* the same with R9 a slice, and nothing in use over the call of h */
 	{
 		.name = "packet_dropped_where_packet_was_moved",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC, CALL_FUNC(1), RETURN(2)),
 			GLOBAL("f", PROTO_SKB,
@@ -197,7 +191,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_moved_three_functions_further",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			TC_KEEPS_PACKET,
 			GLOBAL("f", PROTO_SKB, CALL_EXIT(2)),
@@ -209,7 +202,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_moved_in_callback_of_function",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			TC_KEEPS_PACKET,
 			GLOBAL("f", PROTO_SKB, LOOP_WITH_CTX(R1, 2), RETURN(0)),
@@ -225,7 +217,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_moved_by_function_of_callback",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC,
 			     MOV_REG(R6, R1),
@@ -241,7 +232,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "spilled_packet_moved_below_static_function",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC,
 			     MOV_REG(R6, R1),
@@ -261,7 +251,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_moved_by_dynptr_of_function",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC,
 			     MOV_REG(R6, R1),
@@ -281,7 +270,6 @@ static const struct insn_test tests[] = {
 	/* the first turn lets f have the packet */
 	{
 		.name = "packet_passed_to_who_moves_it",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			TC_PASSES_PACKET,
 			GLOBAL("f", PROTO_SKB_MEM,
@@ -298,7 +286,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_passed_to_who_has_it_moved",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			TC_PASSES_PACKET,
 			GLOBAL("f", PROTO_SKB_MEM,
@@ -314,7 +301,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_loaded_again_behind_dynptr_of_function",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC,
 			     MOV_REG(R6, R1),
@@ -332,7 +318,6 @@ static const struct insn_test tests[] = {
 	/* one dynptr is that of the packet, another one is written to */
 	{
 		.name = "packet_kept_while_it_is_logged",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			TC_KEEPS_PACKET,
 			GLOBAL("log", PROTO_SKB,
@@ -354,7 +339,6 @@ static const struct insn_test tests[] = {
 	/* a packet that is only read is passed on, twice, to who writes */
 	{
 		.name = "packet_passed_on_to_writer",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT_AS("r", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
@@ -372,7 +356,6 @@ static const struct insn_test tests[] = {
 	/* what is passed on is not the packet */
 	{
 		.name = "memory_passed_on_beside_packet",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT_AS("r", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
@@ -389,7 +372,6 @@ static const struct insn_test tests[] = {
 	/* the callback may sleep where it was seen first */
 	{
 		.name = "callback_sleeps_for_array_then_hash",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("r", FOR_EACH(MAP_ARRAY, 1), FOR_EACH(MAP_HASH, 1), RETURN(0)),
 			SUB("cb", COPY_FROM_USER, RETURN(0)),
@@ -399,7 +381,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "sleeps_below_loop_in_hash_callback",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("r", FOR_EACH(MAP_HASH, 1), RETURN(0)),
 			SUB("cb", LOOP(3, 2), RETURN(0)),
@@ -411,7 +392,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "hash_callback_calls_sleepable_kfunc",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("r", FOR_EACH(MAP_HASH, 1), RETURN(0)),
 			SUB("cb", COPY_STR_FROM_USER, RETURN(0)),
@@ -421,7 +401,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "sleeps_behind_hash_callback",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("r", FOR_EACH(MAP_HASH, 1), COPY_FROM_USER, RETURN(0)),
 			SUB("cb", RETURN(0)),
@@ -566,29 +545,9 @@ static void attach_movers(void)
 
 static void scenarios(void)
 {
-	static const char *const names[] = {
-		"entry_with_prologue_attached",
-		"entry_with_prologue_attached_again",
-		"entry_with_prologue_attached_elsewhere",
-		"slice_used_by_extension_of_packets",
-		"slice_used_by_extension_of_memory",
-		"extension_of_memory_attached_to_packets",
-		"extension_of_memory_attached_to_memory",
-		"mover_for_function_that_keeps_packet",
-		"mover_attached_to_function_that_keeps_packet",
-		"mover_attached_to_mover",
-		"prologue_attached_to_function_that_keeps_packet",
-	};
-	size_t i;
-
-	if (kernel_version() >= KERNEL(7, 3)) {
-		attach_entry();
-		attach_to_packets();
-		attach_movers();
-		return;
-	}
-	for (i = 0; i < ARRAY_SIZE(names); i++)
-		skipped(names[i], "needs Linux 7.3");
+	attach_entry();
+	attach_to_packets();
+	attach_movers();
 }
 
 const struct insn_group fixes_group = {

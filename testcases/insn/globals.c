@@ -55,14 +55,12 @@ static const struct insn_test tests[] = {
 	/* no caller of the first root has a packet in use, but that of the other root */
 	{
 		.name = "packet_moved_for_both_roots",
-		.since = KERNEL(7, 3),
 		.funcs = { ROOT("tc", TC, CALL_EXIT(2)), TC_KEEPS_PACKET, WRITES_SKB },
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
 	},
 	{
 		.name = "packet_moved_for_both_roots_reversed",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_KEEPS_PACKET, ROOT("tc", TC, CALL_EXIT(2)), WRITES_SKB },
 		.err = EACCES,
 		.msg = "R7 invalid mem access 'scalar'",
@@ -138,12 +136,10 @@ static const struct insn_test tests[] = {
 			ROOT("tp", TRACEPOINT, CALL_EXIT(2)),
 			GLOBAL("gv", PROTO_GVOID, RETURN(0)),
 		},
-		BEFORE_7_3(EINVAL, "doesn't return scalar"),
 	},
 	/* only one of the roots has the helper, and must not use its packet after that */
 	{
 		.name = "packet_moved_by_helper_of_one_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("tc", TC, RETURN(5)),
 			ROOT("xd", XDP,

@@ -102,22 +102,6 @@ int test_run_context(int fd, int size)
 	return bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr)) ? -errno : (int)attr.test.retval;
 }
 
-/* As KERNEL(7, 3). */
-int kernel_version(void)
-{
-	static int version;
-	struct utsname name;
-	int major, minor;
-
-	if (!version) {
-		uname(&name);
-		if (sscanf(name.release, "%d.%d", &major, &minor) != 2)
-			abort();
-		version = KERNEL(major, minor);
-	}
-	return version;
-}
-
 int read_int(const char *path)
 {
 	int fd = open(path, O_RDONLY);

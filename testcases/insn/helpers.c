@@ -17,10 +17,7 @@
 	    RETURN(0))
 #define TASK_STORAGE_SUB SUB("s", TASK_STORAGE, RETURN(0))
 
-/*
- * The helper allocates: with GFP_ATOMIC, as one of the roots must not sleep. Since 7.3 it never
- * sleeps, and has no such argument.
- */
+/* The helper allocates, and never sleeps: no argument (GFP_ATOMIC, 0x820) tells it how to. */
 static void check_atomic(const char *name)
 {
 	int n = 0, r, i;
@@ -31,9 +28,7 @@ static void check_atomic(const char *name)
 			n += view0.xlated[i].code == (BPF_ALU64 | BPF_MOV | BPF_K) &&
 			     view0.xlated[i].dst_reg == R5 && view0.xlated[i].imm == 0x820;
 	}
-	if (kernel_version() >= KERNEL(7, 3))
-		n = n ? -1 : 2;
-	sub_result(name, "atomic", n == 2, "GFP_ATOMIC seen in %d of 2 views", n);
+	sub_result(name, "atomic", !n, "GFP_ATOMIC seen in %d of 2 views", n);
 }
 
 static const struct insn_test tests[] = {
@@ -46,7 +41,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "helper bpf_perf_event_output has different implementations",
-		BEFORE_7_3(EINVAL, "helper bpf_perf_event_output#25 has different implementations"),
 	},
 	{
 		.name = "perf_event_output_xdp_kprobe", /* T16b */
@@ -79,7 +73,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "helper bpf_redirect has different implementations",
-		BEFORE_7_3(EINVAL, "helper bpf_redirect#23 has different implementations"),
 	},
 	{
 		.name = "inlined_helper_socket_filter_kprobe", /* T17b */
@@ -166,7 +159,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "bpf_copy_from_user#148 is not allowed in non-sleepable program",
-		BEFORE_7_3(EINVAL, "helper call might sleep in a non-sleepable prog"),
 	},
 	{
 		.name = "copy_from_user_first_root_sleeps", /* T19b */
@@ -177,7 +169,6 @@ static const struct insn_test tests[] = {
 		},
 		.err = EINVAL,
 		.msg = "bpf_copy_from_user#148 is not allowed in non-sleepable program",
-		BEFORE_7_3(EINVAL, "helper call might sleep in a non-sleepable prog"),
 	},
 };
 

@@ -29,7 +29,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <linux/bpf.h>
 #include <linux/btf.h>
@@ -120,7 +119,7 @@ enum test_kfunc {
 	KFUNC_bpf_rdonly_cast,
 	KFUNC_bpf_throw,
 	KFUNC_bpf_wq_init,
-	KFUNC_bpf_wq_set_callback_impl,
+	KFUNC_bpf_wq_set_callback,
 	KFUNC_bpf_wq_start,
 	KFUNC_bpf_xdp_pull_data,
 	KFUNC_crash_kexec,
@@ -155,8 +154,6 @@ enum proto {
 
 /* BTF id of the first function of a program that load.c describes */
 #define BTF_FUNC0 33
-
-#define KERNEL(major, minor) ((major) << 8 | (minor))
 
 #define MOV_IMM(reg, value) BPF_MOV64_IMM(reg, value)
 #define MOV_REG(reg, other) BPF_MOV64_REG(reg, other)
@@ -322,7 +319,6 @@ struct expected_run {
 };
 
 #define RETURNS(value) { .run = true, .retval = (value) }
-#define BEFORE_7_3(er, ms) .older = { .differs = true, .err = (er), .msg = (ms) }
 
 /*
  * One case. More than one root is a multi-root load, one root an ordinary load. Prints a check
@@ -330,7 +326,6 @@ struct expected_run {
  */
 struct insn_test {
 	const char *name;	/* of a C identifier's form, unique in all files */
-	int since;		/* KERNEL(7, 3): older versions do not have what the case uses */
 	struct func funcs[MAX_FUNCS];
 	/* a program that is loaded before it: fd_array[0] */
 	struct func library[MAX_LIBRARY_FUNCS];
@@ -338,12 +333,6 @@ struct insn_test {
 	struct func library2[MAX_LIBRARY_FUNCS];
 	int err;		/* 0: accepted */
 	const char *msg;	/* part of the log; NULL: any log */
-	/* BEFORE_7_3(): the same for the series for Linux 6.12 */
-	struct {
-		bool differs;
-		int err;
-		const char *msg;
-	} older;
 	struct expected_run runs[2];	/* of the first roots, with a packet of 64 bytes */
 	int prog_flags;
 	int log_level;		/* 0: 2 */
@@ -449,7 +438,6 @@ void refuse_prog(const char *name, const struct func *funcs, int n, int err, con
 
 /* run.c and alone.c: cases of a table */
 void run_group(const struct insn_group *group);
-struct insn_test on_this_kernel(const struct insn_test *test);
 void run_test(const struct insn_test *test);
 int count_funcs(const struct func *funcs, int max);
 void run_alone(const struct insn_group *group);
@@ -471,7 +459,6 @@ int test_run(int fd, int *retval);
 int test_run_packet(int fd, void *packet, int len, int *retval);
 int test_run_context(int fd, int size);
 int read_int(const char *path);
-int kernel_version(void);
 int write_string(const char *path, const char *text);
 int attach_kprobe(int prog, const char *symbol);
 int attach_tracepoint(int prog, const char *name);

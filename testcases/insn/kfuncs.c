@@ -145,7 +145,6 @@ static const struct insn_test tests[] = {
 	/* the kernel passes it the program, which is not one here */
 	{
 		.name = "implicit_argument_in_shared_function",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, CALL_EXIT(2)),
 			ROOT("xb", XDP, CALL_EXIT(2)),
@@ -155,7 +154,7 @@ static const struct insn_test tests[] = {
 			    LD_FUNC(R2, 3),
 			    MOV_IMM(R3, 0),
 			    MOV_IMM(R4, 0),
-			    KFUNC(bpf_wq_set_callback_impl),
+			    KFUNC(bpf_wq_set_callback),
 			    RETURN(0)),
 			SUB("cb", RETURN(0)),
 		},

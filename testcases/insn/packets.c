@@ -205,52 +205,44 @@ static const struct insn_test tests[] = {
 	/* the packet is for the function that reads; the other root has another one write */
 	{
 		.name = "packet_read_beside_memory_written_for_other_root",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_STACK_FOR_BOTH, CGROUP_PACKET_FOR(2), READS_OR_WRITES },
 		.runs = { RETURNS(5), RETURNS(1) },
 	},
 	{
 		.name = "packet_read_beside_memory_written_for_other_root_reversed",
-		.since = KERNEL(7, 3),
 		.funcs = { CGROUP_PACKET_FOR(2), TC_STACK_FOR_BOTH, READS_OR_WRITES },
 		.runs = { RETURNS(1), RETURNS(5) },
 	},
 	{
 		.name = "packet_written_beside_memory_for_other_root",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_STACK_FOR_BOTH, CGROUP_PACKET_FOR(3), READS_OR_WRITES },
 		.err = EACCES,
 		.msg = READ_ONLY,
 	},
 	{
 		.name = "packet_written_beside_memory_for_other_root_reversed",
-		.since = KERNEL(7, 3),
 		.funcs = { CGROUP_PACKET_FOR(3), TC_STACK_FOR_BOTH, READS_OR_WRITES },
 		.err = EACCES,
 		.msg = READ_ONLY,
 	},
 	{
 		.name = "packet_read_needs_no_prologue_beside_writer",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_STACK_FOR_BOTH, TC_PACKET_FOR(2), READS_OR_WRITES },
 		.check = check_no_prologue,
 	},
 	{
 		.name = "packet_read_needs_no_prologue_beside_writer_reversed",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_PACKET_FOR(2), TC_STACK_FOR_BOTH, READS_OR_WRITES },
 		.check = check_no_prologue,
 	},
 	{
 		.name = "packet_written_needs_prologue_beside_writer",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_STACK_FOR_BOTH, TC_PACKET_FOR(3), READS_OR_WRITES },
 		.check = check_second_prologue,
 	},
 	/* a root of the same type makes the dynptr of its packet, for itself */
 	{
 		.name = "slice_kept_beside_packets_of_equal_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			TC_MEMORY,
 			ROOT("pkt", TC, SKB_DYNPTR, RETURN(0)),
@@ -260,21 +252,18 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_stale_for_second_root",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_MEMORY, TC_SKB, USES_SLICE },
 		.err = EACCES,
 		.msg = STALE,
 	},
 	{
 		.name = "slice_stale_for_first_root",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_SKB, TC_MEMORY, USES_SLICE },
 		.err = EACCES,
 		.msg = STALE,
 	},
 	{
 		.name = "slice_stale_for_function_in_callback_of_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			TC_MEMORY,
 			ROOT("pkt", TC,
@@ -298,7 +287,6 @@ static const struct insn_test tests[] = {
 	/* for one root the function moves the packet; another one does not call it */
 	{
 		.name = "packet_kept_over_dead_call_of_mover",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("mv", TC, CALL_FUNC(3), RETURN(0)),
 			ROOT("kp", TC, KEEPS_PACKET(2)),
@@ -309,7 +297,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_kept_over_dead_call_of_mover_reversed",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("kp", TC, KEEPS_PACKET(2)),
 			ROOT("mv", TC, CALL_FUNC(3), RETURN(0)),
@@ -320,7 +307,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_moved_below_function_of_second_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("mv", TC, CALL_FUNC(3), RETURN(0)),
 			ROOT("kp", TC, KEEPS_PACKET(2)),
@@ -333,7 +319,6 @@ static const struct insn_test tests[] = {
 	/* verified three times: what only logs is no mover for that */
 	{
 		.name = "packet_kept_over_logger_in_third_turn",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("a", TC,
 			     MOV_REG(R6, R1),
@@ -349,7 +334,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_kept_over_logger_beside_root_of_three_turns",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("a", TC, MOVED_IN_SECOND_TURN(2, 3)),
 			ROOT("b", TC, KEEPS_PACKET(4)),
@@ -361,7 +345,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_stale_beside_root_of_three_turns",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("a", TC, MOVED_IN_SECOND_TURN(2, 3)),
 			ROOT("b", TC, KEEPS_PACKET(3)),
@@ -373,7 +356,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_kept_over_logger_in_seventh_turn",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC,
 			     MOV_REG(R6, R1),
@@ -391,14 +373,12 @@ static const struct insn_test tests[] = {
 	/* no more than eight turns */
 	{
 		.name = "movers_found_in_eight_turns",
-		.since = KERNEL(7, 3),
 		.funcs = { ROOT("r", TC, EXIT), EIGHT_MOVERS },
 		.fill = fill_eight,
 		.runs = { RETURNS(5) },
 	},
 	{
 		.name = "packet_stale_in_last_of_eight_turns",
-		.since = KERNEL(7, 3),
 		.funcs = { ROOT("r", TC, EXIT), EIGHT_MOVERS },
 		.fill = fill_eight_kept,
 		.err = EACCES,
@@ -407,7 +387,6 @@ static const struct insn_test tests[] = {
 	/* the function writes to a dynptr, but not to the one that it has got */
 	{
 		.name = "slice_kept_while_it_is_logged",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			PASSES_SKB_TO(GLOBAL("logs", PROTO_DYNPTR,
 					     SLICE_USED_AFTER(MEM_DYNPTR,
@@ -422,14 +401,12 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_stale_by_write_to_argument",
-		.since = KERNEL(7, 3),
 		.funcs = { PASSES_SKB_TO(USES_SLICE) },
 		.err = EACCES,
 		.msg = STALE,
 	},
 	{
 		.name = "slice_stale_by_write_to_clone",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			PASSES_SKB_TO(GLOBAL("f", PROTO_DYNPTR,
 					     SLICE_USED_AFTER(MOV_REG(R1, R6),
@@ -443,7 +420,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_stale_by_clone_or_memory",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			PASSES_SKB_TO(GLOBAL("f", PROTO_DYNPTR,
 					     SLICE_USED_AFTER(BPF_LDX_MEM(BPF_B, R0, R7, 0),
@@ -461,7 +437,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_stale_by_function_that_gets_argument",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			PASSES_SKB_TO(GLOBAL("f", PROTO_DYNPTR,
 					     SLICE_USED_AFTER(MOV_REG(R1, R6), CALL_FUNC(2)))),
@@ -473,7 +448,6 @@ static const struct insn_test tests[] = {
 	/* a program that exports something: who calls that has no packets, or may have some */
 	{
 		.name = "slice_kept_in_kprobe_beside_export",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("kp", KPROBE, PASSES_MEMORY),
 			EXPORT("e", PROTO_VOID, RETURN(0)),
@@ -482,7 +456,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_kept_in_exported_function_of_kprobe",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("kp", KPROBE, RETURN(0)),
 			EXPORT("f", PROTO_DYNPTR, SLICE_USED_AFTER(WRITES_ARGUMENT)),
@@ -490,7 +463,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_stale_in_exported_function_of_tc",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("tc", TC, RETURN(0)),
 			EXPORT("f", PROTO_DYNPTR, SLICE_USED_AFTER(WRITES_ARGUMENT)),
@@ -500,7 +472,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "slice_stale_in_exported_function_of_kprobe_and_xdp",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("kp", KPROBE, RETURN(0)),
 			ROOT("xd", XDP, RETURN(2)),
@@ -512,14 +483,12 @@ static const struct insn_test tests[] = {
 	/* figures */
 	{
 		.name = "figures_of_last_turn",
-		.since = KERNEL(7, 3),
 		.log_level = 4 | 2,
 		.funcs = { ROOT("a", TC, MOVED_IN_SECOND_TURN(1, 2)), MOVER("m"), MOVER("n") },
 		.check = check_figures,
 	},
 	{
 		.name = "figures_of_last_turn_of_each_root",
-		.since = KERNEL(7, 3),
 		.log_level = 4 | 2,
 		.funcs = {
 			ROOT("a", TC, MOVED_IN_SECOND_TURN(2, 3)),

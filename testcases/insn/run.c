@@ -88,41 +88,13 @@ static void run_as(const struct insn_test *test, const char *name)
 	close_all(&loaded);
 }
 
-static void skip_test(const struct insn_test *test)
-{
-	static const char why[] = "needs a later version of Linux";
-	char run[96];
-
-	skipped(test->name, why);
-	if (test->runs[0].run || test->runs[1].run || test->check) {
-		snprintf(run, sizeof(run), "%s/run", test->name);
-		skipped(run, why);
-	}
-}
-
-/* @test with what its load gives on this kernel. */
-struct insn_test on_this_kernel(const struct insn_test *test)
-{
-	struct insn_test copy = *test;
-
-	if (test->older.differs && kernel_version() < KERNEL(7, 3)) {
-		copy.err = test->older.err;
-		copy.msg = test->older.msg;
-	}
-	return copy;
-}
-
 void run_test(const struct insn_test *test)
 {
 	int n_library = count_funcs(test->library, MAX_LIBRARY_FUNCS);
 	int n_library2 = count_funcs(test->library2, MAX_LIBRARY_FUNCS);
-	struct insn_test copy = on_this_kernel(test);
+	struct insn_test copy = *test;
 	char own[96];
 
-	if (kernel_version() < test->since) {
-		skip_test(test);
-		return;
-	}
 	if (test->fill)
 		test->fill(copy.funcs);
 	if (test->setup)

@@ -167,7 +167,6 @@ static const struct insn_test tests[] = {
 	/* writing to a dynptr of XDP does not move the packet */
 	{
 		.name = "packet_kept_over_write_to_xdp_dynptr",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", XDP,
 			     MOV_REG(R6, R1),
@@ -186,7 +185,6 @@ static const struct insn_test tests[] = {
 	/* nor does writing to a dynptr of a ring buffer, in a program with packets */
 	{
 		.name = "packet_kept_over_write_to_ringbuf_dynptr",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("r", TC,
 			     MOV_REG(R6, R1),
@@ -213,7 +211,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "timer_callback_calls_function",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("r", SET_TIMER(1), RETURN(0)),
 			SUB("cb", MOV_IMM(R1, 1), CALL_FUNC(2), RETURN(0)),
@@ -223,7 +220,6 @@ static const struct insn_test tests[] = {
 	/* nothing is allocated: no flags that say whether that may sleep */
 	{
 		.name = "storage_looked_up_in_callback",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("r", FOR_EACH(MAP_HASH_OF_INT, 1), RETURN(0)),
 			SUB("cb",
@@ -239,7 +235,6 @@ static const struct insn_test tests[] = {
 	/* what sleeps is the work, later */
 	{
 		.name = "work_that_sleeps_set_in_callback",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SYSCALL("r", FOR_EACH(MAP_WQ_HASH, 1), RETURN(0)),
 			SUB("cb",
@@ -247,7 +242,7 @@ static const struct insn_test tests[] = {
 			    LD_FUNC(R2, 2),
 			    MOV_IMM(R3, 0),
 			    MOV_IMM(R4, 0),
-			    KFUNC(bpf_wq_set_callback_impl),
+			    KFUNC(bpf_wq_set_callback),
 			    RETURN(0)),
 			SUB("work", COPY_FROM_USER, RETURN(0)),
 		},
@@ -255,7 +250,6 @@ static const struct insn_test tests[] = {
 	/* roots that do not share the instruction need not agree on it */
 	{
 		.name = "dynptr_from_skb_where_nothing_is_shared",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("tc", TC, WRITES_SKB_DYNPTR(0)),
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0, WRITES_SKB_DYNPTR(8)),
@@ -265,7 +259,6 @@ static const struct insn_test tests[] = {
 	/* a packet for a function that reads; what writes to memory is not given any */
 	{
 		.name = "packet_for_reader_beside_writer",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
@@ -282,7 +275,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_copied_to_stack",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT_AS("cg", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
@@ -303,7 +295,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_for_reader_beside_writer_of_other_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("tc", TC,
 			     BPF_ST_MEM(BPF_W, R10, -4, 0),
@@ -324,7 +315,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "packet_for_callee_beside_writer",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT_AS("c", CGROUP_SKB, INGRESS, 0,
 				MOV_REG(R6, R1),
@@ -348,7 +338,6 @@ static const struct insn_test tests[] = {
 	/* 512 and 8 bytes of stack, if the spill was not removed */
 	{
 		.name = "fastcall_spill_on_full_stack",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP,
 			     BPF_ST_MEM(BPF_DW, R10, -512, 1),
@@ -362,7 +351,6 @@ static const struct insn_test tests[] = {
 	/* what the first root passes on is no packet of the second one */
 	{
 		.name = "packet_read_beside_memory_of_other_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("kp", KPROBE,
 			     BPF_ST_MEM(BPF_W, R10, -4, 0),
@@ -385,20 +373,17 @@ static const struct insn_test tests[] = {
 	/* only XDP programs can call what moves the packet in the shared function */
 	{
 		.name = "packet_kept_over_arm_of_xdp",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_BESIDE_XDP(KFUNC(bpf_xdp_pull_data)) },
 		.runs = { RETURNS(5), RETURNS(2) },
 	},
 	{
 		.name = "packet_kept_over_helper_of_xdp",
-		.since = KERNEL(7, 3),
 		.funcs = { TC_BESIDE_XDP(HELPER(xdp_adjust_head)) },
 		.runs = { RETURNS(5), RETURNS(2) },
 	},
 	/* dynptrs of a program without packets are of memory */
 	{
 		.name = "slice_kept_beside_packets_of_other_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("kp", KPROBE,
 			     MEM_DYNPTR,
@@ -425,7 +410,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "many_calls_in_two_roots",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, EXIT),
 			ROOT("xb", XDP, EXIT),
@@ -438,7 +422,6 @@ static const struct insn_test tests[] = {
 	/* too many for a program alone are too many for a root */
 	{
 		.name = "too_many_calls_beside_small_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, EXIT),
 			ROOT("xb", XDP, RETURN(2)),
@@ -465,7 +448,6 @@ static const struct insn_test tests[] = {
 	},
 	{
 		.name = "may_goto_in_function_and_second_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, CALL_FUNC(2), EXIT),
 			ROOT("tb", TC,
@@ -487,7 +469,6 @@ static const struct insn_test tests[] = {
 	/* the prologue is in front of what is jumped back to, an instruction of 16 bytes */
 	{
 		.name = "loop_to_start_of_second_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, RETURN(7)),
 			ROOT("tb", TC,
@@ -513,7 +494,6 @@ static const struct insn_test tests[] = {
 	/* neither type may call what the other one does */
 	{
 		.name = "kfunc_of_each_type_in_its_arm",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, MOV_REG(R2, R1), MOV_IMM(R1, 1), CALL_FUNC(2), EXIT),
 			ROOT("tb", TC, MOV_REG(R2, R1), MOV_IMM(R1, 2), CALL_FUNC(2), EXIT),
@@ -535,7 +515,6 @@ static const struct insn_test tests[] = {
 	/* what libbpf makes of a weak kfunc that the kernel does not have */
 	{
 		.name = "kfunc_that_is_not_there",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, CALL_FUNC(2), RETURN(11)),
 			ROOT("tb", TC, CALL_FUNC(2), RETURN(22)),
@@ -550,7 +529,6 @@ static const struct insn_test tests[] = {
 	/* both have a struct xdp_md, and the kfunc is one and the same */
 	{
 		.name = "kfunc_with_ctx_of_xdp_and_frags",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, CALL_FUNC(2), EXIT),
 			ROOT_AS("xb", XDP, 0, BPF_F_XDP_HAS_FRAGS, CALL_FUNC(2), EXIT),
@@ -565,7 +543,6 @@ static const struct insn_test tests[] = {
 	/* one that a sleepable program may not use, and that no instruction refers to */
 	{
 		.name = "maps_bound_to_all_roots",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			SLEEPABLE("ka", KPROBE, RETURN(0)),
 			ROOT("tb", TC, LD_VALUE(R2, MAP_COUNTERS, 0), RETURN(3)),
@@ -689,13 +666,6 @@ static void reading_extension_of_number_and_ctx(void)
 
 static void scenarios(void)
 {
-	if (kernel_version() < KERNEL(7, 3)) {
-		skipped("extension_of_number_and_ctx_reads_packet", "needs Linux 7.3");
-		skipped("extension_equal_to_function", "needs Linux 7.3");
-		skipped("extension_reads_packet_in_function", "needs Linux 7.3");
-		skipped("extension_reads_packet_in_function/prologue", "needs Linux 7.3");
-		return;
-	}
 	same_extension();
 	reading_extension();
 	reading_extension_of_number_and_ctx();

@@ -19,7 +19,7 @@ static const char *const kfunc_names[] = {
 	[KFUNC_bpf_rdonly_cast - KFUNC_FIRST] = "bpf_rdonly_cast",
 	[KFUNC_bpf_throw - KFUNC_FIRST] = "bpf_throw",
 	[KFUNC_bpf_wq_init - KFUNC_FIRST] = "bpf_wq_init",
-	[KFUNC_bpf_wq_set_callback_impl - KFUNC_FIRST] = "bpf_wq_set_callback_impl",
+	[KFUNC_bpf_wq_set_callback - KFUNC_FIRST] = "bpf_wq_set_callback",
 	[KFUNC_bpf_wq_start - KFUNC_FIRST] = "bpf_wq_start",
 	[KFUNC_bpf_xdp_pull_data - KFUNC_FIRST] = "bpf_xdp_pull_data",
 	[KFUNC_crash_kexec - KFUNC_FIRST] = "crash_kexec",
@@ -137,9 +137,6 @@ int kfunc_id(int kfunc)
 	int i = kfunc - KFUNC_FIRST;
 	const char *name = kfunc_names[i];
 
-	/* what _impl() had as an argument is implicit */
-	if (kfunc == KFUNC_bpf_wq_set_callback_impl && kernel_version() >= KERNEL(7, 3))
-		name = "bpf_wq_set_callback";
 	if (!ids[i])
 		ids[i] = kernel_btf_find(name, BTF_KIND_FUNC, NULL);
 	return ids[i];

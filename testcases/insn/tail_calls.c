@@ -160,7 +160,6 @@ static const struct insn_test tests[] = {
 	/* called by a helper, not by what the second root is made of */
 	{
 		.name = "tail_call_in_callback_of_second_root",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, LD_FUNC(R2, 3), CALL_FUNC(2), EXIT),
 			ROOT("xb", XDP, LD_FUNC(R2, 4), CALL_FUNC(2), EXIT),
@@ -208,7 +207,6 @@ static const struct insn_test tests[] = {
 	/* a callback has no tail call counter */
 	{
 		.name = "tail_call_in_callback",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP,
 			     BPF_STX_MEM(BPF_DW, R10, R1, -8),
@@ -227,7 +225,6 @@ static const struct insn_test tests[] = {
 	/* bpf_loop() is inlined for each of the roots alone, and not for both */
 	{
 		.name = "tail_call_in_callback_of_shared_loop",
-		.since = KERNEL(7, 3),
 		.funcs = {
 			ROOT("xa", XDP, LOOPS(1)),
 			ROOT("xb", XDP, LOOPS(2)),
