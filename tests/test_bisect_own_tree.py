@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpfroots.bisect import expect, own_tree, predicate
-from bpfroots.bisect.own_tree import Asked, _require, _step
+from bpfroots.bisect.own_tree import Asked, _require, _step, _worst
 from bpfroots.errors import KernelError, UserError, Where
 from bpfroots.kernels import Definition, spec
 from bpfroots.results.model import Step
@@ -98,6 +98,12 @@ def test_a_splat_is_bad_where_kernels_have_to_stay_clean() -> None:
     crashed = Tested("align", "guest_crash", "WARNING in x")
     assert _judged(crashed, expected="clean").word == "bad"
     assert _judged(Tested("align", "fail"), expected="clean").word == "good"
+
+
+def test_what_goes_wrong_after_a_test_is_no_pass() -> None:
+    passed, after = Tested("align", "pass"), Tested("exit after align", "guest_crash", "WARNING in x")
+    assert _worst([passed, after]) is after
+    assert _worst([passed]) is passed
 
 
 def test_a_predicate_has_its_test() -> None:

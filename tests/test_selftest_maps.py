@@ -286,7 +286,10 @@ def test_an_end_with_another_status_is_no_pass() -> None:
     found = _ran(_Guest([*_until("sk_storage"), "test_maps: OK, 0 SKIPPED"], status=1))
     assert found["sk_storage_map"].outcome == "fail"
     found = _ran(_Guest(list(_golden("passes")), status=1))
-    assert (found["exit"].outcome, found["exit"].reason[:28]) == ("fail", "test_maps ended with status ")
+    assert (found["exit after test_maps"].outcome, found["exit after test_maps"].reason[:28]) == (
+        "fail",
+        "test_maps ended with status ",
+    )
     found = _ran(_Guest([*_until("sk_storage"), "test_maps: OK, 0 SKIPPED"]))
     assert found["sk_storage_map"].outcome == "pass"
 
@@ -318,7 +321,7 @@ def test_a_splat_fails_the_test_that_says_pass() -> None:
 def test_a_guest_that_is_lost_after_the_last_test() -> None:
     lines: list[str | GuestError] = [*_golden("passes"), "bye", GuestCrash("WARNING in x")]
     found = _ran(_Guest(lines), _Guest(list(lines)))
-    assert found["exit"].outcome == "guest_crash"
+    assert found["exit after test_maps"].outcome == "guest_crash"
 
 
 def test_one_that_takes_the_guest_down_once_loses_no_other_result() -> None:

@@ -28,7 +28,7 @@ from bpfroots.results.selftests import Subtest, Tested
 from bpfroots.results.store import RunStore
 from bpfroots.selftest import progs_build, progs_compare, progs_lists, progs_run, progs_site
 from bpfroots.selftest.progs_select import Lists, Selection, select_all
-from bpfroots.selftest.progs_worker import Limits, Worker
+from bpfroots.selftest.progs_worker import Finished, Limits, Worker
 from bpfroots.shape import Shape
 
 # -- what is asked for -------------------------------------------------------------------------------
@@ -571,6 +571,21 @@ def test_one_that_fails_again_is_new(lab: _Lab) -> None:
     lab.acts = {"base": {}, "patched": {"align": "fail"}}
     result = _run("base", "patched")
     assert _changed(result) == [("new failure", "align", "fails when run again, alone in a fresh guest")]
+    assert result.exit_code == 1
+
+
+def test_one_that_passes_and_then_loses_its_guest_is_new(lab: _Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.acts = {"base": {}, "patched": {"align": "once"}}
+    finished = progs_run._OnKernel._finished
+
+    def and_after(kernel: Any, todo: list[list[str]]) -> Iterator[Finished]:
+        yield from finished(kernel, todo)
+        if todo == [["align"]]:
+            yield Finished(Tested("exit after align", "guest_crash", "WARNING in x"))
+
+    monkeypatch.setattr(progs_run._OnKernel, "_finished", and_after)
+    result = _run("base", "patched")
+    assert _changed(result)[0][:2] == ("new failure", "align")
     assert result.exit_code == 1
 
 

@@ -23,7 +23,7 @@ from bpfroots.selftest import progs_tree
 #: of them runs is not printed, so they are one test, and its subtests once all of them have passed.
 FIRST = "run_all_tests"
 #: What fails where all tests have passed, and the program has not.
-EXIT = "exit"
+EXIT = "exit after test_maps"
 
 _SOURCE, _TESTS = "test_maps.c", "map_tests"
 _FUNCTION = re.compile(r"^\w[\w *]*?\b(\w+)\([^;\n]*$", re.MULTILINE)

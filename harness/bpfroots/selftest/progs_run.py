@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shlex
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from bpfroots.selftest import progs_compare, progs_lists, progs_select, progs_si
 from bpfroots.selftest.maps_worker import MapsWorker
 from bpfroots.selftest.progs_compare import Change
 from bpfroots.selftest.progs_select import Lists, Selection
-from bpfroots.selftest.progs_worker import Finished, Limits, Worker
+from bpfroots.selftest.progs_worker import AFTER, Finished, Limits, Worker
 from bpfroots.settings import jobs
 
 # A batch costs a clone and a start of the program, together a few seconds under emulation; a test that takes
@@ -296,19 +296,22 @@ class _OnKernel:
             machine.allow(self._allowances)
         return machine
 
-    def repeat(self, found: Sequence[Tested], names: Collection[str]) -> None:
+    def repeat(self, found: Sequence[Tested], names: Set[str]) -> None:
         """Run those of ``names`` again that have failed, each alone in a fresh guest, and note what they
         come to. What took its guest down was run again already."""
-        todo = {test.name: test for test in found if test.name in names}
+        tests = names & set(self._selection.names)  # and not what went wrong after one
+        todo = {test.name: test for test in found if test.name in tests}
         todo = {name: test for name, test in todo.items() if test.outcome == "fail" and not test.again}
         if not todo:
             return
         title = f"guests    {self._site.kernel.name}: new failures again, each alone"
         with self._progress.task(title, "tests") as task:
             for done, finished in enumerate(self._finished([[name] for name in todo]), 1):
-                test = todo[finished.tested.name]
-                note_repeat(test, finished.tested)
-                append_lines(self._results, msgspec.json.encode(test) + b"\n")
+                second = finished.tested
+                # What goes wrong after the test is no pass of it.
+                if test := todo.get(second.name.removeprefix(AFTER)):
+                    note_repeat(test, second)
+                    append_lines(self._results, msgspec.json.encode(test) + b"\n")
                 task.update(done, len(todo))
             passed = sum(test.again == "pass" for test in todo.values())
             task.summary = f"{passed} of {len(todo)} pass"

@@ -24,6 +24,8 @@ from bpfroots.selftest.progs_select import Selection
 
 # Under KVM; a test that prints nothing for so long is stuck, since the program's watchdog would have spoken.
 _SLACK_S = 30.0
+#: What is wrong after the last test of a batch has this in front of its name.
+AFTER = "exit after "
 # Its input: a pattern per line, + for what to run, - for what not to.
 _COMMAND = (
     "mkdir -p /dev/shm && cd /selftests && cat > /tmp/asked && sed -n 's/^+//p' /tmp/asked > /tmp/tests && "
@@ -87,7 +89,7 @@ class Worker:
                 if self._stopped:
                     return
                 if not pending:
-                    yield lost(f"exit after {ran[-1]}", error, "")
+                    yield lost(f"{AFTER}{ran[-1]}", error, "")
                     return
                 empty = 0 if ran or error.outcome != "infra_error" else empty + 1
                 if empty:
