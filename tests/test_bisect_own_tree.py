@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bpfroots.bisect import expect, own_tree, predicate
-from bpfroots.bisect.own_tree import Asked, _require, _step, _worst
+from bpfroots.bisect.own_tree import Asked, _require, _sources, _step, _worst
 from bpfroots.errors import KernelError, UserError, Where
-from bpfroots.kernels import Definition, spec
+from bpfroots.kernels import Definition, selftests, spec
+from bpfroots.progress import Progress
 from bpfroots.results.model import Step
 from bpfroots.results.selftests import Subtest, Tested
 
@@ -112,3 +115,22 @@ def test_a_predicate_has_its_test() -> None:
     assert asked.case == "selftest/test_progs:align/mov"
     with pytest.raises(UserError, match="a selftest only tells"):
         predicate.understand(predicate.PredicateOptions(selftest="test_progs:align", expect=("accept",)))
+
+
+def test_tests_of_one_tree_for_all_commits() -> None:
+    asked = predicate.PredicateOptions(selftest="test_maps:sk_storage_map", tests_from="v7.3")
+    assert predicate.understand(asked).tests_from == "v7.3"
+    with pytest.raises(UserError, match="--tests-from is for tests of test_progs and test_maps"):
+        predicate.understand(predicate.PredicateOptions(selftest="calls: basic", tests_from="v7.3"))
+
+
+def test_a_tree_for_all_commits_has_to_have_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = tmp_path / selftests.DIRECTORY / "prog_tests"
+    tests.mkdir(parents=True)
+    (tests / "align.c").write_text("void test_align(void)\n{\n}\n")
+    monkeypatch.setattr("bpfroots.kernels.resolve", lambda _: _kernel("v7.3"))
+    monkeypatch.setattr("bpfroots.kernels.tools_source", lambda *_: (tmp_path, "digest"))
+    found = _sources(Asked("test_progs", "align"), "v7.3", Progress(quiet=True))
+    assert (found.tree, found.digest) == (tmp_path, "digest")
+    with pytest.raises(UserError, match=r"--tests-from .* has no test test_progs:alig"):
+        _sources(Asked("test_progs", "alig"), "v7.3", Progress(quiet=True))

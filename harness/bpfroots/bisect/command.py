@@ -46,6 +46,12 @@ _QUESTION = (
         "--config-only-needed", "only_needed", is_flag=True, help="No options that only other checks need."
     ),
     click.option(
+        "--tests-from",
+        metavar="K",
+        default="",
+        help="With test_progs and test_maps: the tests of this kernel's tree for all commits.",
+    ),
+    click.option(
         "--as-is",
         is_flag=True,
         help="With test_progs and test_maps: baseline's options, without those that the tests ask for.",
@@ -185,14 +191,28 @@ def bisect_run(
 
 
 def _asked(
-    object_: str | None, library: str | None, config: str, only_needed: bool, as_is: bool, **words: Any
+    object_: str | None,
+    library: str | None,
+    config: str,
+    only_needed: bool,
+    as_is: bool,
+    tests_from: str,
+    **words: Any,
 ) -> tuple[Any, Any]:
     """The predicate and the recipe behind the options, with absolute paths."""
     from bpfroots.bisect.kernel import Recipe
     from bpfroots.bisect.predicate import PredicateOptions
 
-    asked = PredicateOptions(object=_absolute(object_), library=_absolute(library), **words)
+    asked = PredicateOptions(
+        object=_absolute(object_), library=_absolute(library), tests_from=_absolute_tree(tests_from), **words
+    )
     return asked, Recipe(_absolute(config), only_needed, as_is)
+
+
+def _absolute_tree(kernel: str) -> str:
+    """What ``--kernel`` takes; a tree, with or without a revision, from wherever it is resumed."""
+    tree, at, revision = kernel.partition("@")
+    return f"{_absolute(tree)}{at}{revision}" if "/" in tree or Path(tree).is_dir() else kernel
 
 
 def _absolute(name: str | None) -> str:

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 from dataclasses import dataclass
 
-from bpfroots import cache
+from bpfroots import cache, kernels
 from bpfroots.errors import KernelError, UserError
 from bpfroots.kernels import Definition, Kernel, Request
 from bpfroots.kernels import selftests as variants
@@ -15,7 +15,7 @@ from bpfroots.progress import Progress
 from bpfroots.results.model import BAD, Step
 from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS, Tested, named
 from bpfroots.results.store import RunStore
-from bpfroots.selftest import progs_site, progs_tree
+from bpfroots.selftest import maps, progs_build, progs_site, progs_tree
 from bpfroots.selftest.maps_worker import MapsWorker
 from bpfroots.selftest.progs_select import Selection
 from bpfroots.selftest.progs_worker import Limits, Worker
@@ -59,10 +59,11 @@ def parse(text: str) -> Asked:
 
 class OwnTree:
     """Builds the test for kernel after kernel, and runs it. ``as_is``: kernels are configured as they are
-    defined, not as the tests of their trees ask for."""
+    defined, not as the tests of their trees ask for. ``tests_from`` is the kernel whose tree has the test for
+    all of them, as ``--kernel`` has it; each has its own where it is empty."""
 
     def __init__(
-        self, asked: Asked, store: RunStore, accel: Accel, progress: Progress, *, as_is: bool
+        self, asked: Asked, store: RunStore, accel: Accel, progress: Progress, *, as_is: bool, tests_from: str
     ) -> None:
         self._asked = asked
         self._store = store
@@ -70,11 +71,14 @@ class OwnTree:
         self._progress = progress
         self._as_is = as_is
         self._sites: dict[str, progs_site.Site] = {}
+        self._other = _sources(asked, tests_from, progress) if tests_from else None
 
     def configured(self, wanted: Request) -> Definition:
         """As `PredicateRunner.configured`."""
-        tree = progs_site.tree_of(wanted, self._progress)
-        assert isinstance(wanted, Definition)  # noqa: S101  (tree_of asked)
+        tree = self._other.tree if self._other else progs_site.tree_of(wanted, self._progress)
+        if not isinstance(wanted, Definition):
+            msg = f"--kernel {wanted.name}: only the kernel is known, not its configuration and tree"
+            raise UserError(msg, hint="--kernel TREE, or a name in kernels/")
         return wanted if self._as_is else variants.variant(wanted, variants.fragments(tree))
 
     def prepare(self, wanted: Request) -> str:
@@ -106,19 +110,36 @@ class OwnTree:
 
     def _site(self, wanted: Request) -> progs_site.Site:
         """Of a kernel that is configured already."""
-        asked, tree = self._asked, progs_site.tree_of(wanted, self._progress)
+        asked, other = self._asked, self._other
         if asked.program == TEST_MAPS:
-            site = progs_site.prepare_maps(wanted, self._progress, as_is=True, place=_PLACE)
+            site = progs_site.prepare_maps(wanted, self._progress, as_is=True, place=_PLACE, other=other)
             _require(asked, wanted, [unit.name for unit in site.units])
             return site
-        tests = progs_tree.tests(tree)
+        tests = progs_tree.tests(other.tree if other else progs_site.tree_of(wanted, self._progress))
         _require(asked, wanted, list(tests))
         files = frozenset({tests[asked.test]})
-        site = progs_site.prepare(wanted, files, self._progress, as_is=True, place=_PLACE)
+        site = progs_site.prepare(wanted, files, self._progress, as_is=True, place=_PLACE, other=other)
         if why := site.report.tests.get(asked.test):
             msg = f"{asked.program}:{asked.test} of {wanted.name} does not build: {why}"
             raise KernelError(msg)
         return site
+
+
+def _sources(asked: Asked, name: str, progress: Progress) -> progs_build.Sources:
+    """Raises UserError for a kernel whose tree is not known or has no such test."""
+    request = kernels.resolve(name)
+    tree = progs_site.tree_of(request, progress)
+    if asked.program == TEST_MAPS:
+        known = [unit.name for unit in maps.units(tree)]
+    else:
+        known = list(progs_tree.tests(tree))
+    try:
+        _require(asked, request, known)
+    except KernelError as error:
+        msg = f"--tests-from {name}: {error.message}"
+        raise UserError(msg, hint=error.hint) from None
+    assert isinstance(request, Definition)  # noqa: S101  (tree_of asked)
+    return progs_build.Sources(*kernels.tools_source(request, progress))
 
 
 def _require(asked: Asked, wanted: Request, known: list[str]) -> None:

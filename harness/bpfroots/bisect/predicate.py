@@ -32,7 +32,8 @@ from bpfroots.selftest import run as selftest
 
 class PredicateOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """The predicate as it was put on the command line. One of ``case``, ``object`` and ``selftest`` is given;
-    paths are absolute. Without ``expect`` a case has to pass, an object to be accepted."""
+    paths are absolute. Without ``expect`` a case has to pass, an object to be accepted. ``tests_from`` is the
+    kernel whose tree has the test for all of them, as ``--kernel`` has it."""
 
     case: str = ""
     object: str = ""
@@ -40,6 +41,7 @@ class PredicateOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     mechanism: str = "duplicate"
     library: str = ""
     expect: tuple[str, ...] = ()
+    tests_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Predicate:
     expectations: tuple[Condition, ...]
     signature: str = ""
     selftest: own_tree.Asked | None = None
+    tests_from: str = ""
 
     @property
     def steady(self) -> float:
@@ -94,7 +97,10 @@ def understand(asked: PredicateOptions) -> Predicate:
         msg = f"{INSNS_PER_RUN} is measured for cases only"
         raise UserError(msg, hint="bpfroots cases; docs/cases.md says how to write one")
     test = own_tree.parse(asked.selftest) if asked.selftest else None
-    return Predicate(name, spec, expectations, selftest=test)
+    if asked.tests_from and not (test and test.own_tree):
+        msg = "--tests-from is for tests of test_progs and test_maps"
+        raise UserError(msg, hint="--selftest test_progs:TEST")
+    return Predicate(name, spec, expectations, selftest=test, tests_from=asked.tests_from)
 
 
 def _spec(asked: PredicateOptions) -> CellSpec:
@@ -142,7 +148,8 @@ class PredicateRunner:
         test = predicate.selftest
         self._own = None
         if test and test.own_tree:
-            self._own = own_tree.OwnTree(test, store, accel, progress, as_is=as_is)
+            own, tests = own_tree.OwnTree, predicate.tests_from
+            self._own = own(test, store, accel, progress, as_is=as_is, tests_from=tests)
 
     def configured(self, wanted: Request) -> Request:
         """The kernel to be built for ``wanted``: the tests of a tree may ask for options. Raises UserError

@@ -83,24 +83,26 @@ def ensure(
     files: Set[str],
     progress: Progress,
     place: str,
+    other: Sources | None = None,
 ) -> Built:
     """``program`` of the tree of ``kernel``; test_progs with the tests in ``files`` of prog_tests/, with all
     where that is empty. Modules and autoconf.h are in ``testmods`` (see `modules.build`), where there are
-    any. ``place`` is the name of the directory that it is built in.
+    any. ``place`` is the name of the directory that it is built in. ``other``: not of the kernel's tree, but
+    of that.
 
     Raises KernelError where not even the rest builds, InfraError without a compiler.
     """
-    clang = compiler()
+    clang, source = compiler(), other.tree if other else kernel.source
+    assert source is not None  # noqa: S101  (progs_site.tree_of asked)
     store = cache.Cache(cache_root(), "selftests", progress.say)
     for wanted in (frozenset[str](), frozenset(files)):
-        key = tree_tools.cache_key(
-            program, "\0".join([kernel.key, clang.version, *sorted(wanted)]), *_RECIPE, _no_keys()
-        )
+        inputs = [kernel.key, clang.version, *([other.digest] if other else []), *sorted(wanted)]
+        key = tree_tools.cache_key(program, "\0".join(inputs), *_RECIPE, _no_keys())
         # All of them take half an hour: they are made only where they are asked for.
         if wanted == files or store.peek(key):
             break
     entry = store.get(
-        key, lambda out: _build(_Job(program, kernel, testmods, clang, wanted, place), out, progress)
+        key, lambda out: _build(_Job(program, kernel, testmods, clang, wanted, place, source), out, progress)
     )
     return Built(key, entry / FILES, msgspec.json.decode((entry / REPORT).read_bytes(), type=Report))
 
@@ -111,6 +113,14 @@ def compiler() -> Clang:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """A tree that tests are taken from; ``digest`` changes whenever they do."""
+
+    tree: Path
+    digest: str
+
+
+@dataclass(frozen=True)
 class _Job:
     program: str
     kernel: Kernel
@@ -118,11 +128,11 @@ class _Job:
     clang: Clang
     files: frozenset[str]
     place: str
+    source: Path
 
 
 def _build(job: _Job, out: Path, progress: Progress) -> None:
-    kernel, source = job.kernel, job.kernel.source
-    assert source is not None  # noqa: S101  (modules.missing asked)
+    kernel, source = job.kernel, job.source
     makefile = source / selftests.DIRECTORY / "Makefile"
     if _PERMISSIVE not in makefile.read_text():
         progress.say(f"tools     {makefile.parent}: one test that does not compile ends the build")
@@ -149,8 +159,7 @@ def _build(job: _Job, out: Path, progress: Progress) -> None:
 
 def _unused(job: _Job) -> frozenset[str]:
     """What of its tree is left out."""
-    source = job.kernel.source
-    assert source is not None  # noqa: S101
+    source = job.source
     if job.program == TEST_MAPS:
         return progs_tree.left_out_of_maps(source)
     return progs_tree.left_out(source, job.files) if job.files else frozenset()

@@ -56,26 +56,47 @@ def tree_of(request: Request, progress: Progress) -> Path:
     return kernels.tools_source(request, progress)[0]
 
 
-def prepare(request: Request, files: Set[str], progress: Progress, *, as_is: bool, place: str = "") -> Site:
+def prepare(
+    request: Request,
+    files: Set[str],
+    progress: Progress,
+    *,
+    as_is: bool,
+    place: str = "",
+    other: progs_build.Sources | None = None,
+) -> Site:
     """Build, or take from the caches, all that the tests in ``files`` of prog_tests/ (all where it is empty)
     need to run on the kernel of their tree; ``as_is``: configured as it is defined. They are built in
-    ``place``, by default one for kernels of that name.
+    ``place``, by default one for kernels of that name. ``other``: tests of that tree, not of the kernel's.
 
     Raises UserError for a kernel whose tree is not known, KernelError where something of it does not build,
     InfraError.
     """
-    return _prepare(TEST_PROGS, request, files, progress, as_is, place)
+    return _prepare(TEST_PROGS, request, files, progress, as_is, place, other)
 
 
-def prepare_maps(request: Request, progress: Progress, *, as_is: bool, place: str = "") -> Site:
+def prepare_maps(
+    request: Request,
+    progress: Progress,
+    *,
+    as_is: bool,
+    place: str = "",
+    other: progs_build.Sources | None = None,
+) -> Site:
     """As `prepare`, for test_maps."""
-    units = maps.units(tree_of(request, progress))
-    site = _prepare(TEST_MAPS, request, frozenset(), progress, as_is, place)
+    units = maps.units(other.tree if other else tree_of(request, progress))
+    site = _prepare(TEST_MAPS, request, frozenset(), progress, as_is, place, other)
     return replace(site, units=units)
 
 
 def _prepare(
-    program: str, request: Request, files: Set[str], progress: Progress, as_is: bool, place: str
+    program: str,
+    request: Request,
+    files: Set[str],
+    progress: Progress,
+    as_is: bool,
+    place: str,
+    other: progs_build.Sources | None,
 ) -> Site:
     layer.require()
     tree = tree_of(request, progress)
@@ -84,7 +105,7 @@ def _prepare(
     kernel = kernels.ensure(wanted, progress)
     kernels.require_options(kernel)
     modules = _modules(kernel, progress)
-    built = progs_build.ensure(program, kernel, modules, files, progress, place or kernel.name)
+    built = progs_build.ensure(program, kernel, modules, files, progress, place or kernel.name, other)
     base = kit.image(progress)
     return Site(kernel, layer.layered(base, built.files, built.key), built.report, base, built.files, program)
 
