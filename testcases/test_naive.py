@@ -80,11 +80,8 @@ def test_without(check: Check, kit: tuple[Kit, Path], pytestconfig: pytest.Confi
     except GuestError as error:
         crashed = error.message
     assert bool(crashed) == check.crashes, crashed or "the kernel did not notice"
-    failed = {
-        line.removeprefix("not ok ").split(": ")[0]
-        for line in parse("\n".join(lines)).checks
-        if not line.startswith("ok ")
-    }
+    wrong = [line for line in parse("\n".join(lines)).checks if not line.startswith("ok ")]
+    failed = {line.removeprefix("not ok ").split(": ")[0] for line in wrong}
     assert set(check.fail) <= failed
     if not crashed:
-        assert failed - set(check.fail) <= _COUNTING
+        assert failed - set(check.fail) <= _COUNTING, "\n".join(wrong)

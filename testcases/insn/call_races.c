@@ -56,7 +56,8 @@ static void swapped_fd(void)
 		EXPORT("f", PROTO_INT, RETURN(70)),
 		EXPORT("g", PROTO_INT, RETURN(71)),
 	};
-	int before, i, fd, ret, loads = 0, failures = 0, wrong = 0;
+	int before, i, fd, ret, loads = 0, failures = 0, wrong = 0, error = 0, returned = 5;
+	char said[256] = "";
 	pthread_t thread;
 
 	rcu_settle();
@@ -70,13 +71,20 @@ static void swapped_fd(void)
 		fd = LOAD_PROG(twice);
 		if (fd < 0) {
 			failures++;
-			wrong += fd != -EINVAL;
+			if (fd != -EINVAL) {
+				wrong++;
+				error = fd;
+				snprintf(said, sizeof(said), "%s", log_tail());
+			}
 			continue;
 		}
 		loads++;
 		ret = -1;
 		test_run(fd, &ret);
-		wrong += ret != 5;
+		if (ret != 5) {
+			wrong++;
+			returned = ret;
+		}
 		close(fd);
 	}
 	set_over(true);
@@ -86,8 +94,8 @@ static void swapped_fd(void)
 	for (i = 0; i < 20 && count_progs() != before; i++)
 		rcu_settle();
 	result("fd_swapped_while_caller_is_loaded", !wrong && count_progs() == before,
-	       "%d loaded, %d not, %d wrong; %d programs, %d before", loads, failures, wrong,
-	       count_progs(), before);
+	       "%d loaded, %d not, %d wrong: %d, returns %d; %d programs, %d before; log: %s",
+	       loads, failures, wrong, error, returned, count_progs(), before, said);
 }
 
 static void *replace(void *arg)

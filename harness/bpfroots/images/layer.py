@@ -85,6 +85,7 @@ def _programs() -> Iterator[Entry]:
     # busybox's shell runs its own ip and ping, whatever PATH says; scripts ask for /bin/bash.
     yield symlink("bin/sh", str(host.program("dash", "dash")))
     yield symlink("bin/bash", str(host.program("bash", "bash")))
+    yield file("etc/hosts", b"127.0.0.1 localhost\n::1 ip6-localhost\n")
     # Tests open namespaces there; ip makes them in /run/netns.
     yield symlink("var/run", "/run")
 
