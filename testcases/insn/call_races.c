@@ -64,6 +64,7 @@ static void swapped_fd(void)
 	before = count_progs();
 	xdp_lib = LOAD_PROG(two);
 	tc_lib = LOAD_PROG(other);
+	fd_array[0] = xdp_lib; /* the thread may be late */
 	set_over(false);
 	if (pthread_create(&thread, NULL, swap_fds, NULL))
 		return;

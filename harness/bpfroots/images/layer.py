@@ -32,6 +32,7 @@ PROGRAMS = {
     "openssl": "openssl",
     "keyctl": "keyutils",
     "mkfs.ext2": "e2fsprogs",
+    "blkid": "util-linux",
     # busybox's takes no suffix, and is no program of its own.
     "mktemp": "coreutils",
     "rm": "coreutils",
@@ -85,6 +86,7 @@ def _programs() -> Iterator[Entry]:
     # busybox's shell runs its own ip and ping, whatever PATH says; scripts ask for /bin/bash.
     yield symlink("bin/sh", str(host.program("dash", "dash")))
     yield symlink("bin/bash", str(host.program("bash", "bash")))
+    yield symlink("bin/rm", str(host.program("rm", "coreutils")))
     yield file("etc/hosts", b"127.0.0.1 localhost\n::1 ip6-localhost\n")
     # Tests open namespaces there; ip makes them in /run/netns.
     yield symlink("var/run", "/run")
