@@ -26,4 +26,6 @@ def again(error: GuestError, alone: GuestError) -> tuple[GuestError, str]:
 def not_alone(before: Sequence[str], noun: str) -> str:
     """The note where it came to its end alone; ``before`` had run in the guest that was lost."""
     shown = ", ".join(before[-_SHOWN:])
+    if not before:
+        return "not when run again in a fresh guest"
     return f"not when run alone in a fresh guest; before it ran {plural(len(before), noun)}, last {shown}"

@@ -97,7 +97,9 @@ class Worker:
                         yield from (lost(name, error, "") for name in pending)
                         return
                     continue
-                yield self._suspect(pending.pop(0), error, ran)
+                for finished in self._suspects(pending[:2], error, ran):
+                    pending.remove(finished.tested.name)
+                    yield finished
             finally:
                 self._end()
 
@@ -175,17 +177,30 @@ class Worker:
             no_output=silence,
         )
 
-    def _suspect(self, name: str, error: GuestError, before: Sequence[str]) -> Finished:
-        """The test a guest was lost in, by what it does alone; ``before``: what had run in that guest."""
-        if suspect.is_kernels_fault(error) and not before:
-            return lost(name, error, "")
+    def _suspects(self, names: Sequence[str], error: GuestError, before: Sequence[str]) -> Iterator[Finished]:
+        """The test a guest was lost in, which is the first of ``names``, by what it does alone; ``before``:
+        what had run in that guest. It may have been the second: a panic takes along what the test before it
+        has said, where that is not sent yet, and is seen before what is not read yet."""
+        name, *following = names
+        fault = suspect.is_kernels_fault(error)
+        if fault and not before and not following:
+            yield lost(name, error, "")
+            return
         again = self._alone(name)
         if isinstance(again, GuestError):
-            return lost(name, *suspect.again(error, again))
-        if suspect.is_kernels_fault(error):
-            return lost(name, error, suspect.not_alone(before, "test"))
+            yield lost(name, *suspect.again(error, again))
+            return
+        if fault and following:
+            then = self._alone(following[0])
+            if isinstance(then, GuestError) and then.message == error.message:
+                yield again
+                yield lost(following[0], *suspect.again(error, then))
+                return
+        if fault:
+            yield lost(name, error, suspect.not_alone(before, "test"))
+            return
         again.tested.note = f"alone in a fresh guest; among others: {error.message}"
-        return again
+        yield again
 
     def _alone(self, name: str) -> Finished | GuestError:
         try:
