@@ -26,7 +26,7 @@ from bpfroots.results import selftests as kept
 from bpfroots.results.request import Selftests
 from bpfroots.results.selftests import Subtest, Tested
 from bpfroots.results.store import RunStore
-from bpfroots.selftest import progs_build, progs_compare, progs_lists, progs_run, progs_site
+from bpfroots.selftest import progs_build, progs_compare, progs_kernel, progs_lists, progs_run, progs_site
 from bpfroots.selftest.progs_select import Lists, Selection, select_all
 from bpfroots.selftest.progs_worker import Finished, Limits, Worker
 from bpfroots.shape import Shape
@@ -174,13 +174,13 @@ def test_a_directory_without_lists(tmp_path: Path) -> None:
 
 
 def test_the_longest_come_first_and_by_themselves() -> None:
-    found = progs_run.batches(["a", "b", "c", "d"], {"c": 100.0, "a": 30.0, "b": 25.0, "d": 50.0})
+    found = progs_kernel.batches(["a", "b", "c", "d"], {"c": 100.0, "a": 30.0, "b": 25.0, "d": 50.0})
     assert found == [["c"], ["d"], ["a", "b"]]
 
 
 def test_every_test_is_in_one_batch() -> None:
     names = [f"t{n}" for n in range(100)]
-    found = progs_run.batches(names, {})
+    found = progs_kernel.batches(names, {})
     assert sorted(name for batch in found for name in batch) == sorted(names)
     assert all(batch == sorted(batch, key=names.index) for batch in found)
 
@@ -608,14 +608,14 @@ def test_one_that_fails_again_is_new(lab: _Lab) -> None:
 
 def test_one_that_passes_and_then_loses_its_guest_is_new(lab: _Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.acts = {"base": {}, "patched": {"align": "once"}}
-    finished = progs_run._OnKernel._finished
+    finished = progs_kernel.OnKernel._finished
 
     def and_after(kernel: Any, todo: list[list[str]]) -> Iterator[Finished]:
         yield from finished(kernel, todo)
         if todo == [["align"]]:
             yield Finished(Tested("exit after align", "guest_crash", "WARNING in x"))
 
-    monkeypatch.setattr(progs_run._OnKernel, "_finished", and_after)
+    monkeypatch.setattr(progs_kernel.OnKernel, "_finished", and_after)
     result = _run("base", "patched")
     assert _changed(result)[0][:2] == ("new failure", "align")
     assert result.exit_code == 1
