@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from bpfroots import cache
 from bpfroots.bisect import expect, own_tree, predicate
 from bpfroots.bisect.own_tree import Asked, _require, _sources, _step, _worst
 from bpfroots.errors import KernelError, UserError, Where
-from bpfroots.kernels import Definition, selftests, spec
+from bpfroots.images import Image
+from bpfroots.kernels import BootImage, Definition, Kernel, selftests, spec
+from bpfroots.machine import Accel
 from bpfroots.progress import Progress
 from bpfroots.results.model import Step
 from bpfroots.results.selftests import Subtest, Tested
+from bpfroots.results.store import RunStore
+from bpfroots.selftest import modules, progs_build, progs_site
 
 
 @pytest.mark.parametrize(
@@ -134,3 +140,29 @@ def test_a_tree_for_all_commits_has_to_have_the_test(tmp_path: Path, monkeypatch
     assert (found.tree, found.digest) == (tmp_path, "digest")
     with pytest.raises(UserError, match=r"--tests-from .* has no test test_progs:alig"):
         _sources(Asked("test_progs", "alig"), "v7.3", Progress(quiet=True))
+
+
+def test_what_was_built_for_a_kernel_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_tree, "cache_root", lambda: tmp_path)
+    runner = own_tree.OwnTree(
+        *(Asked("test_progs", "align"), cast("RunStore", None), Accel("tcg", "", 1.0), Progress(quiet=True)),
+        as_is=True,
+        tests_from="",
+    )
+    places = [("selftests", "program"), ("selftests", modules.cache_key(_built("a"))), ("layers", "image")]
+    for where, key in places:
+        cache.Cache(tmp_path, where).get(key, lambda out: (out / "x").touch())
+    kept = cache.Cache(tmp_path, "selftests").get("other", lambda out: (out / "x").touch())
+    image = Image(Path("image"), "image")
+    report = progs_build.Report("clang", [], {})
+    files = tmp_path / "selftests/program/files"
+    runner._sites["a"] = progs_site.Site(_built("a"), image, report, image, files)
+    runner.discard(_built("b"))
+    assert all(cache.Cache(tmp_path, where).peek(key) for where, key in places)
+    runner.discard(_built("a"))
+    assert not any(cache.Cache(tmp_path, where).peek(key) for where, key in places)
+    assert kept.is_dir()
+
+
+def _built(name: str) -> Kernel:
+    return Kernel(name, name, f"key-{name}", "7.3.4", BootImage(Path("bzImage")))

@@ -15,10 +15,11 @@ from bpfroots.progress import Progress
 from bpfroots.results.model import BAD, Step
 from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS, Tested, named
 from bpfroots.results.store import RunStore
-from bpfroots.selftest import maps, progs_build, progs_site, progs_tree
+from bpfroots.selftest import maps, modules, progs_build, progs_site, progs_tree
 from bpfroots.selftest.maps_worker import MapsWorker
 from bpfroots.selftest.progs_select import Selection
 from bpfroots.selftest.progs_worker import Limits, Worker
+from bpfroots.settings import cache_root
 
 TEST_VERIFIER = "test_verifier"
 _PROGRAMS = (TEST_VERIFIER, TEST_PROGS, TEST_MAPS)
@@ -107,6 +108,14 @@ class OwnTree:
             worker = Worker(fresh, limits, Selection([test], {test: [subtest]} if subtest else {}))
         tested = _worst([finished.tested for finished in worker.run([test])])
         return _step(tested, subtest, Step(case=case, kernel=kernel.name, outcome="pass", attempt=number))
+
+    def discard(self, kernel: Kernel) -> None:
+        """Forget what was built for a kernel: modules, program, image."""
+        if site := self._sites.pop(kernel.name, None):
+            selftests = cache.Cache(cache_root(), "selftests")
+            selftests.discard(site.files.parent.name)
+            selftests.discard(modules.cache_key(kernel))
+            cache.Cache(cache_root(), "layers").discard(site.image.digest)
 
     def _site(self, wanted: Request) -> progs_site.Site:
         """Of a kernel that is configured already."""

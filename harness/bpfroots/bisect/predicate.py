@@ -161,6 +161,11 @@ class PredicateRunner:
         that, empty where all are asked the same. Raises KernelError where there is no such test."""
         return self._own.prepare(wanted) if self._own else ""
 
+    def discard(self, kernel: Kernel) -> None:
+        """Forget what `prepare` has built for a kernel."""
+        if self._own:
+            self._own.discard(kernel)
+
     def ask(self, kernel: Kernel, number: int = 1) -> TestResult:
         """The run ``number`` of a kernel. One that does not boot is tried once more, since a busy host may be
         why.

@@ -88,6 +88,11 @@ class Kernels:
             store.save()
         return Prepared(image, not known, kernel)
 
+    def discard(self, kernel: Kernel) -> None:
+        """Forget it, and what was built for it."""
+        build.discard(kernel.key)
+        self._asker.discard(kernel)
+
     @property
     def case(self) -> str:
         """That of all results."""
@@ -164,7 +169,7 @@ def run(
             bisection = _outcome(store, history, predicate.name, options, found, (good, bad), tester)
         bisection.wall_seconds, bisection.resumed = round(time.monotonic() - start, 1), resume is not None
         page, mail = reports.write(store.path, bisection)
-        _discard(tester.built, bisection)
+        _discard(tester, bisection)
     return BisectResult(store, bisection, page, mail, store.path / _LOG)
 
 
@@ -247,10 +252,11 @@ def _change(
     return change(store.path, old, new), new
 
 
-def _discard(built: dict[str, Kernel], bisection: Bisection) -> None:
-    """Kernels are 150 MB each; only the first bad one and the good one below it are of use any more."""
+def _discard(tester: Kernels, bisection: Bisection) -> None:
+    """Kernels are 150 MB each, and their tests come on top; only the first bad one and the good one below it
+    are of use any more."""
     kept = {commit.id for commit in bisection.suspects}
     names = {bisection.change.parent} if bisection.change else set()
-    for commit, kernel in built.items():
+    for commit, kernel in tester.built.items():
         if commit not in kept and kernel.name not in names:
-            build.discard(kernel.key)
+            tester.discard(kernel)
