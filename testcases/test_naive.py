@@ -79,9 +79,11 @@ def test_without(check: Check, kit: tuple[Kit, Path], pytestconfig: pytest.Confi
                 lines.append(line.decode(errors="replace"))
     except GuestError as error:
         crashed = error.message
-    assert bool(crashed) == check.crashes, crashed or "the kernel did not notice"
-    wrong = [line for line in parse("\n".join(lines)).checks if not line.startswith("ok ")]
+    said = parse("\n".join(lines)).checks
+    wrong = [line for line in said if not line.startswith("ok ")]
+    seen = "\n".join([*wrong, crashed or "the kernel did not notice", *said[-1:]])
+    assert bool(crashed) == check.crashes, seen
     failed = {line.removeprefix("not ok ").split(": ")[0] for line in wrong}
-    assert set(check.fail) <= failed
+    assert set(check.fail) <= failed, seen
     if not crashed:
-        assert failed - set(check.fail) <= _COUNTING, "\n".join(wrong)
+        assert failed - set(check.fail) <= _COUNTING, seen

@@ -52,6 +52,13 @@ def _config(tmp_path: Path, text: str) -> configs.Config:
     return configs.load(path)
 
 
+def test_the_projects_own_night_runs_everything() -> None:
+    config = configs.load(ROOT / "contrib/night.toml")
+    assert config.kernels == ["baseline", "patched"]
+    kinds = [type(work).__name__ for work in config.work]
+    assert kinds == ["Cells", "TestVerifier", "TestProgs", "TestMaps", "Ab"]
+
+
 def test_the_sample_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs/nightly.md").read_text()
     sample = text.split("```toml\n")[1].split("```")[0]
