@@ -33,9 +33,10 @@ PROGRAMS = {
     "keyctl": "keyutils",
     "mkfs.ext2": "e2fsprogs",
     "blkid": "util-linux",
-    # busybox's takes no suffix, and is no program of its own.
+    # busybox's mktemp takes no suffix, its truncate no negative size, and its rm is no program of its own.
     "mktemp": "coreutils",
     "rm": "coreutils",
+    "truncate": "coreutils",
     "stdbuf": "coreutils",
 }
 #: Where the tests are in the guest.
