@@ -20,14 +20,16 @@ from testcases.insn_suite import build_program, parse, send
 
 pytestmark = pytest.mark.guest
 
-# They count programs and descriptors: what was accepted wrongly, and attached, is one more.
-_COUNTING = frozenset(
+# They count programs and descriptors: what was accepted wrongly, and attached, is one more. The last needs
+# a race, with PROG_CLASS dropped.
+_MAY_FAIL = frozenset(
     {
         "malformed_loads_leave_nothing",
         "copy_out_fault",
         "log_too_small",
         "pinned_second_root",
         "programs_used_while_they_are_loaded",
+        "fd_swapped_while_caller_is_loaded",
     }
 )
 
@@ -86,4 +88,4 @@ def test_without(check: Check, kit: tuple[Kit, Path], pytestconfig: pytest.Confi
     failed = {line.removeprefix("not ok ").split(": ")[0] for line in wrong}
     assert set(check.fail) <= failed, seen
     if not crashed:
-        assert failed - set(check.fail) <= _COUNTING, seen
+        assert failed - set(check.fail) <= _MAY_FAIL, seen
