@@ -17,7 +17,7 @@ from bpfroots.kernels import selftests
 from bpfroots.machine import Machine
 from bpfroots.results import selftests as kept
 from bpfroots.results.selftests import Tested
-from bpfroots.selftest import maps
+from bpfroots.selftest import maps, progs_output
 from bpfroots.selftest.maps import Reader, Unit
 from bpfroots.selftest.maps_worker import MapsWorker
 from bpfroots.selftest.progs_worker import Limits
@@ -207,8 +207,9 @@ def test_where_a_program_was_is_known() -> None:
     ],
 )
 def test_the_line_that_says_why(lines: list[str], why: str) -> None:
-    assert maps.why(lines).startswith(why)
-    assert bool(maps.why(lines)) == bool(why)
+    said = progs_output.why(lines, maps.FAILED)
+    assert said.startswith(why)
+    assert bool(said) == bool(why)
 
 
 # -- guests ------------------------------------------------------------------------------------------

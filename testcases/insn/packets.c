@@ -32,6 +32,12 @@
 	CALL_FUNC(k), \
 	BPF_LDX_MEM(BPF_B, R0, R7, 0), \
 	RETURN(5)
+/* calls f() before */
+#define CALLS_AND_KEEPS_PACKET(f, k) \
+	MOV_REG(R6, R1), \
+	CALL_FUNC(f), \
+	MOV_REG(R1, R6), \
+	KEEPS_PACKET(k)
 #define PASSES_MEMORY MEM_DYNPTR, STACK(R1, -16), CALL_FUNC(2), RETURN(5)
 #define TC_MEMORY ROOT("mem", TC, PASSES_MEMORY)
 #define TC_SKB ROOT("pkt", TC, SKB_DYNPTR, STACK(R1, -16), CALL_FUNC(2), RETURN(5))
@@ -320,11 +326,7 @@ static const struct insn_test tests[] = {
 	{
 		.name = "packet_kept_over_logger_in_third_turn",
 		.funcs = {
-			ROOT("a", TC,
-			     MOV_REG(R6, R1),
-			     CALL_FUNC(1),
-			     MOV_REG(R1, R6),
-			     KEEPS_PACKET(4)),
+			ROOT("a", TC, CALLS_AND_KEEPS_PACKET(1, 4)),
 			GLOBAL("b", PROTO_SKB, MOVED_IN_SECOND_TURN(2, 3)),
 			MOVER("m"),
 			MOVER("n"),
@@ -357,11 +359,7 @@ static const struct insn_test tests[] = {
 	{
 		.name = "packet_kept_over_logger_in_seventh_turn",
 		.funcs = {
-			ROOT("r", TC,
-			     MOV_REG(R6, R1),
-			     CALL_FUNC(1),
-			     MOV_REG(R1, R6),
-			     KEEPS_PACKET(8)),
+			ROOT("r", TC, CALLS_AND_KEEPS_PACKET(1, 8)),
 			GLOBAL("chain", PROTO_SKB, EXIT),
 			MOVER("m1"), MOVER("m2"), MOVER("m3"),
 			MOVER("m4"), MOVER("m5"), MOVER("m6"),

@@ -20,6 +20,7 @@ from bpfroots.programs import cases
 from bpfroots.progress import Progress
 from bpfroots.results.request import Cases as CasesWanted
 from bpfroots.results.request import Objects, Request, Selftests
+from bpfroots.results.selftests import TEST_MAPS, TEST_PROGS
 from bpfroots.results.store import RunStore
 from bpfroots.selftest import progs_run
 from bpfroots.selftest import run as selftest
@@ -47,7 +48,7 @@ class NightSite:
 
     def on(self, wanted: Sequence[str]) -> Kit:
         """The kit with those of ``wanted`` kernels that there are."""
-        names = {self.names[argument] for argument in wanted if argument in self.names}
+        names = {self.names[argument] for argument in self.there(wanted)}
         chosen = [kernel for kernel in self.kit.kernels if kernel.name in names]
         return dataclasses.replace(self.kit, kernels=chosen)
 
@@ -109,7 +110,7 @@ def _test_progs(work: TestProgs, site: NightSite) -> tuple[list[BpfrootsError], 
     return _own_tree(
         site,
         Selftests(
-            "test_progs",
+            TEST_PROGS,
             site.there(work.kernels),
             work.tests,
             site.config.accel,
@@ -126,7 +127,7 @@ def _test_progs(work: TestProgs, site: NightSite) -> tuple[list[BpfrootsError], 
 @do.register
 def _test_maps(work: TestMaps, site: NightSite) -> tuple[list[BpfrootsError], int]:
     request = Selftests(
-        "test_maps",
+        TEST_MAPS,
         site.there(work.kernels),
         accel=site.config.accel,
         timeout_s=work.timeout,

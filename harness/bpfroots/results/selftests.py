@@ -140,11 +140,15 @@ def repeated(again: str) -> str:
 
 def named(subtests: Iterable[Subtest]) -> Iterator[tuple[str, Subtest]]:
     """Subtests by names of which there is one each: the second "x" is "x 2"."""
+    found = list(subtests)
+    return zip(_counted(subtest.name for subtest in found), found, strict=True)
+
+
+def _counted(names: Iterable[str]) -> Iterator[str]:
     seen: Counter[str] = Counter()
-    for subtest in subtests:
-        seen[subtest.name] += 1
-        again = f" {seen[subtest.name]}" if seen[subtest.name] > 1 else ""
-        yield f"{subtest.name}{again}", subtest
+    for name in names:
+        seen[name] += 1
+        yield f"{name} {seen[name]}" if seen[name] > 1 else name
 
 
 def _again(program: str, name: str, kernel: str) -> str:
@@ -168,12 +172,9 @@ def verifier_results(program: str, kernel: str, tests: Iterable[VerifierTest]) -
     A test goes by its name, as its number is another one in the next tree; one that was not allowed to
     end says nothing. Where several have one name they are counted.
     """
-    seen: Counter[str] = Counter()
-    for test in tests:
-        name = f"{program}/{test.name} [{test.user}]"
-        seen[name] += 1
-        if seen[name] > 1:
-            name = f"{name} {seen[name]}"
+    found = list(tests)
+    names = _counted(f"{program}/{test.name} [{test.user}]" for test in found)
+    for name, test in zip(names, found, strict=True):
         failed = test.status == "fail"
         yield TestResult(
             case=name,

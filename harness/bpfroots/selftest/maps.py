@@ -33,9 +33,8 @@ _CALL = re.compile(r"^\ttest_(\w+)\(", re.MULTILINE)
 _PASS = re.compile(r"^(?:test_)?(\w+): ?PASS(?: (.*))?$")
 _SKIP = re.compile(r"^test_(\w+) SKIP \((.*)\)$")
 _END = re.compile(r"^test_maps: OK, (\d+) SKIPPED$")
-# CHECK() of test_maps.h, and assert() of the C library.
-_FAILED = re.compile(r"^(\w+)\(\d+\):FAIL:|: (\w+): Assertion `")
-_LONGEST = 200
+#: In the line that says what went wrong: CHECK() of test_maps.h, and assert() of the C library.
+FAILED = re.compile(r"^(\w+)\(\d+\):FAIL:|: (\w+): Assertion `")
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -149,13 +148,6 @@ class Reader:
     def _called(self, name: str) -> Subtest:
         why = self._skipped.get(name, "")
         return Subtest(name, "skip" if why else "pass", why)
-
-
-def why(lines: Sequence[str]) -> str:
-    """The line that says what went wrong: the first failed check, the last line where there is none."""
-    said = next((line for line in lines if _FAILED.search(line)), "")
-    last = next((line for line in reversed(lines) if line.strip()), "")
-    return (said or last).strip()[:_LONGEST]
 
 
 def _plain(function: str) -> str:

@@ -3,7 +3,6 @@ those after it from being run. A program that lost its guest is run once more, i
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from bpfroots.errors import GuestError
 from bpfroots.jobs import suspect
 from bpfroots.machine import Machine
 from bpfroots.results.selftests import TEST_MAPS, Allowed, Tested
-from bpfroots.selftest import maps
+from bpfroots.selftest import maps, progs_output
+from bpfroots.selftest.one_guest import OneGuest
 from bpfroots.selftest.progs_worker import Finished, Limits, allowed, ended, lost
 
 _COMMAND = f"cd /selftests && exec stdbuf -oL ./{TEST_MAPS} 2>&1"
@@ -38,20 +38,17 @@ class MapsWorker:
         self, fresh: Callable[[], Machine], limits: Limits, known: Sequence[maps.Unit], log: Path
     ) -> None:
         self._log = log
-        self._fresh = fresh
+        self._guest = OneGuest(fresh)
         self._limits = limits
         self._known = known
-        self._guest: Machine | None = None
-        self._lock = threading.Lock()
-        self._stopped = False
 
     def run(self, batch: Sequence[str]) -> Iterator[Finished]:
         """Every test of ``batch``, once. Raises KernelError or InfraError where no guest can be had."""
         pending = list(batch)
         first = yield from self._once(pending, None, self._log)
         second = self._log.with_suffix(f".2{self._log.suffix}")
-        again = (yield from self._once(pending, first, second)) if first and not self._stopped else None
-        if self._stopped:
+        again = (yield from self._once(pending, first, second)) if first and not self._guest.stopped else None
+        if self._guest.stopped:
             return
         last = again or first
         for one in filter(None, (again, first)):
@@ -68,15 +65,11 @@ class MapsWorker:
 
     def stop(self) -> None:
         """End its guest, and with it `run`."""
-        self._stopped = True
-        self.close()
+        self._guest.stop()
 
     def close(self) -> None:
         """There are no more batches."""
-        with self._lock:
-            guest, self._guest = self._guest, None
-        if guest is not None:
-            guest.close()
+        self._guest.end()
 
     def _once(
         self, pending: list[str], before: _Lost | None, log: Path
@@ -99,11 +92,7 @@ class MapsWorker:
         return None
 
     def _stream(self, reader: maps.Reader, log: Path) -> Iterator[Finished]:
-        machine = self._fresh()
-        with self._lock:
-            self._guest = machine
-        if self._stopped:
-            self.close()
+        machine = self._guest.take()
         limit = self._limits.timeout_s
         seen: list[Allowed] = []
         began = time.monotonic()
@@ -121,7 +110,7 @@ class MapsWorker:
         if reader.over and running.status == 0 and not reader.wrong:
             yield from self._noted(machine, reader.finish(time.monotonic()), seen)
             return
-        why = reader.wrong or maps.why(reader.rest)
+        why = reader.wrong or progs_output.why(reader.rest, maps.FAILED)
         yield ended(TEST_MAPS, reader.current, running.status, why, reader.rest, time.monotonic() - began)
 
     def _noted(self, machine: Machine, passed: Sequence[Tested], seen: list[Allowed]) -> Iterator[Finished]:

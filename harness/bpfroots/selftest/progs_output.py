@@ -105,9 +105,9 @@ class Reader:
         return lines if word == "FAIL" else []
 
 
-def why(lines: Sequence[str]) -> str:
-    """The line of what a failed test printed that says most; the last one where none is a message."""
-    said = next((line for line in lines if _WHY.match(line)), "")
+def why(lines: Sequence[str], says: re.Pattern[str] = _WHY) -> str:
+    """The line of what a failed test printed that ``says`` most; the last one where none does."""
+    said = next((line for line in lines if says.search(line)), "")
     last = next((line for line in reversed(lines) if line.strip()), "")
     return (said or last).strip()[:_LONGEST]
 

@@ -6,7 +6,6 @@ a guest was lost in is named and run again, alone; the others continue in a fres
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from bpfroots.jobs import suspect
 from bpfroots.machine import Command, Machine
 from bpfroots.results.selftests import TEST_PROGS, Allowed, Tested
 from bpfroots.selftest import progs_output
+from bpfroots.selftest.one_guest import OneGuest
 from bpfroots.selftest.progs import judged
 from bpfroots.selftest.progs_build import NO_KEYS
 from bpfroots.selftest.progs_select import Selection
@@ -66,18 +66,15 @@ class Worker:
     def __init__(
         self, fresh: Callable[[], Machine], limits: Limits, selection: Selection | None = None
     ) -> None:
-        self._fresh = fresh
+        self._guest = OneGuest(fresh)
         self._limits = limits
         self._selection = selection or Selection([])
-        self._guest: Machine | None = None
-        self._lock = threading.Lock()
-        self._stopped = False
 
     def run(self, batch: Sequence[str]) -> Iterator[Finished]:
         """Every test of ``batch``, once. Raises KernelError or InfraError where no guest can be had."""
         pending = list(batch)
         empty = 0
-        while pending and not self._stopped:
+        while pending and not self._guest.stopped:
             ran: list[str] = []
             try:
                 for finished in self._stream(list(pending)):
@@ -85,8 +82,8 @@ class Worker:
                     ran.append(finished.tested.name)
                     yield finished
             except GuestError as error:
-                self._end()
-                if self._stopped:
+                self._guest.end()
+                if self._guest.stopped:
                     return
                 if not pending:
                     yield lost(f"{AFTER}{ran[-1]}", error, "")
@@ -101,35 +98,20 @@ class Worker:
                     pending.remove(finished.tested.name)
                     yield finished
             finally:
-                self._end()
+                self._guest.end()
 
     def stop(self) -> None:
         """End its guest, and with it `run`."""
-        self._stopped = True
-        self._end()
+        self._guest.stop()
 
     def close(self) -> None:
         """There are no more batches."""
-        self._end()
-
-    def _take(self) -> Machine:
-        machine = self._fresh()
-        with self._lock:
-            self._guest = machine
-        if self._stopped:
-            self._end()
-        return machine
-
-    def _end(self) -> None:
-        with self._lock:
-            guest, self._guest = self._guest, None
-        if guest is not None:
-            guest.close()
+        self._guest.end()
 
     def _stream(self, names: Sequence[str]) -> Iterator[Finished]:
         """Tests as they finish. What it does not yield was not run, but for the first of the rest: in that
         the guest was lost. Raises GuestError."""
-        machine = self._take()
+        machine = self._guest.take()
         reader = progs_output.Reader(names)
         running = self._start(machine, names)
         found: list[progs_output.Test] = []
@@ -208,7 +190,7 @@ class Worker:
         except GuestError as error:
             return error
         finally:
-            self._end()
+            self._guest.end()
         return finished
 
 
