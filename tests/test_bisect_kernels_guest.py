@@ -1,4 +1,4 @@
-"""Forty commits on the real kernel: every way to ask finds the commit that it asks for, in few builds.
+"""Forty commits on the real kernel, and series of ours: every way to ask finds the commit that it asks for.
 
 Builds up to ten kernels for each, most of an hour in all: only with BPFROOTS_BISECT=1.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ pytestmark = [
 ]
 
 _PROGRAMS = Path(__file__).parent / "bisect"
+_FIXES = Path(__file__).parents[1] / "kernels/patches/bpf-fixes"
+_TYPES = "return type == BPF_DYNPTR_TYPE_SKB || type == BPF_DYNPTR_TYPE_SKB_META;"
 
 
 def _bisect(*arguments: str | Path) -> dict[str, Any]:
@@ -73,3 +76,27 @@ def test_the_patch_that_first_accepts_the_example() -> None:
     assert [suspect["subject"] for suspect in found["suspects"]] == [
         "bpf: Load several root programs at once"
     ]
+
+
+def test_a_bug_in_a_patch_is_found_by_the_tests_of_the_tree_and_its_patch_by_bisection(
+    tmp_path: Path,
+) -> None:
+    """One ``||`` of a copy of the series is a ``&&``: bpf_dynptr_write() invalidates no slices any more."""
+    series = shutil.copytree(_FIXES, tmp_path / "series")
+    (guilty,) = series.glob("*-bpf-Drop-packet-pointers-where-a-kfunc-writes-to-the.patch")
+    text = guilty.read_text()
+    assert text.count(_TYPES) == 1
+    guilty.write_text(text.replace(_TYPES, _TYPES.replace("||", "&&")))
+
+    kernels = ("--kernel", "baseline", "--kernel", f"baseline+{series}")
+    command = [sys.executable, "-m", "bpfroots", "selftest", "test_progs", *kernels, "-t", "dynptr", "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    (changes,) = json.loads(done.stdout)["changes"].values()
+    failures = [change["name"] for change in changes if change["kind"] == "new failure"]
+    assert "dynptr/skb_invalid_data_slice3" in failures
+    assert all(name.startswith("dynptr/") for name in failures)
+
+    found = _bisect("--series", series, "--selftest", f"test_progs:{failures[0]}")
+    (suspect,) = found["suspects"]
+    assert suspect["subject"].startswith("bpf: Drop packet pointers where a kfunc writes to the")

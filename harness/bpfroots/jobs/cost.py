@@ -7,6 +7,7 @@ KVM runs guests, time is measured beside it: the median of a few samples, on thi
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from bpfroots.progress import Task
 from bpfroots.results.key import Key
 from bpfroots.results.model import Cell, CostFigure, Measure
 from bpfroots.shape import Shape
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,22 +93,25 @@ class Meter:
         self, kernel: Kernel, specs: Sequence[CellSpec], cells: Iterable[Cell], task: Task
     ) -> list[CostFigure]:
         """Measure the accepted cells of a kernel, in each of its `ways`. Figures are in the run
-        folder before the next cell is measured; a cell whose guest dies has none."""
+        folder before the next cell is measured; a cell whose guest dies has none. The task's summary counts
+        both."""
         accepted = {cell.key for cell in cells if cell.verdict == "accept"}
         wanted = [s for s in specs if s.key.on(kernel.name) in accepted and _measurable(s)]
         known, wanted = self._known(kernel, wanted)
-        if not wanted:
-            return known
         measured = ways(kernel, self.accel)
         new: dict[Key, list[CostFigure]] = {}
-        for done, figure in enumerate(self._figures(kernel, wanted, measured), 1):
+        for done, figure in enumerate(self._figures(kernel, wanted, measured) if wanted else (), 1):
             new.setdefault(figure.key.anywhere, []).append(figure)
             task.update(done, None)
+        found = known + [figure for figures in new.values() for figure in figures]
+        task.summary = f"{len(found)} figures"
+        if without := sum(spec.key not in new for spec in wanted):
+            task.summary += f"; {without} cells could not be measured (run.log says why)"
         for spec in wanted:
             figures = new.get(spec.key, [])
             if self.reuse and {figure.measure for figure in figures} == {way.measure for way in measured}:
                 self.reuse.keep_costs(kernel, spec, self.objects[spec.key], figures)
-        return known + [figure for figures in new.values() for figure in figures]
+        return found
 
     def _figures(
         self, kernel: Kernel, specs: list[CellSpec], measured: Sequence[Way]
@@ -199,6 +205,7 @@ def _lose(todo: _Pass, error: GuestError) -> None:
     if not todo.current:
         msg = f"cost pass: {error.message}"
         raise InfraError(msg)
+    _log.warning("%s: %s not measured: %s", todo.current, todo.way.measure, error.message)
     todo.pending.pop(todo.current, None)
 
 
@@ -224,6 +231,8 @@ def _plan(kit: Kit, way: Way, specs: Sequence[CellSpec], objects: dict[Key, Cell
 def _figures(todo: _Pass, spec: CellSpec | None, kernel: str, loaded: protocol.Loaded) -> list[CostFigure]:
     """Take one load off the list; its figures, none for an empty program."""
     load = todo.pending.pop(loaded.id)
+    if loaded.error:
+        _log.warning("%s: %s not measured: %s", loaded.id, todo.way.measure, loaded.error)
     inputs = {step: cost.input_name(load.steps[step]) for step in {found.step for found in loaded.costs}}
     if spec is None:
         for found in loaded.costs:

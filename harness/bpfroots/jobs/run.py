@@ -134,8 +134,7 @@ class Run:
             return
         with self._progress.task(f"cost      {kernel.name}: instructions per run", "figures") as task:
             try:
-                figures = meter.measure(kernel, self.specs_on(kernel), self.cells, task)
-                task.summary = f"{len(figures)} figures"
+                meter.measure(kernel, self.specs_on(kernel), self.cells, task)
             except (KernelError, InfraError) as error:
                 self.failed.append(error)
 
