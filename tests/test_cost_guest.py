@@ -120,6 +120,15 @@ def test_two_boots_any_order_and_several_roots_on_one_event(kit: Kit, tmp_path: 
     assert {(figure.exact, figure.value % 1) for figure in first.values()} == {(True, 0)}
 
 
+@pytest.mark.parametrize(("first", "clock"), [(costs.SETTLED, "tsc"), ("true", "tsc-early")])
+def test_waits_for_the_clock_that_linux_stays_with(guest: Machine, first: str, clock: str) -> None:
+    """A guest that has just started reads another, at other costs: on a busy machine that was measured."""
+    became = "{ sleep 1; echo tsc >/tmp/clock; } >/dev/null 2>&1 &"
+    bind = f"echo tsc-early >/tmp/clock; mount -o bind /tmp/clock {costs.CLOCK}"
+    done = guest.output(f"{bind}; {became} {first}; cat {costs.CLOCK}; wait; umount {costs.CLOCK}")
+    assert done.stdout.decode().strip() == clock
+
+
 def _samples(machine: Machine, kit: Kit, body: str, declarations: str = "") -> protocol.Samples:
     """Of a kprobe program with this in it."""
     source = cost.empty_source(KINDS["kprobe"]).replace("\treturn", body + "\treturn")

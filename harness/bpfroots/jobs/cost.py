@@ -51,6 +51,12 @@ class Way:
         return analysis.most_often(samples) if self.icount else analysis.median(samples)
 
 
+#: Waits until Linux has chosen the clock that it stays with. A second after its start x86 goes from tsc-early
+#: to tsc, and since 7.3 reads that without a call (kernel/time/timekeeping.c, tk_clock_read()): from then on
+#: a program that asks for the time takes fewer instructions.
+CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+SETTLED = f"while grep -qs -e -early {CLOCK}; do sleep 0.1; done"
+
 _INSNS = (Way("insns_per_run"), Way("insns_per_run_no_retpolines", ("nokaslr", "spectre_v2=off")))
 #: Time; only of interest where the guest runs at the speed of its host.
 WALL = Way("ns_per_run", icount=False)
@@ -165,6 +171,7 @@ class Measuring:
                 while todo.pending and machine.usable:
                     todo.current = ""
                     try:
+                        machine.output(SETTLED)
                         for line in stream(machine, list(todo.pending.values()), todo.objects):
                             if isinstance(line, protocol.Start):
                                 todo.current = line.id
