@@ -13,6 +13,7 @@ from bpfroots.ab import comparison, inside, page, run, text, texts
 from bpfroots.ab.filters import fail_on, filters
 from bpfroots.ab.model import ChangedProgram, Findings, Side, What
 from bpfroots.ab.pair import Asked
+from bpfroots.analysis.type_ids import TypeIds
 from bpfroots.errors import BootError, UserError
 from bpfroots.programs import allowed
 from bpfroots.programs.protocol import Verdict
@@ -31,6 +32,7 @@ from bpfroots.results.model import (
 )
 from bpfroots.results.request import Together
 from bpfroots.results.store import RunStore
+from tests.small_btf import vmlinux
 
 _A, _B = Side("old", "6.12.1", "old"), Side("new", "6.12.2", "new")
 _LOG = "func#0 @0\n0: R1=ctx() R10=fp0\n0: (b7) r0 = 0                        ; R0_w=0\n1: (95) exit\n"
@@ -38,8 +40,8 @@ _XLATED = "   0: (b7) r0 = 0\n   1: (95) exit\n"
 _CODE = "; bpf_prog_p addr=ffffffffc0001000 bytes=8 file+0x0\n   0:  push rbp\n   1:  leave\n   2:  ret\n"
 
 
-def _image(code: str, size: int = 8) -> JitImage:
-    return JitImage("bpf_prog_p", "ffffffffc0001000", code, size, 0, 0, 0)
+def _image(code: str, size: int = 8, opcodes: str = "") -> JitImage:
+    return JitImage("bpf_prog_p", "ffffffffc0001000", code, size, 0, 0, 0, opcodes=opcodes)
 
 
 class _Lab:
@@ -57,6 +59,8 @@ class _Lab:
         outcome: Outcome = "pass",
         code: str = "c0de",
         size: int = 8,
+        opcodes: str = "",
+        asm: str = _CODE,
         log: str = _LOG,
         xlated: str = _XLATED,
         runs: tuple[RunResult, ...] = (),
@@ -67,12 +71,12 @@ class _Lab:
         verifier = VerifierStats(**{"processed_insns": 100, "total_states": 9, "stack_depth": "8+0", **stats})
         root = Root(program, "xdp", verdict, message=message, verifier=verifier, runs=list(runs))
         if verdict == "accept":
-            root.xlated_bytes, root.jit = 16, Jit([_image(code, size)])
+            root.xlated_bytes, root.jit = 16, Jit([_image(code, size, opcodes)])
         cell = Cell("load/a.bpf.o", kernel, "duplicate", outcome=outcome, verdict=verdict)
         cell.roots = [root]
         cell.verifications = [Verification([program], verdict, message=message, verifier=verifier)]
         files = {"verifier.log": log} | (
-            {"xlated.txt": xlated, "jited.asm": _CODE} if verdict == "accept" else {}
+            {"xlated.txt": xlated, "jited.asm": asm} if verdict == "accept" else {}
         )
         for suffix, content in files.items():
             relative = f"cells/a/{kernel}/{program}.{suffix}"
@@ -172,6 +176,41 @@ def test_the_tag_of_a_function_is_no_difference(lab: _Lab) -> None:
     for kernel, tag in (("old", "2340d21f035f47a2"), ("new", "dde36f7a7d2a4af8")):
         lab.add(kernel, xlated=f"9: (85) call pc+5#bpf_prog_{tag}_fill\n")
     assert lab.compare().changes == []
+
+
+def _moved(lab: _Lab, **changed: Any) -> Findings:
+    """Two kernels with other numbers for their types, and functions at other places."""
+    for kernel, number, place in (("old", "0x2", "819dfa80"), ("new", "0x9", "819e7c00")):
+        code = _CODE.replace("leave", f"mov edi, {number}\n   6:  mov rsi, 0xffffffff{place}")
+        log = f"3: (18) r2 = {number}    ; R2={number}\n"
+        lab.add(kernel, code=number, opcodes="one", asm=code, log=log, xlated=f"3: (18) r2 = {number}\n")
+    for name, value in changed.items():
+        if name == "asm":
+            file = lab.path / lab.cells[1].artefacts["p.jited.asm"]
+            file.write_text(file.read_text().replace(*value))
+        else:
+            setattr(lab.cells[1].roots[0].jit.images[0], name, value)
+    before = vmlinux(lab.path / "a", [(1, "int"), (4, "file")])
+    after = vmlinux(lab.path / "b", [*[(4, "other")] * 8, (4, "file")])
+    types = TypeIds(before, after)
+    return lab.compare(types=types)
+
+
+def test_ids_of_types_and_places_of_functions_are_no_difference(lab: _Lab) -> None:
+    found = _moved(lab)
+    assert found.changes == []
+    assert (
+        found.counts["jit"].compared == found.counts["xlated"].compared == found.counts["log"].compared == 1
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"asm": ("edi, 0x9", "edi, 0x8")}, {"asm": ("rsi", "rdx")}, {"opcodes": "other"}, {"opcodes": ""}],
+)
+def test_twin_another_constant_register_or_encoding_is_one(lab: _Lab, changed: Mapping[str, Any]) -> None:
+    (change,) = _moved(lab, **changed).changes
+    assert (change.kind, _whats(change)) == ("code", ["jit"])
 
 
 def test_a_changed_wording_is_no_difference(lab: _Lab) -> None:

@@ -189,6 +189,20 @@ def test_images_without_an_address_are_not_taken_for_one() -> None:
     assert (cost.roots, cost.jit_images, cost.jit_bytes, cost.processed_insns) == (2, 6, 60, 15)
 
 
+def test_programs_that_were_loaded_one_after_the_other_are_no_targets() -> None:
+    """A tail call leads to what was at that place then, and who that was is not known."""
+    jump = b"\xe9" + (0x1000 - 5 + 4).to_bytes(4, "little")
+    at = "ffffffffc0000000"
+    caller = JitedFunction("bpf_prog_1111111111111111_caller", at, jump)
+    target = JitedFunction("bpf_prog_2222222222222222_target", "ffffffffc0001000", bytes(64))
+    other = JitedFunction("bpf_prog_3333333333333333_other", at, b"\xc3")
+    names = []
+    for functions in ([caller, target], [caller, target, other]):
+        programs = [program(one.symbol[26:], 0, jited=[one]) for one in functions]
+        names.append(cell.Code(loads(programs)).of(programs[0])[0].asm.split()[-1])
+    assert names == ["bpf_prog_target+0x4", "<text0>"]
+
+
 def test_another_image_at_a_reused_address_is_another() -> None:
     first, second = (JitImage("s", "ffffffffc0001000", digest, 10, 0, 0, 0) for digest in ("one", "two"))
     roots = [Root(name, "xdp", "accept", jit=Jit([image])) for name, image in (("a", first), ("b", second))]

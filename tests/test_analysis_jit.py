@@ -141,6 +141,27 @@ def test_per_cpu_data_of_two_kernels() -> None:
     assert images[0].image.sha256 == images[1].image.sha256 != images[2].image.sha256
 
 
+def test_a_private_stack_is_per_cpu_data() -> None:
+    """Where it is (emit_private_frame_ptr()), on two kernels. The twin sets another register."""
+    first = bytes.fromhex("49b950fb6205 7f600000 654c030c25 28208482")
+    second = bytes.fromhex("49b9502b6305 7f600000 654c030c25 28508482")
+    twin = bytes.fromhex("49b850fb6205 7f600000 654c030c25 28208482")
+    images = [analyse(code) for code in (first, second, twin)]
+    assert "movabs r9, <percpu0>" in images[0].asm
+    assert images[0].image.sha256 == images[1].image.sha256 != images[2].image.sha256
+    assert "movabs r8, 0x607f" in images[2].asm
+
+
+def test_opcodes_are_the_same_with_other_constants_only() -> None:
+    """mov rdi, imm32; mov rbx, rax, in both encodings."""
+    one, constant, encoding = (
+        analyse(bytes.fromhex(code)).image
+        for code in ("48c7c700239881 4889c3", "48c7c780a49881 4889c3", "48c7c700239881 488bd8")
+    )
+    assert one.opcodes == constant.opcodes != encoding.opcodes
+    assert one.sha256 != constant.sha256
+
+
 def test_a_negative_constant_is_no_per_cpu_data() -> None:
     constant = bytes.fromhex("48c7c030208482")
     hashes = [

@@ -23,6 +23,7 @@ from bpfroots.ab.model import (
 )
 from bpfroots.analysis import wording
 from bpfroots.analysis.cell import equal_results
+from bpfroots.analysis.type_ids import TypeIds
 from bpfroots.programs.allowed import Allowed
 from bpfroots.results.model import Cell, Outcome, Root, RunResult
 
@@ -43,12 +44,14 @@ _TOTALS = ("insns", "states", "xlated", "jit", "insns_per_run")
 
 @dataclass(frozen=True)
 class Options:
-    """``allowed``: new rejects and crashes that are expected. ``corpus`` names that of an object."""
+    """``allowed``: new rejects and crashes that are expected. ``corpus`` names that of an object. ``types``
+    are those of both kernels."""
 
     filters: Filters = field(default_factory=Filters)
     fail_on: tuple[Expression, ...] = ()
     allowed: tuple[Allowed, ...] = ()
     corpus: Callable[[str], str] = lambda _: ""
+    types: TypeIds | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,17 @@ class _Pair:
         return all(load is None or load.programs[0] == self.program for load in loads)
 
 
+@dataclass(frozen=True)
+class _Texts:
+    """The files of a run folder."""
+
+    run_dir: Path
+    types: TypeIds | None
+
+    def first_difference(self, paths: tuple[str, str]) -> str | None:
+        return texts.first_difference(self.run_dir / paths[0], self.run_dir / paths[1], self.types)
+
+
 @dataclass
 class _Counts:
     counts: dict[What, Counted] = field(default_factory=dict)
@@ -124,7 +138,9 @@ def compare(run_dir: Path, cells: Iterable[Cell], a: Side, b: Side, options: Opt
         for expression in options.fail_on:
             if expression.matches(subject) and (words[0] == words[1] or not expression.relative):
                 found.failing.setdefault(expression.text, []).append(f"{subject.file} {pair.program}".strip())
-        if "" not in words and (differences := list(_differences(run_dir, pair, words, figures, counts))):
+        if "" not in words and (
+            differences := list(_differences(_Texts(run_dir, options.types), pair, words, figures, counts))
+        ):
             corpus.differ += 1
             found.changes.append(_change(pair, words, differences, options, b))
     found.changes.sort(key=_severity)
@@ -193,7 +209,7 @@ def _add_up(sums: dict[str, list[float]], figures: Figures) -> None:
 
 
 def _differences(
-    run_dir: Path, pair: _Pair, words: tuple[str, str], figures: Figures, counts: _Counts
+    files: _Texts, pair: _Pair, words: tuple[str, str], figures: Figures, counts: _Counts
 ) -> Iterator[WhatDiffers]:
     """What differs of one program, in the order of `WHATS`; ``counts`` are told of all that is compared."""
 
@@ -213,9 +229,9 @@ def _differences(
     for what in _FIGURES if words[0] == words[1] else ():
         yield from _figure(what, pair, figures, compared)
     if words == ("accept", "accept"):
-        yield from _code(run_dir, pair, figures, compared)
+        yield from _code(files, pair, figures, compared)
     if logs := pair.artefacts("verifier.log") if pair.first and not pair.truncated else None:
-        detail = texts.first_difference(run_dir / logs[0], run_dir / logs[1])
+        detail = files.first_difference(logs)
         if compared("log", detail is not None):
             yield WhatDiffers("log", "", "", detail=detail or "")
 
@@ -280,10 +296,10 @@ def _results(pair: _Pair) -> list[str] | None:
 
 
 def _code(
-    run_dir: Path, pair: _Pair, figures: Figures, compared: Callable[[What, bool], bool]
+    files: _Texts, pair: _Pair, figures: Figures, compared: Callable[[What, bool], bool]
 ) -> Iterator[WhatDiffers]:
     if paths := pair.artefacts("xlated.txt"):
-        detail = texts.first_difference(run_dir / paths[0], run_dir / paths[1])
+        detail = files.first_difference(paths)
         a, b = figures["xlated"]
         if a is not None and b is not None and compared("xlated", detail is not None or a != b):
             yield WhatDiffers("xlated", a, b, None if a == b else b > a, detail or "")
@@ -291,9 +307,15 @@ def _code(
     if len(images) == 2 and all(images):
         a, b = figures["jit"]
         codes = [[(image.symbol, image.sha256) for image in side] for side in images]
-        if a is not None and b is not None and compared("jit", codes[0] != codes[1]):
-            other = [one[0] for one, two in zip(*codes, strict=False) if one != two]
-            yield WhatDiffers("jit", a, b, None if a == b else b > a, ", ".join(other))
+        opcodes = [[(image.symbol, image.opcodes) for image in side] for side in images]
+        other = [one[0] for one, two in zip(*codes, strict=False) if one != two]
+        detail = ", ".join(other) if codes[0] != codes[1] else None
+        # Constants: they may be addresses, or ids of types.
+        paths = pair.artefacts("jited.asm")
+        if detail is not None and paths and opcodes[0] == opcodes[1] and all(one for _, one in opcodes[0]):
+            detail = files.first_difference(paths)
+        if a is not None and b is not None and compared("jit", detail is not None):
+            yield WhatDiffers("jit", a, b, None if a == b else b > a, detail or "")
 
 
 # -- changes -----------------------------------------------------------------------------------------

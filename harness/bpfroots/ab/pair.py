@@ -13,6 +13,7 @@ from bpfroots.ab import comparison
 from bpfroots.ab.filters import Filters
 from bpfroots.ab.model import ChangedProgram, Findings, Side
 from bpfroots.ab.series import Taken
+from bpfroots.analysis.type_ids import TypeIds
 from bpfroots.errors import UserError
 from bpfroots.jobs import run as job
 from bpfroots.jobs.site import Executor
@@ -79,7 +80,8 @@ def compared(store: RunStore, cells: Sequence[Cell], wanted: Asked) -> Findings:
         Side(info.name, info.release, info.argument)
         for info in map(infos.__getitem__, _arguments(wanted.kernels))
     ]
-    options = replace(wanted.options, corpus=corpora(wanted.what))
+    one, other = (kernels.vmlinux(infos[side.argument].key) for side in sides)
+    options = replace(wanted.options, corpus=corpora(wanted.what), types=TypeIds(one, other))
     found = comparison.compare(store.path, cells, sides[0], sides[1], options)
     found.run, found.command = store.run.run, wanted.command
     found.series = wanted.series.info if wanted.series else None

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from bpfroots.analysis import diff, verifier_log
+from bpfroots.analysis.type_ids import TypeIds
 
 # A line's place in the log, in translated code and in an image: it moves with every line before it.
 _PLACE = re.compile(r"^(?:(?:from \d+ to )?\d+: |\s*\d+: | *[0-9a-f]+:  )")
@@ -19,8 +20,12 @@ _CONTEXT = 3
 _MOST = 1200
 
 
-def first_difference(a: Path, b: Path) -> str | None:
+_NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d+)\b")
+
+
+def first_difference(a: Path, b: Path, types: TypeIds | None = None) -> str | None:
     """The first line that differs by more than ids, addresses and times, in words; None where none does.
+    ``types``: a number may be the id of a type, which two kernels number differently.
 
     Lines are read side by side and only those that differ are normalised: a log may have 150 MB.
     """
@@ -31,9 +36,20 @@ def first_difference(a: Path, b: Path) -> str | None:
             lines = [
                 verifier_log.normalise(line.decode(errors="replace").rstrip("\n")) for line in (one, other)
             ]
-            if lines[0] != lines[1]:
+            if lines[0] != lines[1] and not (types and _same_types(lines[0], lines[1], types)):
                 return f"line {number}: {_short(lines[0])} | {_short(lines[1])}"
     return None
+
+
+def _same_types(a: str, b: str, types: TypeIds) -> bool:
+    """Do they differ in ids of types only, and in the space that these take?"""
+    texts = [_NUMBER.sub("#", " ".join(line.split())) for line in (a, b)]
+    numbers = zip(_NUMBER.findall(a), _NUMBER.findall(b), strict=False)
+    return texts[0] == texts[1] and all(x == y or types.same(_value(x), _value(y)) for x, y in numbers)
+
+
+def _value(number: str) -> int:
+    return int(number, 16 if number.startswith("0x") else 10)
 
 
 def _short(line: str) -> str:

@@ -32,7 +32,7 @@ class Code:
         self.loaded = loaded
         self._symbols = jit.Symbols(loaded.symbols, self._images)
         self._known: dict[JitedFunction, jit.Disassembly] = {}
-        # Programs that are loaded one after the other can have been at one place.
+        # Programs that are loaded one after the other can have been at one place: none knows another's name.
         places = {function.addr for function in self._images}
         self._moved = len(places) < len(set(self._images))
 
@@ -40,7 +40,7 @@ class Code:
         """Those that a program of the load consists of, its own entry first."""
         symbols = self._symbols
         if self._moved:
-            symbols = jit.Symbols(self.loaded.symbols, [*self._images, *program.jited])
+            symbols = jit.Symbols(self.loaded.symbols, program.jited)
         return [self._one(function, symbols) for function in program.jited]
 
     def _one(self, function: JitedFunction, symbols: jit.Symbols) -> jit.Disassembly:

@@ -59,6 +59,8 @@ _EPILOGUE = re.compile(
 _DATA = range(0xFFFF800000000000, 0xFFFFFE0000000000)
 _TEXT = range(0xFFFFFFFF80000000, 0xFFFFFFFFFF600000)
 
+# The shortest instruction with a constant of four bytes: an opcode and that.
+_LONG = 5
 _REL32 = {b"\xe8": "call", b"\xe9": "jmp"}
 _U64 = (1 << 64) - 1
 
@@ -147,6 +149,7 @@ class _Walk:
     indirect: int = 0
     retpolines: int = 0
     insns: list[tuple[int, str]] = field(default_factory=list)
+    opcodes: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.blanked = bytearray(self.code)
@@ -159,9 +162,15 @@ class _Walk:
             else:
                 text = self._operands(offset, size, mnemonic, operands)
             self.insns.append((offset, f"{mnemonic} {text}".rstrip()))
+            constant = 0 if size < _LONG else 8 if mnemonic == "movabs" else 4
+            self.opcodes.append(self.code[offset : offset + size - constant])
 
     def _per_cpu(self, offset: int, size: int, operands: str) -> str:
-        """The operands of what sets a register to an address of per-CPU data, of whatever CPU."""
+        """The operands of what sets a register to an address of per-CPU data, of whatever CPU: 32 bits with a
+        sign, or a private stack's (emit_private_frame_ptr(): ``movabs``)."""
+        if size == 10 and self.code[offset + 1] & 0xF8 == 0xB8:
+            value = int.from_bytes(self.code[offset + 2 : offset + size], "little")
+            return f"{operands.split(',', 1)[0]}, {self._refer(value, offset + 2, 8, 'percpu')}"
         value = int.from_bytes(self.code[offset + 3 : offset + size], "little", signed=True) & _U64
         if size != 7 or self.code[offset + 1] != 0xC7 or value not in _TEXT:
             return operands
@@ -274,5 +283,6 @@ def analyse(function: JitedFunction, symbols: Symbols | None = None) -> Disassem
         calls=walk.calls,
         prologue=prologue,
         epilogue=epilogue,
+        opcodes=hashlib.sha256(b"\0".join(walk.opcodes)).hexdigest(),
     )
     return Disassembly(image, "".join(f"{offset:>5x}:  {text}\n" for offset, text in walk.insns))

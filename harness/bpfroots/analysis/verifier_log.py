@@ -152,7 +152,8 @@ _POINTER = r"ffff(?:[89a-e][0-9a-f]{11}|f[0-9a-d][0-9a-f]{10}|ffff(?!80000000)[8
 
 # Also the report's script replaces them (`variable`), so: nothing that JavaScript's patterns have not.
 _VARIABLE = [
-    (re.compile(r"^verification time \d+ usec", re.M), "verification time T usec"),
+    # Some messages do not end their line.
+    (re.compile(r"verification time \d+ usec"), "verification time T usec"),
     # id, ref_obj_id, ref_id, map_uid, btf_id: counters of one verification or of one boot.
     (re.compile(r"(?<![\w#])((?:\w+_)?u?id)=\d+"), r"\1=#"),
     (re.compile(r"(?<![\w#])refs=\d+(?:,\d+)*"), "refs=#"),

@@ -22,6 +22,7 @@ from bpfroots.kernels.resolve import Prebuilt, Request, resolve, resolve_all
 from bpfroots.kernels.spec import Definition, load, names
 from bpfroots.kernels.travel import key_of, pack, unpack
 from bpfroots.progress import Progress
+from bpfroots.settings import cache_root
 from bpfroots.shape import STANDARD, Shape
 
 __all__ = [
@@ -194,6 +195,12 @@ def _definition(name: str) -> Definition | UserError:
         return load(name)
     except UserError as error:
         return error
+
+
+def vmlinux(key: str) -> Path | None:
+    """That of a kernel that was built here, by its key; None of any other, or where it is not kept."""
+    entry = cache.Cache(cache_root(), "kernel").peek(key) if key else None
+    return entry / "vmlinux" if entry else None
 
 
 def _missing(config: str, modules: Path | None) -> tuple[kconfig.Missing, ...]:

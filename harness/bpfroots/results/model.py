@@ -44,7 +44,8 @@ class VerifierStats(msgspec.Struct, omit_defaults=True):
 
 
 class JitImage(msgspec.Struct):
-    """One JITed function. ``sha256`` is of the normalised code: equal code, equal hash.
+    """One JITed function. ``sha256`` is of the normalised code: equal code, equal hash. ``opcodes``: of its
+    instructions without what may be a constant or an address of four bytes or more.
 
     ``addr`` tells whether two roots call the same image; it differs from boot to boot.
     ``calls`` lists direct calls by symbol. ``prologue`` and ``epilogue`` are bytes.
@@ -60,6 +61,7 @@ class JitImage(msgspec.Struct):
     calls: list[str] = []
     prologue: int = 0
     epilogue: int = 0
+    opcodes: str = ""
 
 
 class Jit(msgspec.Struct):
