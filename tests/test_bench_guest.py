@@ -11,7 +11,12 @@ from typing import Any
 
 import pytest
 
+from bpfroots.bench import comparing, programs
+from bpfroots.bench.common import Bench
 from bpfroots.jobs.kit import Kit
+from bpfroots.machine import choose_accel
+from bpfroots.progress import Progress
+from bpfroots.settings import cache_root, results_root
 from tests import ROOT
 from tests.test_resume_guest import _project
 
@@ -67,6 +72,21 @@ def test_throughput_beside_veristat_is_kept_and_shown(root: Path) -> None:
     assert one["more"]["full_collection"]["median"] < one["ours"]["median"]
     assert len(list((root / "results/bench").glob("*.json"))) == 1
     assert _bench(root, "--show") == {"throughput": one}
+
+
+def test_ab_beside_veristat_over_a_corpus(kit: Kit, tmp_path: Path) -> None:
+    """Nothing of it stays, and its figures are of all programs that compile."""
+    for name, source in {**programs.sources(), "broken.bpf.c": b"not C"}.items():
+        (tmp_path / name).write_bytes(source)
+    (tmp_path / "few.toml").write_text('source = "."\nobjects = ["*.bpf.c"]\n')
+    runs = set(results_root().iterdir())
+    bench = Bench("patched", choose_accel(), 1, Progress(quiet=True))
+    found = comparing.measure(bench, 1, str(tmp_path / "few.toml"))
+    assert found.what.startswith("bpfroots ab --kernel baseline --kernel patched, of 6 programs in 6 objects")
+    assert found.peer
+    assert found.ratio == pytest.approx(found.peer.median / found.ours.median)
+    assert set(results_root().iterdir()) == runs
+    assert not list(cache_root().glob("bench-*"))
 
 
 def test_a_load_is_no_run_of_anybodys(kit: Kit, root: Path) -> None:

@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from bpfroots.bench import throughput
+from bpfroots.bench import veristat as peer
 from bpfroots.jobs.kit import Kit
 from bpfroots.programs.protocol import Verdict
 from bpfroots.progress import Progress
@@ -91,8 +91,7 @@ def _verified(insns: int, verdict: Verdict) -> list[Cell]:
 
 
 def test_veristat_compares_two_runs_of_ours(kit: Kit, tmp_path: Path) -> None:
-    reason, tool = throughput._veristat(kit.kernels[0], Progress(quiet=True))
-    assert tool, reason
+    tool = peer.of(kit.kernels[0], Progress(quiet=True))
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     files[0].write_text(veristat.render(_verified(40, "accept"), with_kernel=False))
     files[1].write_text(veristat.render(_verified(50, "reject"), with_kernel=False))

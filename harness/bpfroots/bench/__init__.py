@@ -9,21 +9,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from bpfroots.bench import building, clones, loading, throughput
+from bpfroots.bench import building, clones, comparing, loading, throughput
 from bpfroots.bench.common import Bench
 from bpfroots.bench.model import Measurement
 from bpfroots.errors import UserError
 from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
 
-#: Everything that can be measured. `build` takes minutes, so it has to be asked for.
-NAMES = ("clone_ssh", "clone_serial", "load", "throughput", "build")
-DEFAULT = NAMES[:-1]
+#: Everything that can be measured. `build` and `ab` take minutes, so they have to be asked for.
+NAMES = ("clone_ssh", "clone_serial", "load", "throughput", "build", "ab")
+DEFAULT = NAMES[:-2]
 _GROUPS = {"clone": ("clone_ssh", "clone_serial"), "all": NAMES}
 #: The kernel that is measured on where none is given.
 KERNEL = "patched"
 _RUNS = 10
-_RUNS_OF_A_BUILD = 1
+_RUNS_OF_MINUTES = 1
 
 
 def choose(words: Sequence[str]) -> list[str]:
@@ -57,5 +57,7 @@ def run(
     if "throughput" in names:
         found["throughput"] = throughput.measure(bench)
     if "build" in names:
-        found["build"] = building.measure(bench, runs or _RUNS_OF_A_BUILD)
+        found["build"] = building.measure(bench, runs or _RUNS_OF_MINUTES)
+    if "ab" in names:
+        found["ab"] = comparing.measure(bench, runs or _RUNS_OF_MINUTES)
     return found

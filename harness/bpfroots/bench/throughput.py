@@ -10,16 +10,12 @@ from bpfroots import process
 from bpfroots.bench import programs, veristat
 from bpfroots.bench.common import Bench, take_turns
 from bpfroots.bench.model import RATE, Measurement, measurement
-from bpfroots.cache import Cache
 from bpfroots.errors import InfraError
 from bpfroots.jobs import runner
 from bpfroots.jobs.guests import Guests
-from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine
 from bpfroots.programs import bundle, protocol
 from bpfroots.programs.protocol import Load
-from bpfroots.progress import Progress
-from bpfroots.settings import cache_root
 
 _COUNT = 500
 # Ten times as slow, and not what is compared.
@@ -40,7 +36,8 @@ def measure(bench: Bench) -> Measurement:
     files = programs.objects(kit, _COUNT)
     brief = _loads(list(files), ())
     full = _loads(list(files)[:_COUNT_IN_FULL], ("log", "xlated", "jited"))
-    reason, tool = _veristat(kernel, bench.progress)
+    reason = "" if kernel.source else f"the source of {kernel.name} is not known, and veristat is part of it"
+    tool = veristat.of(kernel, bench.progress) if kernel.source else None
     command = f"{veristat.VERISTAT} -o csv *.bpf.o"
     console = process.temporary_directory() / "console.log"
     with (
@@ -81,17 +78,6 @@ def _loads(names: Sequence[str], collect: tuple[str, ...]) -> list[Load]:
         )
         for name in names
     ]
-
-
-def _veristat(kernel: Kernel, progress: Progress) -> tuple[str, Path | None]:
-    """veristat of the kernel's own tree, from the cache; else why there is none."""
-    if kernel.source is None:
-        return f"the source of {kernel.name} is not known, and veristat is part of it", None
-    source = kernel.source
-    key = veristat.cache_key(f"{kernel.made.source_id}\0{kernel.made.series_id}")
-    cache = Cache(cache_root(), "selftests", progress.say)
-    entry = cache.get(key, lambda out: veristat.build_veristat(source, out, progress))
-    return "", entry / veristat.VERISTAT
 
 
 def _send(machine: Machine, loads: Sequence[Load], files: Mapping[str, Path], tool: Path | None) -> None:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from bpfroots.cache import Cache
 from bpfroots.errors import KernelError
 from bpfroots.images import tree_tools
 from bpfroots.images.tools import strip
 from bpfroots.images.tree_tools import compile_tool, libbpf_command
+from bpfroots.kernels import Kernel
 from bpfroots.progress import Progress
+from bpfroots.settings import cache_root
 
 VERISTAT = "veristat"
 _SOURCE = Path("tools/testing/selftests/bpf/veristat.c")
 
 
-def cache_key(inputs: str) -> str:
-    """The key of the veristat of a tree that ``inputs`` stands for."""
-    return tree_tools.cache_key(VERISTAT, inputs, Path(__file__))
+def of(kernel: Kernel, progress: Progress) -> Path:
+    """veristat of the tree that a kernel was built from, out of the cache. Raises KernelError where there is
+    no such tree, or veristat does not compile."""
+    source = kernel.source
+    if source is None:
+        msg = f"{kernel.name}: its source is not known, and veristat is part of it"
+        raise KernelError(msg)
+    inputs = f"{kernel.made.source_id}\0{kernel.made.series_id}"
+    key = tree_tools.cache_key(VERISTAT, inputs, Path(__file__))
+    cache = Cache(cache_root(), "selftests", progress.say)
+    return cache.get(key, lambda out: build_veristat(source, out, progress)) / VERISTAT
 
 
 def build_veristat(source: Path, out: Path, progress: Progress) -> None:

@@ -1,0 +1,151 @@
+"""Two kernels over the programs of a tree's selftests: `bpfroots ab` against veristat in a guest of each."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import csv
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from bpfroots import process
+from bpfroots.ab import corpus, pair
+from bpfroots.bench import veristat
+from bpfroots.bench.common import Bench, take_turns
+from bpfroots.bench.model import SECONDS, Measurement, measurement
+from bpfroots.errors import InfraError
+from bpfroots.jobs.compiled import compile_cells
+from bpfroots.jobs.guests import Guests
+from bpfroots.jobs.kit import Kit, prepare, roomy
+from bpfroots.jobs.objects import object_cells
+from bpfroots.kernels import Kernel
+from bpfroots.machine import Machine
+from bpfroots.programs import bundle
+from bpfroots.results.request import Objects
+from bpfroots.settings import cache_root, project, results_root
+
+_BASE = "baseline"
+_FOLDER = "/tmp/bench"  # noqa: S108  (the guest's)
+_DEADLINE = 2 * 3600.0
+# What ab takes from earlier runs.
+_KNOWN = ("cells", "costs")
+
+
+class _Compared(msgspec.Struct):
+    """What is wanted of the document of `ab --json`."""
+
+    run: str
+    programs: int
+
+
+def measure(bench: Bench, runs: int, programs: str = "selftests") -> Measurement:
+    """ab, over the corpus ``programs``. Raises InfraError where ours does not come to its end, or veristat
+    has no verdict."""
+    kit = roomy(prepare([_BASE, bench.argument], bench.progress))
+    base, kernel = kit.kernels
+    files = _objects(kit, bench, programs)
+    tools = {one.name: veristat.of(one, bench.progress) for one in kit.kernels}
+    objects = process.temporary_directory("bench-", cache_root())
+    compared: list[int] = []
+    command = f"./{veristat.VERISTAT} -o csv *.bpf.o"
+    try:
+        for name, path in files.items():
+            shutil.copyfile(path, objects / name)
+        with bench.progress.task(f"bench     ab {base.name} {kernel.name}", "runs") as task:
+            context = bench.context(kernel)
+            sides = [
+                lambda: _ours(objects, bench, compared),
+                lambda: _peer(kit, bench, tools, files, command),
+            ]
+            samples = take_turns(runs, sides, lambda done: task.update(done, runs))
+    finally:
+        shutil.rmtree(objects, ignore_errors=True)
+    return measurement(
+        samples[0],
+        samples[1],
+        unit=SECONDS,
+        what=(
+            f"bpfroots ab --kernel {_BASE} --kernel {bench.argument}, of {compared[0]:,} programs in "
+            f"{len(files)} objects of {programs}, nothing from earlier runs: verdict, log, "
+            "translated and JIT code, comparison, report; the peer's is verdict and statistics, in a guest "
+            "of each kernel at once, from its start"
+        ),
+        context=context,
+        name=f"{veristat.VERISTAT} of each tree",
+        command=command,
+    )
+
+
+def _objects(kit: Kit, bench: Bench, programs: str) -> dict[str, Path]:
+    """The objects that compile, by the names that they get. Of the first kernel's tree: a series has tests
+    that kernels without it do not survive."""
+    what = corpus.read(programs, lambda: pair.source_of(_BASE, bench.progress), bench.progress)
+    assert isinstance(what, Objects)  # noqa: S101
+    found = compile_cells(kit, object_cells(what), bench.progress).objects
+    return {f"{Path(key.case).stem}.bpf.o": files.program for key, files in found.items()}
+
+
+def _ours(objects: Path, bench: Bench, compared: list[int]) -> float:
+    """`bpfroots ab` as a person types it; ``compared`` gets the number of programs."""
+    argv = [sys.executable, "-m", "bpfroots", "ab", "--kernel", _BASE, "--kernel", bench.argument]
+    argv += [str(objects), "--accel", bench.accel.name, "--json"]
+    cache = process.temporary_directory("bench-", cache_root())
+    (cache / "bpfroots").mkdir(mode=0o700)
+    for entry in cache_root().iterdir():
+        if entry.name not in _KNOWN:
+            (cache / "bpfroots" / entry.name).symlink_to(entry)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    if own := project():
+        environment["BPFROOTS_ROOT"] = str(own)
+    try:
+        start = time.monotonic()
+        done = process.run(argv, env=environment, timeout=_DEADLINE)
+        seconds = time.monotonic() - start
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+    if done.returncode not in (0, 1):
+        msg = f"bpfroots ab ended with status {done.returncode}"
+        raise InfraError(msg, detail=done.stderr.decode(errors="replace")[-2000:])
+    found = msgspec.json.decode(done.stdout, type=_Compared)
+    compared.append(found.programs)
+    # It is no result, and would be the newest run.
+    shutil.rmtree(results_root() / found.run, ignore_errors=True)
+    return seconds
+
+
+def _peer(kit: Kit, bench: Bench, tools: dict[str, Path], files: dict[str, Path], command: str) -> float:
+    """Both guests at once, each from its start to the table."""
+    archive = bundle.archive(files)
+    guests = Guests(kit, bench.accel)
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        rows = list(pool.map(lambda one: _asked(guests, one, tools[one.name], archive, command), kit.kernels))
+    seconds = time.monotonic() - start
+    if not all(rows):
+        msg = f"{command}: no program has a verdict"
+        raise InfraError(msg)
+    return seconds
+
+
+def _asked(guests: Guests, kernel: Kernel, tool: Path, archive: bytes, command: str) -> int:
+    """The number of programs that veristat has a verdict on."""
+    console = process.temporary_directory() / "console.log"
+    with guests.boot(kernel, console) as machine:
+        _run(machine, f"mkdir {_FOLDER} && cd {_FOLDER} && cat > {veristat.VERISTAT}", tool.read_bytes())
+        _run(machine, f"cd {_FOLDER} && chmod +x {veristat.VERISTAT} && tar x", archive)
+        done = _run(machine, f"cd {_FOLDER} && exec {command}")
+    verdicts = [row["verdict"] for row in csv.DictReader(done.decode().splitlines())]
+    return sum(verdict in ("success", "failure") for verdict in verdicts)
+
+
+def _run(machine: Machine, command: str, stdin: bytes | None = None) -> bytes:
+    done = machine.output(command, stdin=stdin, deadline=_DEADLINE, no_output=_DEADLINE)
+    if done.status:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        msg = f"{command}: status {done.status}"
+        raise InfraError(msg, detail="\n".join(said[-5:]))
+    return done.stdout
