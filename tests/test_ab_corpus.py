@@ -20,7 +20,7 @@ _C = 'char x[] __attribute__((section("license"))) = "GPL";'
 def _read(path: Path, text: str, linux: Path | None = None) -> Objects | Cases:
     file = path / "mine.toml"
     file.write_text(text)
-    return corpus.read(str(file), lambda: linux or path, Progress(io.StringIO()))
+    return corpus.read(str(file), lambda number: (path, linux or path)[number], Progress(io.StringIO()))
 
 
 @pytest.fixture
@@ -71,6 +71,12 @@ def test_the_tree_under_test(tmp_path: Path, source: Path) -> None:
     assert found.paths == (str(source / "out/c.bpf.c"),)
 
 
+def test_the_tree_of_the_first_kernel(tmp_path: Path, source: Path) -> None:
+    found = _read(tmp_path, f'source = "{{base}}/{source.name}"\nobjects = ["a*.c"]', linux=source)
+    assert isinstance(found, Objects)
+    assert found.paths == (str(source / "a.bpf.c"),)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -98,7 +104,7 @@ def test_those_that_come_with_it_can_be_read(monkeypatch: pytest.MonkeyPatch, tm
     assert {"cases", "selftests", "libbpf-tools", "cilium", "scx", "tetragon"} <= set(corpus.names())
     for name in corpus.names():
         assert corpus._read(Path("corpora") / f"{name}.toml")
-    assert corpus.read("cases", Path, Progress(io.StringIO())) == Cases("")
+    assert corpus.read("cases", lambda _: Path(), Progress(io.StringIO())) == Cases("")
 
 
 def test_a_word_that_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,8 @@ def _wanted(
     )
     taken = forms.take(series, linux or "baseline", progress) if series else None
     pair = (taken.base, taken.patched) if taken else (kernels[0], kernels[1])
-    under_test = pair[0] if taken and taken.problem else pair[1]
+    # Of a series that does not apply there is no tree.
+    trees = (pair[0], pair[0] if taken and taken.problem else pair[1])
     loaded = Objects(
         (),
         globals=global_values(how["globals_"]),
@@ -151,7 +152,7 @@ def _wanted(
         any_verdict=True,
         include=directories(how["include"]),
     )
-    what = corpus.together(programs, loaded, lambda: source_of(under_test, progress), progress)
+    what = corpus.together(programs, loaded, lambda number: source_of(trees[number], progress), progress)
     return Asked(
         pair,
         what,

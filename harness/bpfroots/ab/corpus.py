@@ -20,8 +20,10 @@ from bpfroots.settings import jobs, resource, resources, shown
 
 _FOLDER = "corpora"
 _LINES = 5
-#: In a path: the tree of the kernel under test.
-LINUX = "{linux}"
+# What a source may begin with: the trees of the two kernels, the second of which is under test.
+_TREES = ("{base}", "{linux}")
+#: The tree of the first or the second kernel, 0 or 1.
+Tree = Callable[[int], Path]
 _VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 
 
@@ -48,9 +50,7 @@ def is_corpus(argument: str) -> bool:
     return path.suffix == ".toml" or (not path.exists() and argument in names())
 
 
-def together(
-    programs: Iterable[str], how: Objects, linux: Callable[[], Path], progress: Progress
-) -> Together:
+def together(programs: Iterable[str], how: Objects, tree: Tree, progress: Progress) -> Together:
     """Corpora, and objects and directories as one more: loaded as ``how`` says, which has no paths yet.
 
     Raises UserError for what does not exist, and as `read`.
@@ -66,7 +66,7 @@ def together(
             raise unknown(one)
     paths = tuple(str(absolute(Path(one))) for one in given)
     parts: list[Cases | Objects] = [msgspec.structs.replace(how, paths=paths)] if given else []
-    parts += [read(one, linux, progress) for one in programs if one not in given]
+    parts += [read(one, tree, progress) for one in programs if one not in given]
     return Together(tuple(parts))
 
 
@@ -77,8 +77,8 @@ def unknown(argument: str) -> UserError:
     return UserError(msg, hint=f"an object, a directory, or a corpus: {', '.join(near)}")
 
 
-def read(argument: str, linux: Callable[[], Path], progress: Progress) -> Objects | Cases:
-    """What a corpus consists of, built where it says how. ``linux`` gives the tree of the kernel under test.
+def read(argument: str, tree: Tree, progress: Progress) -> Objects | Cases:
+    """What a corpus consists of, built where it says how. ``tree`` gives those of the kernels.
 
     Raises UserError for a file that makes no sense, a source that is not there, a build that fails, and where
     no object is left.
@@ -87,7 +87,7 @@ def read(argument: str, linux: Callable[[], Path], progress: Progress) -> Object
     given, where = _read(path), shown(path)
     if given.cases is not None:
         return Cases(given.cases)
-    source = _place(given.source, path, where, linux)
+    source = _place(given.source, path, where, tree)
     if given.build:
         _build(path.stem, source, given.build, progress)
     found = _objects(source, given)
@@ -114,15 +114,16 @@ def _read(path: Path) -> _File:
     return given
 
 
-def _place(text: str, path: Path, where: str, linux: Callable[[], Path]) -> Path:
+def _place(text: str, path: Path, where: str, tree: Tree) -> Path:
     """The directory that ``source`` names; a relative one starts at the file."""
     for match in _VARIABLE.finditer(text):
         name = match[1] or match[2]
         if not os.environ.get(name):
             msg = f"{where}: source = {text!r}: {name} is not set"
             raise UserError(msg, hint=f"export {name}=DIRECTORY")
-    if text.startswith(LINUX):
-        text = f"{linux()}{text.removeprefix(LINUX)}"
+    for number, name in enumerate(_TREES):
+        if text.startswith(name):
+            text = f"{tree(number)}{text.removeprefix(name)}"
     place = path.parent / Path(os.path.expandvars(text)).expanduser()
     if not place.is_dir():
         msg = f"{where}: source: no directory {place}"

@@ -42,7 +42,7 @@ class _Compared(msgspec.Struct):
     programs: int
 
 
-def measure(bench: Bench, runs: int, programs: str = "selftests") -> Measurement:
+def measure(bench: Bench, runs: int, programs: str = "selftests-base") -> Measurement:
     """ab, over the corpus ``programs``. Raises InfraError where ours does not come to its end, or veristat
     has no verdict."""
     kit = roomy(prepare([_BASE, bench.argument], bench.progress))
@@ -81,9 +81,9 @@ def measure(bench: Bench, runs: int, programs: str = "selftests") -> Measurement
 
 
 def _objects(kit: Kit, bench: Bench, programs: str) -> dict[str, Path]:
-    """The objects that compile, by the names that they get. Of the first kernel's tree: a series has tests
-    that kernels without it do not survive."""
-    what = corpus.read(programs, lambda: pair.source_of(_BASE, bench.progress), bench.progress)
+    """The objects that compile, by the names that they get."""
+    trees = (_BASE, bench.argument)
+    what = corpus.read(programs, lambda number: pair.source_of(trees[number], bench.progress), bench.progress)
     assert isinstance(what, Objects)  # noqa: S101
     found = compile_cells(kit, object_cells(what), bench.progress).objects
     return {f"{Path(key.case).stem}.bpf.o": files.program for key, files in found.items()}

@@ -81,9 +81,10 @@ def _cells(work: Cells, site: NightSite) -> tuple[list[BpfrootsError], int]:
 def _ab(work: Ab, site: NightSite) -> tuple[list[BpfrootsError], int]:
     loaded = Objects((), any_verdict=True)
     paths = [one if corpus.is_corpus(one) else anchored(one) for one in work.programs]
-    tree = functools.partial(pair.source_of, work.kernels[1], site.progress)
-    what = corpus.together(paths, loaded, tree, site.progress)
     chosen = (work.kernels[0], work.kernels[1])
+    what = corpus.together(
+        paths, loaded, lambda number: pair.source_of(chosen[number], site.progress), site.progress
+    )
     wanted = pair.Asked(chosen, what, work.options, cost=work.cost, command=site.store.run.command)
     request = msgspec.structs.replace(pair.request(wanted, chosen), reuse=False)  # flaky ones are looked for
     kit = roomy(site.on(chosen))
