@@ -124,6 +124,7 @@ _ONE_BY_ONE = {
         {"hands_back": "accept", "from_tc": "accept", "keeps": "reject"},
         "Unreleased reference id=",
     ),
+    "39-arena": Answer(0, "pass", {"keeps_pages": "accept"}, remark="map 'pages' gets the same address"),
     "38-may-sleep": Answer(
         1,
         "fail",

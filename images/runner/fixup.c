@@ -40,9 +40,17 @@ static bool needs_size(const struct bpf_map *map)
 	}
 }
 
+/*
+ * An arena is mapped where there is room, and its address is a constant in its programs. How much libbpf has
+ * mapped before differs from kernel to kernel. Selftests have theirs here as well (x86-64).
+ */
+#define ARENAS (1ULL << 44)
+#define ARENA_MAX (1ULL << 32)
+
 /* No map is pinned: it would stay, and the next load would find it. */
 void fix_up(struct bpf_object *obj, struct result *result)
 {
+	unsigned long long arena = ARENAS;
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, obj) {
@@ -50,6 +58,11 @@ void fix_up(struct bpf_object *obj, struct result *result)
 
 		if (bpf_map__pin_path(map) && !bpf_map__set_pin_path(map, NULL))
 			remark(result, "map '%s' is not pinned", bpf_map__name(map), 0);
+		if (bpf_map__type(map) == BPF_MAP_TYPE_ARENA && !bpf_map__map_extra(map) &&
+		    !bpf_map__set_map_extra(map, arena)) {
+			remark(result, "map '%s' gets the same address each time", bpf_map__name(map), 0);
+			arena += ARENA_MAX;
+		}
 		if (!needs_size(map))
 			continue;
 		if (bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF || bpf_map__type(map) == BPF_MAP_TYPE_USER_RINGBUF)

@@ -190,8 +190,7 @@ class PanicEvent(_Part):
 class Boot(_Part):
     """Kernel and initramfs, and what makes two boots comparable.
 
-    nokaslr: equal addresses in equal kernels. norandmaps: and in equal processes; that of an arena is in the
-    code of its programs.
+    nokaslr: equal addresses in equal kernels.
     """
 
     kernel: Path
@@ -202,7 +201,7 @@ class Boot(_Part):
         return ("-kernel", str(self.kernel), *(("-initrd", str(self.initrd)) if self.initrd else ()))
 
     def kernel_args(self) -> Sequence[str]:
-        return (*arch.GUEST.cmdline, "net.ifnames=0", "norandmaps", *self.append)
+        return (*arch.GUEST.cmdline, "net.ifnames=0", *self.append)
 
 
 def machine_parts(
