@@ -196,11 +196,13 @@ def test_programs_that_were_loaded_one_after_the_other_are_no_targets() -> None:
     caller = JitedFunction("bpf_prog_1111111111111111_caller", at, jump)
     target = JitedFunction("bpf_prog_2222222222222222_target", "ffffffffc0001000", bytes(64))
     other = JitedFunction("bpf_prog_3333333333333333_other", at, b"\xc3")
+    together = [program(one.symbol[26:], 0, jited=[one]) for one in (caller, target)]
+    same_place = program("other", 0, jited=[other])
+    refused = program("refused", 0, jited=[], verdict="reject")
     names = []
-    for functions in ([caller, target], [caller, target, other]):
-        programs = [program(one.symbol[26:], 0, jited=[one]) for one in functions]
+    for programs in (together, [*together, same_place], [*together, refused]):
         names.append(cell.Code(loads(programs)).of(programs[0])[0].asm.split()[-1])
-    assert names == ["bpf_prog_target+0x4", "<text0>"]
+    assert names == ["bpf_prog_target+0x4", "<text0>", "<text0>"]
 
 
 def test_another_image_at_a_reused_address_is_another() -> None:

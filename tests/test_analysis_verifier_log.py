@@ -133,6 +133,9 @@ def test_normalise_removes_what_differs_between_loads() -> None:
     # Translated code: where per-CPU data are.
     first += "70: (b7) r0 = -2105270224\n"
     second += "70: (b7) r0 = -2105257936\n"
+    # A precise value.
+    first += "R0=P0xffffffff81893e70\n"
+    second += "R0=P0xffffffff8189bff0\n"
     # A message that does not end its line.
     first += "expected prog array map for tail callverification time 512 usec\n"
     second += "expected prog array map for tail callverification time 57 usec\n"

@@ -32,9 +32,11 @@ class Code:
         self.loaded = loaded
         self._symbols = jit.Symbols(loaded.symbols, self._images)
         self._known: dict[JitedFunction, jit.Disassembly] = {}
-        # Programs that are loaded one after the other can have been at one place: none knows another's name.
+        # The programs of an object are loaded one after the other where not all are accepted together. Then a
+        # place is one's after the other's, and none of them can tell what else was at another one.
         places = {function.addr for function in self._images}
-        self._moved = len(places) < len(set(self._images))
+        refused = any(program.verdict != "accept" for program in loaded.programs)
+        self._moved = refused or len(places) < len(set(self._images))
 
     def of(self, program: LoadedProgram) -> list[jit.Disassembly]:
         """Those that a program of the load consists of, its own entry first."""

@@ -161,7 +161,8 @@ _VARIABLE = [
     (re.compile(r"map\[id:\d+\]"), "map[id:#]"),
     (re.compile(r"\bmap:\d+\b"), "map:#"),
     # Kernel pointers: direct map and vmalloc; text and modules, but not S32_MIN and small negative numbers.
-    (re.compile(rf"\b(0x)?{_POINTER}\b"), r"\1ADDR"),
+    # P stands before a precise value.
+    (re.compile(rf"(?:\b|(?<=P))(0x)?{_POINTER}\b"), r"\1ADDR"),
     # Addresses of per-CPU data in translated code, as what a register is set to: of 32 bits, with a sign.
     (re.compile(r"(\(b7\) r\d+ = )-(?!2147483648\b)(?:1[6-9]|2[01])\d{8}\b"), r"\1ADDR"),
     # The tag of a function that uses maps: a hash of their addresses as well (bpf_prog_calc_tag).
