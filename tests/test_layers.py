@@ -16,7 +16,7 @@ _CORE = ["kernels", "images", "machine", "programs", "results", "analysis", "rep
 #: Everything of the core, and these.
 _FEATURES = {
     "ab": {"cluster"},
-    "bench": set[str](),
+    "bench": {"ab"},
     "bisect": {"selftest"},
     "cluster": set[str](),
     "history": set[str](),
