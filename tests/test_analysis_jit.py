@@ -130,26 +130,34 @@ def test_per_cpu_and_rip_relative_data() -> None:
     assert "[<ptr0>]" in analyse(data).asm
 
 
-def test_per_cpu_data_of_two_kernels() -> None:
-    """bpf_get_smp_processor_id() as 7.3.4 wrote it, on two builds, and with the two addresses exchanged."""
-    first = bytes.fromhex("48c7c030208482654803042528208482")
-    second = bytes.fromhex("48c7c030508482654803042528508482")
-    twin = bytes.fromhex("48c7c030208482654803042530208482")
-    images = [analyse(code) for code in (first, second, twin)]
-    assert "mov rax, <percpu0>" in images[0].asm
-    assert "gs:[<percpu1>]" in images[0].asm
+@pytest.mark.parametrize(
+    ("first", "second", "twin", "shown", "shown_of_twin"),
+    [
+        # bpf_get_smp_processor_id() as 7.3.4 wrote it, on two builds, and with the two addresses exchanged.
+        (
+            "48c7c030208482654803042528208482",
+            "48c7c030508482654803042528508482",
+            "48c7c030208482654803042530208482",
+            ("mov rax, <percpu0>", "gs:[<percpu1>]"),
+            "mov rax, <percpu0>",
+        ),
+        # A private stack, where it is (emit_private_frame_ptr()). The twin sets another register.
+        (
+            "49b950fb62057f600000654c030c2528208482",
+            "49b9502b63057f600000654c030c2528508482",
+            "49b850fb62057f600000654c030c2528208482",
+            ("movabs r9, <percpu0>",),
+            "movabs r8, 0x607f",
+        ),
+    ],
+)
+def test_per_cpu_data_of_two_kernels(
+    first: str, second: str, twin: str, shown: tuple[str, ...], shown_of_twin: str
+) -> None:
+    images = [analyse(bytes.fromhex(code)) for code in (first, second, twin)]
+    assert all(text in images[0].asm for text in shown)
     assert images[0].image.sha256 == images[1].image.sha256 != images[2].image.sha256
-
-
-def test_a_private_stack_is_per_cpu_data() -> None:
-    """Where it is (emit_private_frame_ptr()), on two kernels. The twin sets another register."""
-    first = bytes.fromhex("49b950fb6205 7f600000 654c030c25 28208482")
-    second = bytes.fromhex("49b9502b6305 7f600000 654c030c25 28508482")
-    twin = bytes.fromhex("49b850fb6205 7f600000 654c030c25 28208482")
-    images = [analyse(code) for code in (first, second, twin)]
-    assert "movabs r9, <percpu0>" in images[0].asm
-    assert images[0].image.sha256 == images[1].image.sha256 != images[2].image.sha256
-    assert "movabs r8, 0x607f" in images[2].asm
+    assert shown_of_twin in images[2].asm
 
 
 def test_opcodes_are_the_same_with_other_constants_only() -> None:

@@ -1,4 +1,4 @@
-"""Forty commits on the real kernel, and series of ours: every way to ask finds the commit that it asks for.
+"""Bisections of forty commits on the real kernel, and of series of ours: each finds the right commit.
 
 Builds up to ten kernels for each, most of an hour in all: only with BPFROOTS_BISECT=1.
 """

@@ -25,7 +25,7 @@ from bpfroots.analysis import wording
 from bpfroots.analysis.cell import equal_results
 from bpfroots.analysis.type_ids import TypeIds
 from bpfroots.programs.allowed import Allowed
-from bpfroots.results.model import Cell, Outcome, Root, RunResult
+from bpfroots.results.model import Cell, JitImage, Outcome, Root, RunResult
 
 # What a program without a verdict is called; "" where nothing can be compared.
 _WORDS: dict[Outcome, str] = {
@@ -306,16 +306,23 @@ def _code(
     images = [root.jit.images for cell in (pair.a, pair.b) if (root := pair.root(cell))]
     if len(images) == 2 and all(images):
         a, b = figures["jit"]
-        codes = [[(image.symbol, image.sha256) for image in side] for side in images]
-        opcodes = [[(image.symbol, image.opcodes) for image in side] for side in images]
-        other = [one[0] for one, two in zip(*codes, strict=False) if one != two]
-        detail = ", ".join(other) if codes[0] != codes[1] else None
-        # Constants: they may be addresses, or ids of types.
-        paths = pair.artefacts("jited.asm")
-        if detail is not None and paths and opcodes[0] == opcodes[1] and all(one for _, one in opcodes[0]):
-            detail = files.first_difference(paths)
+        detail = _images(images[0], images[1], files, pair.artefacts("jited.asm"))
         if a is not None and b is not None and compared("jit", detail is not None):
             yield WhatDiffers("jit", a, b, None if a == b else b > a, detail or "")
+
+
+def _images(
+    a: Sequence[JitImage], b: Sequence[JitImage], files: _Texts, asm: tuple[str, str] | None
+) -> str | None:
+    """Where the code of two kernels differs, in words; None where it does not. The same instructions with
+    other constants are no difference if these are addresses, or ids of types."""
+    codes = [[(image.symbol, image.sha256) for image in side] for side in (a, b)]
+    if codes[0] == codes[1]:
+        return None
+    opcodes = [[(image.symbol, image.opcodes) for image in side] for side in (a, b)]
+    if asm and opcodes[0] == opcodes[1] and all(image.opcodes for image in a):
+        return files.first_difference(asm)
+    return ", ".join(one[0] for one, two in zip(*codes, strict=False) if one != two)
 
 
 # -- changes -----------------------------------------------------------------------------------------

@@ -18,8 +18,6 @@ _PLACE = re.compile(r"^(?:(?:from \d+ to )?\d+: |\s*\d+: | *[0-9a-f]+:  )")
 # ends: difflib takes the square of it.
 _CONTEXT = 3
 _MOST = 1200
-
-
 _NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d+)\b")
 
 

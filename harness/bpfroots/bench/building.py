@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bpfroots import kernels, process
-from bpfroots.bench.common import Bench, take_turns
+from bpfroots.bench.common import Bench, environment, take_turns
 from bpfroots.bench.model import SECONDS, Measurement, measurement
 from bpfroots.errors import InfraError
 from bpfroots.kernels import Kernel
-from bpfroots.settings import cache_root, jobs, project
+from bpfroots.settings import cache_root, jobs
 
 _WHAT = (
     "bpfroots kernel build, no objects and no ccache, from an unpacked source to the checked and stored "
@@ -53,13 +53,8 @@ def _ours(argument: str) -> float:
         root.mkdir(mode=0o700)
         (root / "source").symlink_to(cache_root() / "source")
         argv = [sys.executable, "-m", "bpfroots", "kernel", "build", argument]
-        environment = {
-            **os.environ,
-            **({"BPFROOTS_ROOT": str(own)} if (own := project()) else {}),
-            "XDG_CACHE_HOME": str(scratch),
-            "CCACHE_DISABLE": "1",
-        }
-        return _timed("bpfroots kernel build", argv, environment)
+        separate = {"XDG_CACHE_HOME": str(scratch), "CCACHE_DISABLE": "1"}
+        return _timed("bpfroots kernel build", argv, environment() | separate)
 
 
 def _plain(kernel: Kernel) -> float:

@@ -15,7 +15,7 @@ from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel
 from bpfroots.machine.accel import qemu_version
 from bpfroots.progress import Progress
-from bpfroots.settings import jobs
+from bpfroots.settings import jobs, project
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Bench:
             cpu=_cpu(),
             load=round(os.getloadavg()[0], 2),
         )
+
+
+def environment() -> dict[str, str]:
+    """Of a bpfroots that is measured: it finds the project that this one has."""
+    return {**os.environ, "BPFROOTS_ROOT": str(own)} if (own := project()) else dict(os.environ)
 
 
 def take_turns(

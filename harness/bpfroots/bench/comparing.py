@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import csv
-import os
 import shutil
 import sys
 import time
@@ -15,7 +14,7 @@ import msgspec
 from bpfroots import process
 from bpfroots.ab import corpus, pair
 from bpfroots.bench import veristat
-from bpfroots.bench.common import Bench, take_turns
+from bpfroots.bench.common import Bench, environment, take_turns
 from bpfroots.bench.model import SECONDS, Measurement, measurement
 from bpfroots.errors import InfraError
 from bpfroots.jobs.compiled import compile_cells
@@ -26,7 +25,7 @@ from bpfroots.kernels import Kernel
 from bpfroots.machine import Machine
 from bpfroots.programs import bundle
 from bpfroots.results.request import Objects
-from bpfroots.settings import cache_root, project, results_root
+from bpfroots.settings import cache_root, results_root
 
 _BASE = "baseline"
 _FOLDER = "/tmp/bench"  # noqa: S108  (the guest's)
@@ -98,12 +97,9 @@ def _ours(objects: Path, bench: Bench, compared: list[int]) -> float:
     for entry in cache_root().iterdir():
         if entry.name not in _KNOWN:
             (cache / "bpfroots" / entry.name).symlink_to(entry)
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-    if own := project():
-        environment["BPFROOTS_ROOT"] = str(own)
     try:
         start = time.monotonic()
-        done = process.run(argv, env=environment, timeout=_DEADLINE)
+        done = process.run(argv, env=environment() | {"XDG_CACHE_HOME": str(cache)}, timeout=_DEADLINE)
         seconds = time.monotonic() - start
     finally:
         shutil.rmtree(cache, ignore_errors=True)

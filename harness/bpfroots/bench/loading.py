@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -13,12 +12,12 @@ import msgspec
 
 from bpfroots import process
 from bpfroots.bench import programs, virtme
-from bpfroots.bench.common import Bench, take_turns
+from bpfroots.bench.common import Bench, environment, take_turns
 from bpfroots.bench.model import SECONDS, Measurement, measurement
 from bpfroots.errors import InfraError
 from bpfroots.jobs.kit import bpftool
 from bpfroots.programs import compile as compiling
-from bpfroots.settings import project, results_root
+from bpfroots.settings import results_root
 
 _WHAT = (
     "bpfroots load PROGRAM, a process of its own: verdict, log, translated instructions and JIT code, and "
@@ -46,7 +45,7 @@ def measure(bench: Bench) -> Measurement:
         argv = [sys.executable, "-m", "bpfroots", "load", str(file), "--kernel", bench.argument]
         argv += ["--accel", bench.accel.name, "--json"]
         start = time.monotonic()
-        done = process.run(argv, env=_environment(), timeout=_DEADLINE)
+        done = process.run(argv, env=environment(), timeout=_DEADLINE)
         seconds = time.monotonic() - start
         _forget(done.stdout)
         if done.returncode:
@@ -92,10 +91,6 @@ def _script(tool: Path, object_: Path) -> str:
             f"{words} prog dump xlated pinned {pin} >/dev/null",
         )
     )
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "BPFROOTS_ROOT": str(root)} if (root := project()) else dict(os.environ)
 
 
 def _forget(document: bytes) -> None:
