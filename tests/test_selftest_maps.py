@@ -21,6 +21,7 @@ from bpfroots.selftest import maps, progs_output
 from bpfroots.selftest.maps import Reader, Unit
 from bpfroots.selftest.maps_worker import MapsWorker
 from bpfroots.selftest.progs_worker import Limits
+from tests.selftest_guests import FakeGuest
 
 _GOLDEN = Path(__file__).parent / "golden/selftest"
 _KINDS = (
@@ -216,22 +217,11 @@ def test_the_line_that_says_why(lines: list[str], why: str) -> None:
 
 
 @dataclass
-class _Guest:
+class _Guest(FakeGuest):
     """A guest in which test_maps prints ``lines``, the last of which may be what the guest is lost with."""
 
     lines: list[str | GuestError]
     status: int | None = 0
-    closed: bool = False
-    _splat: GuestError | None = None
-
-    def clean(self) -> bool:
-        return self._splat is None
-
-    def allowed(self) -> list[Any]:
-        return []
-
-    def close(self) -> None:
-        self.closed = True
 
     def run(self, command: str, *, deadline: float, no_output: float) -> Any:
         assert "./test_maps" in command
@@ -242,7 +232,7 @@ class _Guest:
         for line, after in zip(self.lines, [*self.lines[1:], ""], strict=True):
             if isinstance(line, GuestError):
                 raise line
-            self._splat = after if isinstance(after, GuestCrash) else None
+            self.splat = after if isinstance(after, GuestCrash) else None
             yield line.encode()
 
 
