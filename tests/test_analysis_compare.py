@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpfroots.analysis.compare import Note, _reasons, changes, compare
+from bpfroots.analysis.changes import changes
+from bpfroots.analysis.compare import Note, _reasons, compare
 from bpfroots.analysis.kernels import OtherKernel, other_kernels
 from bpfroots.programs.protocol import Mechanism, Verdict
 from bpfroots.results.model import (

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bpfroots.analysis.compare import changes, compare
+from bpfroots.analysis.changes import changes
+from bpfroots.analysis.compare import compare
 from bpfroots.bench import table as bench
 from bpfroots.bench.model import Context, Measurement, Spread
 from bpfroots.bisect import page as bisect_report

@@ -16,7 +16,8 @@ import pytest
 
 from bpfroots.analysis import cell as cells_of
 from bpfroots.analysis import verifier_log
-from bpfroots.analysis.compare import changes, compare
+from bpfroots.analysis.changes import changes
+from bpfroots.analysis.compare import compare
 from bpfroots.analysis.kernels import OtherKernel
 from bpfroots.bench import model as bench
 from bpfroots.bench import page as bench_page

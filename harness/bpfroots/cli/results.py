@@ -18,7 +18,8 @@ def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 
     Of one run (the newest by default) everything is compared with tail_call.
     """
-    from bpfroots.analysis import compare as analysis
+    from bpfroots.analysis.changes import changes
+    from bpfroots.analysis.compare import compare
     from bpfroots.analysis.kernels import other_kernels
     from bpfroots.report import terminal
     from bpfroots.results import store
@@ -28,12 +29,12 @@ def compare(runs: tuple[str, ...], everything: bool, as_json: bool) -> None:
         raise UserError(msg)
     opened = [store.RunStore.open(store.find_run(name)) for name in runs or (None,)]
     if len(opened) == 2:
-        changed = analysis.changes(opened[0].cells(), opened[1].cells())
+        changed = changes(opened[0].cells(), opened[1].cells())
         changed.kernels = other_kernels(opened[0].run, opened[1].run)
         print_json(changed) if as_json else terminal.print_changes(changed, terminal.console())
         return
     if as_json:
-        print_json(analysis.compare(opened[0].cells()))
+        print_json(compare(opened[0].cells()))
     else:
         print_comparison(opened[0].cells(), everything=everything)
 

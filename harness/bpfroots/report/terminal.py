@@ -13,7 +13,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from bpfroots.analysis.compare import Changes, Comparison, Note, Reason, Row, Summary
+from bpfroots.analysis.changes import Changes
+from bpfroots.analysis.compare import Comparison, Note, Reason, Row, Summary
 from bpfroots.escape import visible
 from bpfroots.report import text
 from bpfroots.results.figures import Figure
