@@ -136,7 +136,9 @@ def _cells(cases: int, each: int) -> list[CellSpec]:
     return [CellSpec(f"case/{n}", mechanism, []) for mechanism in MECHANISMS[:each] for n in range(cases)]
 
 
-@pytest.mark.parametrize(("cases", "each", "guests"), [(1, 1, 1), (7, 3, 2), (100, 3, 2), (200, 1, 1)])
+@pytest.mark.parametrize(
+    ("cases", "each", "guests"), [(1, 1, 1), (2, 1, 2), (7, 3, 2), (100, 3, 2), (200, 1, 1)]
+)
 def test_batches_lose_nothing_and_keep_a_case_together(cases: int, each: int, guests: int) -> None:
     specs = _cells(cases, each)
     found = schedule.batches(specs, guests)
@@ -146,3 +148,11 @@ def test_batches_lose_nothing_and_keep_a_case_together(cases: int, each: int, gu
     assert all(batch for batch in found)
     assert max(map(len, found)) < 64 + each
     assert len(found) >= min(cases, guests)
+
+
+def test_batches_get_smaller_so_that_the_last_guest_is_not_alone_for_long() -> None:
+    sizes = [len(batch) for batch in schedule.batches(_cells(400, 1), 2)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], max(sizes[-3:])) == (64, 4)
+    # Its twin: one guest has to do it all, and starts as few runners as it can.
+    assert [len(batch) for batch in schedule.batches(_cells(130, 1), 1)] == [64, 64, 2]

@@ -15,6 +15,7 @@ _QEMU_MIB = 200
 _SPARED_MIB = 512
 # A batch costs a runner's start, 0.2 s under emulation; what a dying guest makes run again is one batch.
 _BATCH = 64
+_LEAST = 4
 
 
 def guests_at_once(shape: Shape, wanted: int | None = None) -> int:
@@ -34,14 +35,19 @@ def batches(specs: Iterable[CellSpec], guests: int) -> list[list[CellSpec]]:
     cases: dict[str, list[CellSpec]] = {}
     for spec in specs:
         cases.setdefault(spec.name, []).append(spec)
-    total = sum(map(len, cases.values()))
-    # Two batches a guest, so that none is idle for long at the end.
-    size = min(_BATCH, -(-total // (2 * guests if guests > 1 else 1)))
+    left = sum(map(len, cases.values()))
+    # Smaller and smaller ones, so that no guest is idle for long at the end.
+    parts = 2 * guests if guests > 1 else 1
+    least = min(_LEAST, -(-left // parts))
     found: list[list[CellSpec]] = []
+    room = 0
     for case in cases.values():
-        if not found or len(found[-1]) >= size:
+        if room <= 0:
+            room = max(least, min(_BATCH, -(-left // parts)))
             found.append([])
         found[-1] += case
+        room -= len(case)
+        left -= len(case)
     return found
 
 
