@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bpfroots.bench import comparing, programs
+from bpfroots.bench import comparing, programs, testing
 from bpfroots.bench.common import Bench
 from bpfroots.jobs.kit import Kit
 from bpfroots.machine import choose_accel
@@ -83,6 +83,23 @@ def test_ab_beside_veristat_over_a_corpus(kit: Kit, tmp_path: Path) -> None:
     bench = Bench("patched", choose_accel(), 1, Progress(quiet=True))
     found = comparing.measure(bench, 1, str(tmp_path / "few.toml"))
     assert found.what.startswith("bpfroots ab --kernel baseline --kernel patched, of 6 programs in 6 objects")
+    assert found.peer
+    assert found.ratio == pytest.approx(found.peer.median / found.ours.median)
+    assert set(results_root().iterdir()) == runs
+    assert not list(cache_root().glob("bench-*"))
+
+
+@pytest.mark.skipif(
+    not os.environ.get("BPFROOTS_SELFTEST"),
+    reason="builds a kernel for the tree's tests, half an hour: BPFROOTS_SELFTEST=1",
+)
+def test_selftest_beside_one_guest(kit: Kit) -> None:
+    """Both run the same tests, and nothing of it stays."""
+    runs = set(results_root().iterdir())
+    bench = Bench("baseline", choose_accel(), 1, Progress(quiet=True))
+    found = testing.measure(bench, 1, ["align", "verifier_and"])
+    assert "2 tests pass, 0 are skipped, 2 in all" in found.what
+    assert found.what.endswith("in which 2 pass, 0 are skipped and 0 fail")
     assert found.peer
     assert found.ratio == pytest.approx(found.peer.median / found.ours.median)
     assert set(results_root().iterdir()) == runs

@@ -73,6 +73,29 @@ def test_archive_holds_what_was_put_in_with_parents_first(files: dict[str, bytes
         seen.add(name)
 
 
+@given(_files, _files)
+def test_archives_in_a_row_are_read_again(first: dict[str, bytes], second: dict[str, bytes]) -> None:
+    wanted = [initramfs.with_parents(_no_file_is_a_directory(files)) for files in (first, second)]
+    found = list(initramfs.read(b"".join(map(initramfs.archive, wanted))))
+    assert sorted(map(repr, found)) == sorted(map(repr, [*wanted[0], *wanted[1]]))
+
+
+def test_an_archive_is_unpacked_but_for_devices(tmp_path: Path) -> None:
+    entries = [initramfs.file("bin/sh", b"old"), initramfs.device("dev/console", 5, 1)]
+    archives = [entries, [initramfs.symlink("bin/sh", "dash"), initramfs.file("bin/dash", b"new", 0o755)]]
+    data = b"".join(initramfs.archive(initramfs.with_parents(one)) for one in archives)
+    initramfs.unpack(initramfs.read(data), tmp_path)
+    assert (tmp_path / "bin/sh").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "bin/dash").stat().st_mode) == 0o755
+    assert list((tmp_path / "dev").iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [b"x", b"070701", b"\x1f\x8b compressed"])
+def test_what_is_no_archive(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"no archive|invalid literal"):
+        list(initramfs.read(data))
+
+
 def test_archive_is_what_cpio_reads() -> None:
     entries = [
         initramfs.directory("d", 0o1777),

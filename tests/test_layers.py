@@ -16,7 +16,7 @@ _CORE = ["kernels", "images", "machine", "programs", "results", "analysis", "rep
 #: Everything of the core, and these.
 _FEATURES = {
     "ab": {"cluster"},
-    "bench": {"ab"},
+    "bench": {"ab", "selftest"},
     "bisect": {"selftest"},
     "cluster": set[str](),
     "history": set[str](),

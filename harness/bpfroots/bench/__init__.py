@@ -9,16 +9,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from bpfroots.bench import building, clones, comparing, loading, throughput
+from bpfroots.bench import building, clones, comparing, loading, testing, throughput
 from bpfroots.bench.common import Bench
 from bpfroots.bench.model import Measurement
 from bpfroots.errors import UserError
 from bpfroots.machine import choose_accel
 from bpfroots.progress import Progress
 
-#: Everything that can be measured. `build` and `ab` take minutes, so they have to be asked for.
-NAMES = ("clone_ssh", "clone_serial", "load", "throughput", "build", "ab")
-DEFAULT = NAMES[:-2]
+#: What takes minutes, and has to be asked for.
+LONG = ("build", "ab", "selftest")
+#: Everything that can be measured.
+NAMES = ("clone_ssh", "clone_serial", "load", "throughput", *LONG)
+DEFAULT = NAMES[: -len(LONG)]
 _GROUPS = {"clone": ("clone_ssh", "clone_serial"), "all": NAMES}
 #: The kernel that is measured on where none is given.
 KERNEL = "patched"
@@ -60,4 +62,6 @@ def run(
         found["build"] = building.measure(bench, runs or _RUNS_OF_MINUTES)
     if "ab" in names:
         found["ab"] = comparing.measure(bench, runs or _RUNS_OF_MINUTES)
+    if "selftest" in names:
+        found["selftest"] = testing.measure(bench, runs or _RUNS_OF_MINUTES)
     return found

@@ -12,7 +12,10 @@ from bpfroots.progress import Progress
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--kernel", metavar="K", help="As for load.  [default: patched]")
 @click.option(
-    "--runs", type=click.IntRange(1), metavar="N", help="Samples of each.  [default: 10; build, ab: 1]"
+    "--runs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Samples of each.  [default: 10; build, ab, selftest: 1]",
 )
 @click.option("--show", is_flag=True, help="Measure nothing: print the newest results.")
 @ACCEL
@@ -22,9 +25,9 @@ def bench(
 ) -> None:
     """Measure how long things take, beside other tools.
 
-    Names: clone_ssh, clone_serial (clone: both), load, throughput, build, ab.
+    Names: clone_ssh, clone_serial (clone: both), load, throughput, build, ab, selftest.
 
-    All by default but build and ab, which take minutes. Every run is kept in results/bench/.
+    All by default but build, ab and selftest, which take minutes. Every run is kept in results/bench/.
     """
     from bpfroots import bench as job
     from bpfroots.bench import model as results

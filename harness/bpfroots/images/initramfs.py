@@ -7,13 +7,16 @@ times zero, inode numbers by position, names sorted.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 # init/initramfs.c looks for the next archive's header at a multiple of 4, after zeros.
 ALIGNMENT = 4
 _TRAILER = "TRAILER!!!"
+_MAGIC = b"070701"
+# The magic, and 13 numbers of 8 digits.
+_HEADER = 110
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,43 @@ def archive(entries: Iterable[Entry]) -> bytes:
     return bytes(out)
 
 
+def read(data: bytes) -> Iterator[Entry]:
+    """The entries of the archives that ``data`` is, one after the other, but for owners and times.
+
+    Raises ValueError for anything else.
+    """
+    at = 0
+    while at < len(data):
+        if data[at : at + 6] != _MAGIC:
+            msg = f"initramfs: no archive at byte {at}"
+            raise ValueError(msg)
+        fields = [int(data[n : n + 8], 16) for n in range(at + 6, at + _HEADER, 8)]
+        mode, size, *device, name_size = (fields[n] for n in (1, 6, 9, 10, 11))
+        name = data[at + _HEADER : at + _HEADER + name_size - 1].decode()
+        begin = _aligned(at + _HEADER + name_size)
+        at = _aligned(begin + size)
+        if name != _TRAILER:
+            yield Entry(name, mode, data[begin : begin + size], (device[0], device[1]))
+
+
+def unpack(entries: Iterable[Entry], out: Path) -> None:
+    """Write ``entries`` below ``out``, but for devices; of two with one name the later one."""
+    for entry in sorted({entry.path: entry for entry in entries}.values(), key=lambda entry: entry.path):
+        path, mode = out / entry.path, stat.S_IMODE(entry.mode)
+        if stat.S_ISDIR(entry.mode):
+            path.mkdir()
+            path.chmod(mode)
+        elif stat.S_ISLNK(entry.mode):
+            path.symlink_to(entry.data.decode())
+        elif stat.S_ISREG(entry.mode):
+            path.write_bytes(entry.data)
+            path.chmod(mode)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 def _is_normal(path: str) -> bool:
     return (
         path not in ("", ".", _TRAILER)
@@ -102,7 +142,7 @@ def _append(out: bytearray, number: int, entry: Entry) -> None:
         len(name),
         0,  # checksum, unused in newc
     )
-    out += b"070701" + b"".join(b"%08X" % field for field in fields) + name
+    out += _MAGIC + b"".join(b"%08X" % field for field in fields) + name
     out += bytes(-len(out) % ALIGNMENT)
     out += entry.data
     out += bytes(-len(out) % ALIGNMENT)

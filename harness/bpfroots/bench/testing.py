@@ -1,0 +1,104 @@
+"""The tests of a kernel's tree: `bpfroots selftest test_progs` against one guest, as its vmtest.sh has it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from bpfroots import kernels, process
+from bpfroots.bench import vmtest
+from bpfroots.bench.common import Bench, environment, take_turns
+from bpfroots.bench.model import SECONDS, Measurement, measurement
+from bpfroots.errors import InfraError
+from bpfroots.kernels import selftests
+from bpfroots.results.selftests import TEST_PROGS, Tested
+from bpfroots.selftest import progs_lists, progs_select, progs_site, progs_tree
+from bpfroots.settings import results_root
+
+_DEADLINE = 4 * 3600.0
+
+
+class _OnKernel(msgspec.Struct):
+    tests: list[Tested]
+
+
+class _Document(msgspec.Struct):
+    """What is wanted of the document of `selftest --json`."""
+
+    run: str
+    kernels: list[_OnKernel]
+
+
+def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
+    """selftest, of all tests that the tree's DENYLIST has not, or of ``tests``; everything is built before.
+
+    Raises what building raises, and InfraError where either side does not come to its end.
+    """
+    request = kernels.resolve(bench.argument)
+    known = progs_tree.tests(progs_site.tree_of(request, bench.progress))
+    files = frozenset(known[name] for name in tests)
+    site = progs_site.prepare(request, files, bench.progress, as_is=False)
+    command = f"./{TEST_PROGS} {_choice(site, list(known), tests)}"
+    ours: list[Counter[str]] = []
+    peers: list[vmtest.Ran] = []
+
+    def peer() -> float:
+        log = process.temporary_directory() / "vmtest.log"
+        with vmtest.disk(site.image.path, command) as disk:
+            peers.append(vmtest.run(site.kernel, disk, bench.accel, site.shape, log))
+        return peers[-1].seconds
+
+    with bench.progress.task(f"bench     selftest {site.kernel.name}", "runs") as task:
+        context = bench.context(site.kernel)
+        sides = [lambda: _ours(bench, tests, ours), peer]
+        samples = take_turns(runs, sides, lambda done: task.update(done, runs))
+    return measurement(
+        samples[0],
+        samples[1],
+        unit=SECONDS,
+        what=(
+            f"bpfroots selftest {TEST_PROGS} --kernel {bench.argument}, everything built: "
+            f"{ours[0]['pass']} tests pass, {ours[0]['skip']} are skipped, {ours[0].total()} in all, "
+            "from its start to its reports; the peer's is one guest of that shape, from QEMU's start to its "
+            f"end, in which {peers[0].passed} pass, {peers[0].skipped} are skipped and {peers[0].failed} fail"
+        ),
+        context=context,
+        name="one guest, as vmtest.sh starts it",
+        command=command,
+    )
+
+
+def _choice(site: progs_site.Site, names: Sequence[str], tests: Sequence[str]) -> str:
+    """Options of test_progs for what ours runs."""
+    if tests:
+        return f"-a {','.join(tests)}"
+    assert site.kernel.source is not None  # noqa: S101  (its tests are of that tree)
+    lists = progs_select.Lists(deny=tuple(progs_lists.of_tree(site.kernel.source / selftests.DIRECTORY)))
+    (selection,) = progs_select.select_all([names], (), [lists])
+    denied = [*selection.denied, *selection.denied_subtests]
+    return f"-d '{','.join(denied)}'" if denied else ""
+
+
+def _ours(bench: Bench, tests: Sequence[str], found: list[Counter[str]]) -> float:
+    """`bpfroots selftest` as a person types it; ``found`` gets how many tests came to what."""
+    argv = [sys.executable, "-m", "bpfroots", "selftest", TEST_PROGS, "--kernel", bench.argument]
+    argv += [*(word for name in tests for word in ("-t", name)), "--accel", bench.accel.name, "--json"]
+    start = time.monotonic()
+    done = process.run(argv, env=environment(), timeout=_DEADLINE)
+    seconds = time.monotonic() - start
+    if done.returncode not in (0, 1):
+        msg = f"bpfroots selftest ended with status {done.returncode}"
+        raise InfraError(msg, detail=done.stderr.decode(errors="replace")[-2000:])
+    document = msgspec.json.decode(done.stdout, type=_Document)
+    # It is no result, and would be the newest run.
+    shutil.rmtree(results_root() / document.run, ignore_errors=True)
+    found.append(Counter(test.outcome for test in document.kernels[0].tests))
+    if not found[-1]:
+        msg = "bpfroots selftest: no test was run"
+        raise InfraError(msg)
+    return seconds
