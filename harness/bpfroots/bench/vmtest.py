@@ -70,6 +70,7 @@ def disk(image: Path, command: str) -> Iterator[Path]:
         root.mkdir()
         initramfs.unpack(initramfs.read(image.read_bytes()), root)
         init = root / "sbin/init"
+        init.parent.mkdir(exist_ok=True)
         init.unlink(missing_ok=True)
         init.write_text(_INIT.format(directory=TESTS, command=command))
         init.chmod(0o755)
