@@ -377,7 +377,7 @@ static void programs_in_a_row(void)
 	rcu_settle();
 	before = count_progs();
 	fd = LOAD_PROG(first);
-	for (n = 1; fd >= 0; n++) {
+	for (n = 1; fd >= 0 && n < 20; n++) {
 		fd_array[0] = fd;
 		fd = LOAD_PROG(next);
 		if (fd >= 0)

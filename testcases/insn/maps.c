@@ -19,16 +19,16 @@
 	    BPF_JMP_IMM(BPF_JNE, R1, 2, 2), \
 	    LD_MAP(R1, MAP_PERF_EVENT_ARRAY), \
 	    RETURN(0))
-#define COUNTS_IN_STORAGE \
-	SUB("s", \
-	    MOV_IMM(R2, 0), \
-	    HELPER(get_local_storage), \
-	    MOV_IMM(R1, 1), \
-	    BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R0, R1, 0), \
-	    BPF_LDX_MEM(BPF_DW, R1, R0, 0), \
-	    LD_VALUE(R2, MAP_COUNTERS, 0), \
-	    BPF_STX_MEM(BPF_DW, R2, R1, 0), \
-	    RETURN(0))
+#define COUNT_IN_STORAGE \
+	MOV_IMM(R2, 0), \
+	HELPER(get_local_storage), \
+	MOV_IMM(R1, 1), \
+	BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R0, R1, 0), \
+	BPF_LDX_MEM(BPF_DW, R1, R0, 0), \
+	LD_VALUE(R2, MAP_COUNTERS, 0), \
+	BPF_STX_MEM(BPF_DW, R2, R1, 0), \
+	RETURN(0)
+#define COUNTS_IN_STORAGE SUB("s", COUNT_IN_STORAGE)
 /* looks key 0 up, and writes to the value */
 #define LOOKUP(off) \
 	SUB("s", \
@@ -167,6 +167,16 @@ static const struct insn_test tests[] = {
 				CALL_FUNC(2),
 				RETURN(1)),
 			COUNTS_IN_STORAGE,
+		},
+		.check = check_storage,
+	},
+	/* if only the first root had a storage, the second would count in none */
+	{
+		.name = "cgroup_storage_of_function_of_equal_roots",
+		.funcs = {
+			ROOT_AS("ga", CGROUP_SKB, 0, 0, CALL_FUNC(2), RETURN(1)),
+			ROOT_AS("gb", CGROUP_SKB, 0, 0, CALL_FUNC(2), RETURN(1)),
+			GLOBAL("g", PROTO_VOID, LD_MAP(R1, MAP_CGROUP_STORAGE), COUNT_IN_STORAGE),
 		},
 		.check = check_storage,
 	},

@@ -207,6 +207,14 @@ static void check_second_prologue(const char *name)
 		   "first %#x and %#x", view0.xlated[0].code, view1.xlated[0].code);
 }
 
+static void check_both_prologues(const char *name)
+{
+	view_get(loaded.fds[0], &view0);
+	view_get(loaded.fds[1], &view1);
+	sub_result(name, "prologue", has_prologue(&view0) && has_prologue(&view1),
+		   "first %#x and %#x", view0.xlated[0].code, view1.xlated[0].code);
+}
+
 static const struct insn_test tests[] = {
 	/* the packet is for the function that reads; the other root has another one write */
 	{
@@ -245,6 +253,20 @@ static const struct insn_test tests[] = {
 		.name = "packet_written_needs_prologue_beside_writer",
 		.funcs = { TC_STACK_FOR_BOTH, TC_PACKET_FOR(3), READS_OR_WRITES },
 		.check = check_second_prologue,
+	},
+	{
+		.name = "packet_written_by_function_of_equal_roots",
+		.funcs = {
+			ROOT("ta", TC, CALL_FUNC(2), EXIT),
+			ROOT("tb", TC, CALL_FUNC(2), EXIT),
+			GLOBAL("writes", PROTO_SKB,
+			       MOV_REG(R6, R1),
+			       SKB_BYTES(1, 0),
+			       BPF_ST_MEM(BPF_B, R7, 0, 5),
+			       RETURN(5)),
+		},
+		.check = check_both_prologues,
+		.runs = { RETURNS(5), RETURNS(5) },
 	},
 	/* a root of the same type makes the dynptr of its packet, for itself */
 	{

@@ -40,6 +40,18 @@ static void check_does_not_attach(const char *name)
 	check_attach(name, 1, false);
 }
 
+static void check_none_attaches(const char *name)
+{
+	int first = attach_tracepoint(loaded.fds[0], "sched/sched_switch");
+	int second = attach_tracepoint(loaded.fds[1], "sched/sched_switch");
+
+	sub_result(name, "attach", first == -EACCES && second == -EACCES, "%d, %d", first, second);
+	if (first >= 0)
+		close(first);
+	if (second >= 0)
+		close(second);
+}
+
 static const struct insn_test tests[] = {
 	{
 		.name = "return_range_of_second_root", /* T31 */
@@ -126,6 +138,18 @@ static const struct insn_test tests[] = {
 			SUB("s", RETURN(0)),
 		},
 		.check = check_does_not_attach,
+	},
+	/* verified for the first root, the function would say nothing of the second */
+	{
+		.name = "function_of_equal_roots_reads_beyond_record",
+		.funcs = {
+			ROOT("ta", TRACEPOINT, CALL_EXIT(2)),
+			ROOT("tb", TRACEPOINT, CALL_EXIT(2)),
+			GLOBAL_TAG("g", PROTO_LONGS, "arg:ctx",
+				   BPF_LDX_MEM(BPF_DW, R0, R1, 160),
+				   RETURN(0)),
+		},
+		.check = check_none_attaches,
 	},
 };
 
