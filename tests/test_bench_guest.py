@@ -97,7 +97,7 @@ def test_selftest_beside_one_guest(kit: Kit) -> None:
     """Both run the same tests, and nothing of it stays."""
     runs = set(results_root().iterdir())
     bench = Bench("baseline", choose_accel(), 1, Progress(quiet=True))
-    found = testing.measure(bench, 1, ["align", "verifier_and"])
+    found = testing.measure(bench, 1, ["atomics", "verifier_and"])
     assert "2 tests pass, 0 are skipped, 2 in all" in found.what
     assert found.what.endswith("in which 2 pass, 0 are skipped and 0 fail")
     assert found.peer

@@ -22,13 +22,11 @@ from bpfroots.jobs.guests import Guests
 from bpfroots.jobs.kit import Kit, prepare, roomy
 from bpfroots.jobs.objects import object_cells
 from bpfroots.kernels import Kernel
-from bpfroots.machine import Machine
 from bpfroots.programs import bundle
 from bpfroots.results.request import Objects
 from bpfroots.settings import cache_root, results_root
 
 _BASE = "baseline"
-_FOLDER = "/tmp/bench"  # noqa: S108  (the guest's)
 _DEADLINE = 2 * 3600.0
 # What ab takes from earlier runs.
 _KNOWN = ("cells", "costs")
@@ -50,7 +48,6 @@ def measure(bench: Bench, runs: int, programs: str = "selftests-base") -> Measur
     tools = {one.name: veristat.of(one, bench.progress) for one in kit.kernels}
     objects = process.temporary_directory("bench-", cache_root())
     compared: list[int] = []
-    command = f"./{veristat.VERISTAT} -o csv *.bpf.o"
     try:
         for name, path in files.items():
             shutil.copyfile(path, objects / name)
@@ -58,7 +55,7 @@ def measure(bench: Bench, runs: int, programs: str = "selftests-base") -> Measur
             context = bench.context(kernel)
             sides = [
                 lambda: _ours(objects, bench, compared),
-                lambda: _peer(kit, bench, tools, files, command),
+                lambda: _peer(kit, bench, tools, files),
             ]
             samples = take_turns(runs, sides, lambda done: task.update(done, runs))
     finally:
@@ -75,7 +72,7 @@ def measure(bench: Bench, runs: int, programs: str = "selftests-base") -> Measur
         ),
         context=context,
         name=f"{veristat.VERISTAT} of each tree",
-        command=command,
+        command=veristat.COMMAND,
     )
 
 
@@ -113,35 +110,30 @@ def _ours(objects: Path, bench: Bench, compared: list[int]) -> float:
     return seconds
 
 
-def _peer(kit: Kit, bench: Bench, tools: dict[str, Path], files: dict[str, Path], command: str) -> float:
+def _peer(kit: Kit, bench: Bench, tools: dict[str, Path], files: dict[str, Path]) -> float:
     """Both guests at once, each from its start to the table."""
     archive = bundle.archive(files)
     guests = Guests(kit, bench.accel)
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        rows = list(pool.map(lambda one: _asked(guests, one, tools[one.name], archive, command), kit.kernels))
+        rows = list(pool.map(lambda one: _asked(guests, one, tools[one.name], archive), kit.kernels))
     seconds = time.monotonic() - start
     if not all(rows):
-        msg = f"{command}: no program has a verdict"
+        msg = f"{veristat.COMMAND}: no program has a verdict"
         raise InfraError(msg)
     return seconds
 
 
-def _asked(guests: Guests, kernel: Kernel, tool: Path, archive: bytes, command: str) -> int:
+def _asked(guests: Guests, kernel: Kernel, tool: Path, archive: bytes) -> int:
     """The number of programs that veristat has a verdict on."""
     console = process.temporary_directory() / "console.log"
     with guests.boot(kernel, console) as machine:
-        _run(machine, f"mkdir {_FOLDER} && cd {_FOLDER} && cat > {veristat.VERISTAT}", tool.read_bytes())
-        _run(machine, f"cd {_FOLDER} && chmod +x {veristat.VERISTAT} && tar x", archive)
-        done = _run(machine, f"cd {_FOLDER} && exec {command}")
-    verdicts = [row["verdict"] for row in csv.DictReader(done.decode().splitlines())]
-    return sum(verdict in ("success", "failure") for verdict in verdicts)
-
-
-def _run(machine: Machine, command: str, stdin: bytes | None = None) -> bytes:
-    done = machine.output(command, stdin=stdin, deadline=_DEADLINE, no_output=_DEADLINE)
+        veristat.send(machine, tool, archive)
+        command = f"cd {veristat.FOLDER} && exec {veristat.COMMAND}"
+        done = machine.output(command, deadline=_DEADLINE, no_output=_DEADLINE)
     if done.status:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        msg = f"{command}: status {done.status}"
+        msg = f"{veristat.COMMAND}: status {done.status}"
         raise InfraError(msg, detail="\n".join(said[-5:]))
-    return done.stdout
+    verdicts = [row["verdict"] for row in csv.DictReader(done.stdout.decode().splitlines())]
+    return sum(verdict in ("success", "failure") for verdict in verdicts)

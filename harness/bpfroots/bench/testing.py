@@ -37,13 +37,17 @@ class _Document(msgspec.Struct):
 def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
     """selftest, of all tests that the tree's DENYLIST has not, or of ``tests``; everything is built before.
 
-    Raises what building raises, and InfraError where either side does not come to its end.
+    Raises UserError for a test that there is not, what building raises, and InfraError where either side does
+    not come to its end.
     """
     request = kernels.resolve(bench.argument)
-    known = progs_tree.tests(progs_site.tree_of(request, bench.progress))
-    files = frozenset(known[name] for name in tests)
+    tree = progs_site.tree_of(request, bench.progress)
+    known = progs_tree.tests(tree)
+    lists = progs_select.Lists(deny=tuple(progs_lists.of_tree(tree / selftests.DIRECTORY)))
+    (selection,) = progs_select.select_all([list(known)], tests, [lists])
+    files = frozenset(known[name] for name in selection.to_run) if tests else frozenset[str]()
     site = progs_site.prepare(request, files, bench.progress, as_is=False)
-    command = f"./{TEST_PROGS} {_choice(site, list(known), tests)}"
+    command = f"./{TEST_PROGS}{_options(selection, tests)}"
     ours: list[Counter[str]] = []
     peers: list[vmtest.Ran] = []
 
@@ -73,15 +77,12 @@ def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
     )
 
 
-def _choice(site: progs_site.Site, names: Sequence[str], tests: Sequence[str]) -> str:
-    """Options of test_progs for what ours runs."""
+def _options(selection: progs_select.Selection, tests: Sequence[str]) -> str:
+    """Of test_progs, for what ours runs."""
     if tests:
-        return f"-a {','.join(tests)}"
-    assert site.kernel.source is not None  # noqa: S101  (its tests are of that tree)
-    lists = progs_select.Lists(deny=tuple(progs_lists.of_tree(site.kernel.source / selftests.DIRECTORY)))
-    (selection,) = progs_select.select_all([names], (), [lists])
+        return f" -a {','.join(selection.to_run)}"
     denied = [*selection.denied, *selection.denied_subtests]
-    return f"-d '{','.join(denied)}'" if denied else ""
+    return f" -d '{','.join(denied)}'" if denied else ""
 
 
 def _ours(bench: Bench, tests: Sequence[str], found: list[Counter[str]]) -> float:

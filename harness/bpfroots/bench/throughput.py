@@ -20,8 +20,7 @@ from bpfroots.programs.protocol import Load
 _COUNT = 500
 # Ten times as slow, and not what is compared.
 _COUNT_IN_FULL = 100
-_FOLDER = "/tmp/bench"  # noqa: S108  (the guest's)
-_JOB = f"{_FOLDER}/job"
+_JOB = "/tmp/job"  # noqa: S108  (the guest's)
 _WHAT = (
     f"verdict and statistics (log level 4) of {_COUNT} small programs that are in the guest, an object each; "
     "with_transfer: sent from the host in the same command; full_collection: "
@@ -38,7 +37,6 @@ def measure(bench: Bench) -> Measurement:
     full = _loads(list(files)[:_COUNT_IN_FULL], ("log", "xlated", "jited"))
     reason = "" if kernel.source else f"the source of {kernel.name} is not known, and veristat is part of it"
     tool = veristat.of(kernel, bench.progress) if kernel.source else None
-    command = f"{veristat.VERISTAT} -o csv *.bpf.o"
     console = process.temporary_directory() / "console.log"
     with (
         bench.progress.task(f"bench     throughput {kernel.name}", "runs") as task,
@@ -49,7 +47,7 @@ def measure(bench: Bench) -> Measurement:
             lambda: _ours(machine, len(brief)),
             lambda: _streamed(machine, brief, files),
             lambda: _streamed(machine, full, files),
-            *([lambda: _peer(machine, f"./{command}")] if tool else []),
+            *([lambda: _peer(machine)] if tool else []),
         ]
         take_turns(1, sides, lambda _: None)
         context = bench.context(kernel)
@@ -61,7 +59,7 @@ def measure(bench: Bench) -> Measurement:
         what=_WHAT,
         context=context,
         name=f"{veristat.VERISTAT} of {kernel.name}'s tree",
-        command=command,
+        command=veristat.COMMAND,
         reason=reason,
         more={"with_transfer": samples[1], "full_collection": samples[2]},
     )
@@ -82,16 +80,12 @@ def _loads(names: Sequence[str], collect: tuple[str, ...]) -> list[Load]:
 
 def _send(machine: Machine, loads: Sequence[Load], files: Mapping[str, Path], tool: Path | None) -> None:
     """What both sides read: the job and the objects for the runner, a folder of objects for veristat."""
-    sent = [(f"mkdir {_FOLDER} && cat > {_JOB}", bundle.bundle(loads, files))]
+    done = machine.output(f"cat > {_JOB}", stdin=bundle.bundle(loads, files))
+    if done.status:
+        msg = f"no room for {len(files)} objects: {done.stderr.decode(errors='replace').strip()}"
+        raise InfraError(msg)
     if tool:
-        path = f"{_FOLDER}/{veristat.VERISTAT}"
-        sent.append((f"cat > {path} && chmod +x {path}", tool.read_bytes()))
-        sent.append((f"cd {_FOLDER} && tar x", bundle.archive(files)))
-    for command, stdin in sent:
-        done = machine.output(command, stdin=stdin)
-        if done.status:
-            msg = f"no room for {len(files)} objects: {done.stderr.decode(errors='replace').strip()}"
-            raise InfraError(msg)
+        veristat.send(machine, tool, bundle.archive(files))
 
 
 def _ours(machine: Machine, count: int) -> float:
@@ -113,9 +107,9 @@ def _accepted(line: protocol.Line) -> bool:
     return isinstance(line, protocol.Loaded) and line.verdict == "accept"
 
 
-def _peer(machine: Machine, command: str) -> float:
+def _peer(machine: Machine) -> float:
     start = time.monotonic()
-    done = machine.output(f"cd {_FOLDER} && exec {command}")
+    done = machine.output(f"cd {veristat.FOLDER} && exec {veristat.COMMAND}")
     seconds = time.monotonic() - start
     return _rate(done.stdout.count(b",success,"), _COUNT, seconds)
 

@@ -6,15 +6,19 @@ import shutil
 from pathlib import Path
 
 from bpfroots.cache import Cache
-from bpfroots.errors import KernelError
+from bpfroots.errors import InfraError, KernelError
 from bpfroots.images import tree_tools
 from bpfroots.images.tools import strip
 from bpfroots.images.tree_tools import compile_tool, libbpf_command
 from bpfroots.kernels import Kernel
+from bpfroots.machine import Machine
 from bpfroots.progress import Progress
 from bpfroots.settings import cache_root
 
 VERISTAT = "veristat"
+#: Where it is in the guest, beside the objects, and what asks for all of them there.
+FOLDER = "/tmp/bench"  # noqa: S108
+COMMAND = f"./{VERISTAT} -o csv *.bpf.o"
 _SOURCE = Path("tools/testing/selftests/bpf/veristat.c")
 
 
@@ -29,6 +33,17 @@ def of(kernel: Kernel, progress: Progress) -> Path:
     key = tree_tools.cache_key(VERISTAT, inputs, Path(__file__))
     cache = Cache(cache_root(), "selftests", progress.say)
     return cache.get(key, lambda out: build_veristat(source, out, progress)) / VERISTAT
+
+
+def send(machine: Machine, tool: Path, archive: bytes) -> None:
+    """``tool``, and the objects that are in ``archive`` (see `bundle.archive`), for `COMMAND` in `FOLDER`.
+    Raises InfraError, GuestError."""
+    put = f"mkdir -p {FOLDER} && cd {FOLDER} && cat > {VERISTAT} && chmod +x {VERISTAT}"
+    for command, stdin in ((put, tool.read_bytes()), (f"cd {FOLDER} && tar x", archive)):
+        done = machine.output(command, stdin=stdin)
+        if done.status:
+            msg = f"no room for the objects: {done.stderr.decode(errors='replace').strip()}"
+            raise InfraError(msg)
 
 
 def build_veristat(source: Path, out: Path, progress: Progress) -> None:

@@ -47,7 +47,7 @@ stdbuf -oL -eL {command}
 sync
 poweroff -f
 """
-_SUMMARY = re.compile(r"^Summary: (\d+)/\d+ PASSED, (\d+) SKIPPED, (\d+) FAILED", re.MULTILINE)
+_SUMMARY = re.compile(r"^Summary: (\d+)/\d+ PASSED, (\d+) SKIPPED, (\d+)(?:/\d+)? FAILED", re.MULTILINE)
 
 
 @dataclass(frozen=True)
