@@ -38,6 +38,7 @@ class ProgsGuest(FakeGuest):
     acts: dict[str, Any]
     summary: dict[str, Any] | None = None
     asked: list[str] = field(default_factory=list)
+    command: str = ""
     #: What the kernel says in a test is seen as the test before it ends: the host is slow.
     late: bool = False
     _ok: int = 0
@@ -46,6 +47,7 @@ class ProgsGuest(FakeGuest):
     def run(self, command: str, *, stdin: bytes, deadline: float, no_output: float) -> Any:
         assert "./test_progs" in command
         assert 0 < no_output < deadline
+        self.command = command
         self.asked = [line[1:] for line in stdin.decode().splitlines() if line[0] == "+"]
         return Running(self._lines())
 

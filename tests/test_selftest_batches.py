@@ -114,6 +114,13 @@ def test_a_host_that_loses_guests_is_not_asked_for_ever() -> None:
     assert len(guests.made) == 2
 
 
+@pytest.mark.parametrize(("names", "on_disk"), [(["a", "build_id"], True), (["a", "b"], False)])
+def test_only_a_test_that_wants_a_disk_gets_one(names: list[str], on_disk: bool) -> None:
+    guests = ProgsGuests({})
+    assert {one.outcome for one in _ran(guests, names).values()} == {"pass"}
+    assert ("mount --bind /run/on-disk/uprobe_multi uprobe_multi" in guests.made[0].command) is on_disk
+
+
 def test_a_summary_that_says_something_else_is_no_pass() -> None:
     guest = ProgsGuest(
         {}, {"success": 2, "success_subtest": 0, "failed": 0, "failed_subtest": 0, "results": []}
