@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -16,6 +15,7 @@ from bpfroots.bench.common import Bench, environment, take_turns
 from bpfroots.bench.model import SECONDS, Measurement, measurement
 from bpfroots.errors import InfraError
 from bpfroots.kernels import selftests
+from bpfroots.results.model import BAD
 from bpfroots.results.selftests import TEST_PROGS, Tested
 from bpfroots.selftest import progs_lists, progs_select, progs_site, progs_tree
 from bpfroots.settings import results_root
@@ -48,7 +48,7 @@ def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
     files = frozenset(known[name] for name in selection.to_run) if tests else frozenset[str]()
     site = progs_site.prepare(request, files, bench.progress, as_is=False)
     command = f"./{TEST_PROGS}{_options(selection, tests)}"
-    ours: list[Counter[str]] = []
+    ours: list[list[Tested]] = []
     peers: list[vmtest.Ran] = []
 
     def peer() -> float:
@@ -67,9 +67,9 @@ def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
         unit=SECONDS,
         what=(
             f"bpfroots selftest {TEST_PROGS} --kernel {bench.argument}, everything built: "
-            f"{ours[0]['pass']} tests pass, {ours[0]['skip']} are skipped, {ours[0].total()} in all, "
-            "from its start to its reports; the peer's is one guest of that shape, from QEMU's start to its "
-            f"end, in which {peers[0].passed} pass, {peers[0].skipped} are skipped and {peers[0].failed} fail"
+            f"of {len(ours[0])} tests {_failed(ours[0])}, from its start to its reports; the peer's is one "
+            f"guest of that shape, from QEMU's start to its end: of "
+            f"{peers[0].not_failed + peers[0].failed} tests {peers[0].failed} fail"
         ),
         context=context,
         name="one guest, as vmtest.sh starts it",
@@ -85,8 +85,14 @@ def _options(selection: progs_select.Selection, tests: Sequence[str]) -> str:
     return f" -d '{','.join(denied)}'" if denied else ""
 
 
-def _ours(bench: Bench, tests: Sequence[str], found: list[Counter[str]]) -> float:
-    """`bpfroots selftest` as a person types it; ``found`` gets how many tests came to what."""
+def _failed(tests: Sequence[Tested]) -> str:
+    """How many fail, and which."""
+    names = [test.name for test in tests if test.outcome in BAD]
+    return f"{len(names)} fail" + (f" ({', '.join(names)})" if names else "")
+
+
+def _ours(bench: Bench, tests: Sequence[str], found: list[list[Tested]]) -> float:
+    """`bpfroots selftest` as a person types it; ``found`` gets the tests."""
     argv = [sys.executable, "-m", "bpfroots", "selftest", TEST_PROGS, "--kernel", bench.argument]
     argv += [*(word for name in tests for word in ("-t", name)), "--accel", bench.accel.name, "--json"]
     start = time.monotonic()
@@ -98,7 +104,7 @@ def _ours(bench: Bench, tests: Sequence[str], found: list[Counter[str]]) -> floa
     document = msgspec.json.decode(done.stdout, type=_Document)
     # It is no result, and would be the newest run.
     shutil.rmtree(results_root() / document.run, ignore_errors=True)
-    found.append(Counter(test.outcome for test in document.kernels[0].tests))
+    found.append(document.kernels[0].tests)
     if not found[-1]:
         msg = "bpfroots selftest: no test was run"
         raise InfraError(msg)
