@@ -26,6 +26,7 @@ from bpfroots.programs.protocol import (
     TestRun,
     Trigger,
 )
+from bpfroots.shape import Shape
 from tests.conftest import GuestKit
 
 pytestmark = pytest.mark.guest
@@ -346,6 +347,24 @@ def test_ssh_listens_within_a_second_of_user_space(guest: Guest) -> None:
     said = guest.machine.output("dmesg").stdout.decode()
     stamps = {text: float(stamp) for stamp, text in re.findall(r"\[ *([\d.]+)\] (.*)", said)}
     assert stamps[images.READY_MARK] - stamps["Run /init as init process"] < 1
+
+
+def test_programs_run_on_one_of_several_cpus(
+    guest_kit: GuestKit, objects: dict[str, Path], tmp_path: Path
+) -> None:
+    """What a program with per-CPU maps returns would be another thing each time."""
+    with Machine.boot(
+        BootSpec(guest_kit.kernel, choose_accel("auto"), Shape(cpus=2)),
+        guest_kit.initrd,
+        console_log=tmp_path / "console.log",
+        ready_mark=images.READY_MARK,
+        identity=guest_kit.identity,
+    ) as machine:
+        assert machine.output("nproc").stdout == b"2\n"
+        loaded = Guest(machine, objects).load(
+            Load("c", "duplicate", "cpus.bpf.o", ["cpus"], [TestRun("cpus", PACKET)])
+        )
+    assert [run.retval for run in loaded.runs] == [1]
 
 
 def test_an_init_that_cannot_start_ssh_says_why_and_stays(

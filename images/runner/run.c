@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdio_ext.h>
@@ -236,6 +237,21 @@ static void died(const struct load *load, int status)
 	emit_error(load, error, timed_out);
 }
 
+/* What a program with per-CPU maps returns must not depend on where the scheduler puts us. */
+static void stay_on_one_cpu(void)
+{
+	cpu_set_t cpus;
+	int cpu = 0;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return;
+	while (cpu < CPU_SETSIZE && !CPU_ISSET(cpu, &cpus))
+		cpu++;
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
 /* Loads of the job from @first on, brief ones or a single one; how many have come to an end: one at least. */
 size_t run_loads(const struct job *job, size_t first, size_t nr_loads)
 {
@@ -268,6 +284,7 @@ size_t run_loads(const struct job *job, size_t first, size_t nr_loads)
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(pipe_fds[0]);
+		stay_on_one_cpu();
 		child(loads, nr_loads, first);
 		_exit(0);
 	}
