@@ -13,9 +13,7 @@ from bpfroots.ab.filters import fail_on
 from bpfroots.ab.model import ChangedProgram, Findings, What
 from bpfroots.analysis.type_ids import TypeIds
 from bpfroots.programs.protocol import Verdict
-from bpfroots.results.model import (
-    RunResult,
-)
+from bpfroots.results.model import RunResult
 from tests.ab_lab import CODE, LOG, XLATED, AbLab
 from tests.small_btf import vmlinux
 

@@ -12,10 +12,7 @@ from bpfroots.ab.model import Findings, Side
 from bpfroots.ab.pair import Asked
 from bpfroots.errors import BootError, UserError
 from bpfroots.progress import Progress
-from bpfroots.results.model import (
-    SCHEMA,
-    RunInfo,
-)
+from bpfroots.results.model import SCHEMA, RunInfo
 from bpfroots.results.request import Together
 from bpfroots.results.store import RunStore
 from tests.ab_lab import LOG, AbLab

@@ -90,7 +90,7 @@ def test_ab_beside_veristat_over_a_corpus(kit: Kit, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not os.environ.get("BPFROOTS_SELFTEST"),
+    "BPFROOTS_SELFTEST" not in os.environ,
     reason="builds a kernel for the tree's tests, half an hour: BPFROOTS_SELFTEST=1",
 )
 def test_selftest_beside_one_guest(kit: Kit) -> None:

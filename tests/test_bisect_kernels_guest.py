@@ -1,4 +1,4 @@
-"""Bisections of forty commits on the real kernel, and of series of ours: each finds the right commit.
+"""Bisects forty commits on the real kernel, and our own series. Each bisection finds the right commit.
 
 Builds up to ten kernels for each, most of an hour in all: only with BPFROOTS_BISECT=1.
 """

@@ -38,7 +38,7 @@ from bpfroots.results.selftests import VerifierTest
 from bpfroots.selftest import output as selftest
 from bpfroots.selftest import terminal as selftests
 from tests import ROOT
-from tests.test_report import loaded, make_cell
+from tests.report_cells import loaded, make_cell
 
 #: A window title, a colour in 7 and in 8 bits, and control characters.
 LOUD = "\x1b]0;owned\x07 \x1b[31mred \x9b31mred \x01\x7f\r."

@@ -71,7 +71,7 @@ class _Lab:
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Lab:
     made = _Lab({"base": {"verifier_or": "fail"}, "patched": {"align": GuestCrash("panic: boom")}})
     monkeypatch.setattr("bpfroots.settings.project", lambda: tmp_path)
-    monkeypatch.setattr(progs_run, "_sites", made.sites)
+    monkeypatch.setattr(progs_run, "prepare_sites", made.sites)
     monkeypatch.setattr("bpfroots.jobs.run.qemu_version", lambda: "7.2")
     monkeypatch.setattr(progs_run, "choose_accel", lambda _: Accel("tcg", "", 1.0))
     monkeypatch.setattr(progs_site.Site, "guests", lambda *_: made)

@@ -191,28 +191,29 @@ static void check_figures(const char *name)
 		   turn ? "" : ", once");
 }
 
-static void check_no_prologue(const char *name)
+/* Which of the two roots pull the packet in first */
+static void check_prologues(const char *name, bool first, bool second)
 {
 	view_get(loaded.fds[0], &view0);
 	view_get(loaded.fds[1], &view1);
-	sub_result(name, "prologue", !has_prologue(&view0) && !has_prologue(&view1),
+	sub_result(name, "prologue",
+		   has_prologue(&view0) == first && has_prologue(&view1) == second,
 		   "first %#x and %#x", view0.xlated[0].code, view1.xlated[0].code);
+}
+
+static void check_no_prologue(const char *name)
+{
+	check_prologues(name, false, false);
 }
 
 static void check_second_prologue(const char *name)
 {
-	view_get(loaded.fds[0], &view0);
-	view_get(loaded.fds[1], &view1);
-	sub_result(name, "prologue", !has_prologue(&view0) && has_prologue(&view1),
-		   "first %#x and %#x", view0.xlated[0].code, view1.xlated[0].code);
+	check_prologues(name, false, true);
 }
 
 static void check_both_prologues(const char *name)
 {
-	view_get(loaded.fds[0], &view0);
-	view_get(loaded.fds[1], &view1);
-	sub_result(name, "prologue", has_prologue(&view0) && has_prologue(&view1),
-		   "first %#x and %#x", view0.xlated[0].code, view1.xlated[0].code);
+	check_prologues(name, true, true);
 }
 
 static const struct insn_test tests[] = {

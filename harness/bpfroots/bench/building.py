@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 from bpfroots import kernels, process
-from bpfroots.bench.common import Bench, environment, take_turns
+from bpfroots.bench.common import Bench, environment, scratch, take_turns
 from bpfroots.bench.model import SECONDS, Measurement, measurement
 from bpfroots.errors import InfraError
 from bpfroots.kernels import Kernel
@@ -48,32 +45,22 @@ def measure(bench: Bench, runs: int) -> Measurement:
 
 def _ours(argument: str) -> float:
     """In a cache of its own, but for the unpacked source."""
-    with _scratch() as scratch:
-        root = scratch / "bpfroots"
+    with scratch() as room:
+        root = room / "bpfroots"
         root.mkdir(mode=0o700)
         (root / "source").symlink_to(cache_root() / "source")
         argv = [sys.executable, "-m", "bpfroots", "kernel", "build", argument]
-        separate = {"XDG_CACHE_HOME": str(scratch), "CCACHE_DISABLE": "1"}
+        separate = {"XDG_CACHE_HOME": str(room), "CCACHE_DISABLE": "1"}
         return _timed("bpfroots kernel build", argv, environment() | separate)
 
 
 def _plain(kernel: Kernel) -> float:
     assert kernel.source is not None and kernel.image.config is not None  # noqa: S101, PT018
-    with _scratch() as scratch:
-        shutil.copyfile(kernel.image.config, scratch / ".config")
-        argv = ["make", "-C", str(kernel.source), f"O={scratch}", f"-j{jobs()}", "olddefconfig", "bzImage"]
+    with scratch() as room:
+        shutil.copyfile(kernel.image.config, room / ".config")
+        argv = ["make", "-C", str(kernel.source), f"O={room}", f"-j{jobs()}", "olddefconfig", "bzImage"]
         kept = ("PATH", "HOME", "TMPDIR", "USER", "LOGNAME")
         return _timed("make", argv, {name: os.environ[name] for name in kept if name in os.environ})
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """Room for a build, some GiB, gone whatever happens to us."""
-    path = process.temporary_directory("bench-", cache_root())
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _timed(what: str, argv: list[str], environment: dict[str, str]) -> float:

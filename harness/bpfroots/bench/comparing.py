@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import msgspec
 from bpfroots import process
 from bpfroots.ab import corpus, pair
 from bpfroots.bench import veristat
-from bpfroots.bench.common import Bench, environment, take_turns
+from bpfroots.bench.common import Bench, ours, scratch, take_turns
 from bpfroots.bench.model import SECONDS, Measurement, measurement
 from bpfroots.errors import InfraError
 from bpfroots.jobs.compiled import compile_cells
@@ -24,7 +23,7 @@ from bpfroots.jobs.objects import object_cells
 from bpfroots.kernels import Kernel
 from bpfroots.programs import bundle
 from bpfroots.results.request import Objects
-from bpfroots.settings import cache_root, results_root
+from bpfroots.settings import cache_root
 
 _BASE = "baseline"
 _DEADLINE = 2 * 3600.0
@@ -35,7 +34,6 @@ _KNOWN = ("cells", "costs")
 class _Compared(msgspec.Struct):
     """What is wanted of the document of `ab --json`."""
 
-    run: str
     programs: int
 
 
@@ -46,9 +44,8 @@ def measure(bench: Bench, runs: int, programs: str = "selftests-base") -> Measur
     base, kernel = kit.kernels
     files = _objects(kit, bench, programs)
     tools = {one.name: veristat.of(one, bench.progress) for one in kit.kernels}
-    objects = process.temporary_directory("bench-", cache_root())
     compared: list[int] = []
-    try:
+    with scratch() as objects:
         for name, path in files.items():
             shutil.copyfile(path, objects / name)
         with bench.progress.task(f"bench     ab {base.name} {kernel.name}", "runs") as task:
@@ -58,8 +55,6 @@ def measure(bench: Bench, runs: int, programs: str = "selftests-base") -> Measur
                 lambda: _peer(kit, bench, tools, files),
             ]
             samples = take_turns(runs, sides, lambda done: task.update(done, runs))
-    finally:
-        shutil.rmtree(objects, ignore_errors=True)
     return measurement(
         samples[0],
         samples[1],
@@ -86,27 +81,16 @@ def _objects(kit: Kit, bench: Bench, programs: str) -> dict[str, Path]:
 
 
 def _ours(objects: Path, bench: Bench, compared: list[int]) -> float:
-    """`bpfroots ab` as a person types it; ``compared`` gets the number of programs."""
-    argv = [sys.executable, "-m", "bpfroots", "ab", "--kernel", _BASE, "--kernel", bench.argument]
-    argv += [str(objects), "--accel", bench.accel.name, "--json"]
-    cache = process.temporary_directory("bench-", cache_root())
-    (cache / "bpfroots").mkdir(mode=0o700)
-    for entry in cache_root().iterdir():
-        if entry.name not in _KNOWN:
-            (cache / "bpfroots" / entry.name).symlink_to(entry)
-    try:
-        start = time.monotonic()
-        done = process.run(argv, env=environment() | {"XDG_CACHE_HOME": str(cache)}, timeout=_DEADLINE)
-        seconds = time.monotonic() - start
-    finally:
-        shutil.rmtree(cache, ignore_errors=True)
-    if done.returncode not in (0, 1):
-        msg = f"bpfroots ab ended with status {done.returncode}"
-        raise InfraError(msg, detail=done.stderr.decode(errors="replace")[-2000:])
-    found = msgspec.json.decode(done.stdout, type=_Compared)
+    """`bpfroots ab`; ``compared`` gets the number of programs."""
+    words = ["ab", "--kernel", _BASE, "--kernel", bench.argument, str(objects)]
+    with scratch() as cache:
+        (cache / "bpfroots").mkdir(mode=0o700)
+        for entry in cache_root().iterdir():
+            if entry.name not in _KNOWN:
+                (cache / "bpfroots" / entry.name).symlink_to(entry)
+        separate = {"XDG_CACHE_HOME": str(cache)}
+        seconds, found = ours(bench, words, _Compared, deadline=_DEADLINE, separate=separate)
     compared.append(found.programs)
-    # It is no result, and would be the newest run.
-    shutil.rmtree(results_root() / found.run, ignore_errors=True)
     return seconds
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import time
 from collections.abc import Sequence
 
 import msgspec
 
-from bpfroots import kernels, process
+from bpfroots import process
 from bpfroots.bench import vmtest
-from bpfroots.bench.common import Bench, environment, take_turns
+from bpfroots.bench.common import Bench, ours, take_turns
 from bpfroots.bench.model import SECONDS, Measurement, measurement
 from bpfroots.errors import InfraError
-from bpfroots.kernels import selftests
 from bpfroots.results.model import BAD
+from bpfroots.results.request import Selftests
 from bpfroots.results.selftests import TEST_PROGS, Tested
-from bpfroots.selftest import progs_lists, progs_select, progs_site, progs_tree
-from bpfroots.settings import results_root
+from bpfroots.selftest import progs_run
+from bpfroots.selftest.progs_select import Selection
 
 _DEADLINE = 4 * 3600.0
 
@@ -30,25 +27,19 @@ class _OnKernel(msgspec.Struct):
 class _Document(msgspec.Struct):
     """What is wanted of the document of `selftest --json`."""
 
-    run: str
     kernels: list[_OnKernel]
 
 
 def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
-    """selftest, of all tests that the tree's DENYLIST has not, or of ``tests``; everything is built before.
+    """selftest, of all tests but those in the tree's DENYLIST, or of ``tests``; everything is built before.
 
     Raises UserError for a test that there is not, what building raises, and InfraError where either side does
     not come to its end.
     """
-    request = kernels.resolve(bench.argument)
-    tree = progs_site.tree_of(request, bench.progress)
-    known = progs_tree.tests(tree)
-    lists = progs_select.Lists(deny=tuple(progs_lists.of_tree(tree / selftests.DIRECTORY)))
-    (selection,) = progs_select.select_all([list(known)], tests, [lists])
-    files = frozenset(known[name] for name in selection.to_run) if tests else frozenset[str]()
-    site = progs_site.prepare(request, files, bench.progress, as_is=False)
+    request = Selftests(TEST_PROGS, (bench.argument,), tuple(tests))
+    ((site, selection),) = progs_run.prepare_sites(request, bench.progress)
     command = f"./{TEST_PROGS}{_options(selection, tests)}"
-    ours: list[list[Tested]] = []
+    found: list[list[Tested]] = []
     peers: list[vmtest.Ran] = []
 
     def peer() -> float:
@@ -59,7 +50,7 @@ def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
 
     with bench.progress.task(f"bench     selftest {site.kernel.name}", "runs") as task:
         context = bench.context(site.kernel)
-        sides = [lambda: _ours(bench, tests, ours), peer]
+        sides = [lambda: _ours(bench, tests, found), peer]
         samples = take_turns(runs, sides, lambda done: task.update(done, runs))
     return measurement(
         samples[0],
@@ -67,7 +58,7 @@ def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
         unit=SECONDS,
         what=(
             f"bpfroots selftest {TEST_PROGS} --kernel {bench.argument}, everything built: "
-            f"of {len(ours[0])} tests {_failed(ours[0])}, from its start to its reports; the peer's is one "
+            f"of {len(found[0])} tests {_failed(found[0])}, from its start to its reports; the peer's is one "
             f"guest of that shape, from QEMU's start to its end: of "
             f"{peers[0].not_failed + peers[0].failed} tests {peers[0].failed} fail"
         ),
@@ -77,7 +68,7 @@ def measure(bench: Bench, runs: int, tests: Sequence[str] = ()) -> Measurement:
     )
 
 
-def _options(selection: progs_select.Selection, tests: Sequence[str]) -> str:
+def _options(selection: Selection, tests: Sequence[str]) -> str:
     """Of test_progs, for what ours runs."""
     if tests:
         return f" -a {','.join(selection.to_run)}"
@@ -92,18 +83,10 @@ def _failed(tests: Sequence[Tested]) -> str:
 
 
 def _ours(bench: Bench, tests: Sequence[str], found: list[list[Tested]]) -> float:
-    """`bpfroots selftest` as a person types it; ``found`` gets the tests."""
-    argv = [sys.executable, "-m", "bpfroots", "selftest", TEST_PROGS, "--kernel", bench.argument]
-    argv += [*(word for name in tests for word in ("-t", name)), "--accel", bench.accel.name, "--json"]
-    start = time.monotonic()
-    done = process.run(argv, env=environment(), timeout=_DEADLINE)
-    seconds = time.monotonic() - start
-    if done.returncode not in (0, 1):
-        msg = f"bpfroots selftest ended with status {done.returncode}"
-        raise InfraError(msg, detail=done.stderr.decode(errors="replace")[-2000:])
-    document = msgspec.json.decode(done.stdout, type=_Document)
-    # It is no result, and would be the newest run.
-    shutil.rmtree(results_root() / document.run, ignore_errors=True)
+    """`bpfroots selftest`; ``found`` gets the tests."""
+    chosen = [word for name in tests for word in ("-t", name)]
+    words = ["selftest", TEST_PROGS, "--kernel", bench.argument, *chosen]
+    seconds, document = ours(bench, words, _Document, deadline=_DEADLINE)
     found.append(document.kernels[0].tests)
     if not found[-1]:
         msg = "bpfroots selftest: no test was run"

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfroots import arch, process
+from bpfroots.bench.common import scratch
 from bpfroots.errors import InfraError
 from bpfroots.images import host, initramfs
 from bpfroots.images.layer import TESTS
 from bpfroots.kernels import Kernel
 from bpfroots.machine import Accel
 from bpfroots.machine.devices import Processor
-from bpfroots.settings import cache_root
 from bpfroots.shape import Shape
 
 _DEADLINE = 4 * 3600.0
@@ -64,9 +64,8 @@ class Ran:
 def disk(image: Path, command: str) -> Iterator[Path]:
     """A disk with what the initramfs ``image`` has, which runs ``command`` beside the tests and powers off.
     Raises InfraError."""
-    scratch = process.temporary_directory("bench-", cache_root())
-    try:
-        root = scratch / "root"
+    with scratch() as room:
+        root = room / "root"
         root.mkdir()
         initramfs.unpack(initramfs.read(image.read_bytes()), root)
         init = root / "sbin/init"
@@ -74,7 +73,7 @@ def disk(image: Path, command: str) -> Iterator[Path]:
         init.unlink(missing_ok=True)
         init.write_text(_INIT.format(directory=TESTS, command=command))
         init.chmod(0o755)
-        path = scratch / "root.img"
+        path = room / "root.img"
         mkfs = host.program("mkfs.ext4", "e2fsprogs")
         done = process.run([mkfs, "-q", "-d", root, path, _SIZE], timeout=600)
         if done.returncode:
@@ -82,8 +81,6 @@ def disk(image: Path, command: str) -> Iterator[Path]:
             raise InfraError(msg)
         shutil.rmtree(root)
         yield path
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def run(kernel: Kernel, disk: Path, accel: Accel, shape: Shape, log: Path) -> Ran:

@@ -80,7 +80,7 @@ def run(request: Selftests, command: list[str], progress: Progress) -> ProgsRun:
     """
     accel = choose_accel(request.accel)
     allowances(request)  # a list that cannot be read is seen before anything is built
-    sites = _sites(request, progress)
+    sites = prepare_sites(request, progress)
     store = RunStore.create("selftest", command)
     _describe(store, request, [site for site, _ in sites], accel)
     return _run(store, request, sites, accel, progress)
@@ -95,7 +95,7 @@ def resume(program: str, store: RunStore, progress: Progress) -> ProgsRun:
         msg = f"{store.run.run}: not a run of {program}, but {what}"
         raise UserError(msg, hint=shlex.join([*store.run.command[:3], "--resume", store.run.run]))
     accel = choose_accel(request.accel)
-    sites = _sites(request, progress)
+    sites = prepare_sites(request, progress)
     now = [(describe(site.kernel), site.image.digest) for site, _ in sites]
     then = [(kernel, store.run.image.get(kernel.name)) for kernel in store.run.kernels]
     if changed := [kernel.name for kernel, image in now if (kernel, image) not in then]:
@@ -110,14 +110,14 @@ def run_in(
 ) -> ProgsRun:
     """As `run`, on the kernels ``wanted`` and into a run folder that is not finished; what it has is not run
     again."""
-    sites = _sites(request, progress, wanted)
+    sites = prepare_sites(request, progress, wanted)
     result = ProgsRun(store, request.program, [site.kernel.name for site, _ in sites])
     _test(result, request, sites, accel, progress)
     _ask_history(result, progress)
     return result
 
 
-def _sites(
+def prepare_sites(
     request: Selftests, progress: Progress, wanted: Sequence[Request] = ()
 ) -> list[tuple[progs_site.Site, Selection]]:
     """What is tested where, on the kernels of ``request`` if none are ``wanted``. What there is not to test
