@@ -41,8 +41,7 @@ def _check(*names: str, dies: str = "") -> list[Checked]:
         return 3.5
 
     checked = [Checked(name, "") for name in names]
-    build_each(_definition(), checked, boot, Progress(quiet=True))
-    return checked
+    return list(build_each(_definition(), checked, boot, Progress(quiet=True)))
 
 
 def test_each_patch_is_built_and_booted(fake: Project) -> None:
@@ -83,6 +82,26 @@ def test_a_patch_that_does_not_boot(fake: Project) -> None:
     checked = _check(_FINE[0], "2.patch", dies="patched@1")
     assert [found.ok for found in checked] == [False, True]
     assert checked[0].broken == "patched@1 never reached user space"
+
+
+def test_a_patch_is_said_before_the_next_one_is_built(fake: Project) -> None:
+    fake.series("change", _FINE, ("2.patch", patch("lib/sort.c", "a < b", "a <= b")))
+    checked = [Checked(_FINE[0], ""), Checked("2.patch", "")]
+    each = build_each(_definition(), checked, lambda _kernel: 3.5, Progress(quiet=True))
+    assert next(each).patch == _FINE[0]
+    assert not is_built(resolve("patched@2"))
+    assert next(each).patch == "2.patch"
+
+
+def test_again_from_the_start_where_a_patch_added_a_file(fake: Project) -> None:
+    """The object of the new file is still there when the kernel without any patch is looked at."""
+    added = diff("kernel/extra.c", "", "int extra;\n").replace("--- a/kernel/extra.c", "--- /dev/null")
+    extra = ("1.patch", added + patch("Makefile", "lib/sort.o", "lib/sort.o kernel/extra.o"))
+    fake.series("change", extra)
+    assert [found.ok for found in _check("1.patch")] == [True]
+    assert "kernel/extra.o" in fake.compiled("patched@")
+    fake.series("change", extra, _FINE)
+    assert [found.ok for found in _check("1.patch", _FINE[0])] == [True, True]
 
 
 def test_the_first_patches_are_a_kernel_of_their_own(fake: Project) -> None:

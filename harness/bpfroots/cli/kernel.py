@@ -14,7 +14,10 @@ from bpfroots.errors import BpfrootsError, UserError
 from bpfroots.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bpfroots.kernels import Definition
+    from bpfroots.kernels.check import Checked
     from bpfroots.kernels.rebase import Rebased
 
 
@@ -128,19 +131,26 @@ def kernel_check_series(kernel_name: str, build: bool, accel: str, as_json: bool
     from bpfroots.kernels import check
 
     definition = _definition(kernel_name)
+    checking: Iterable[Checked]
     if build:
-        checked = check_series.check_series(definition, accel, Progress())
+        checking = check_series.check_series(definition, accel, Progress())
     else:
-        checked = check.check(definition, Progress())
+        checking = check.check(definition, Progress())
+    checked = []
+    for found in checking:
+        checked.append(found)
+        if not as_json:
+            _say_checked(found)
     if as_json:
         print_json([{"patch": c.patch, "ok": c.ok, **msgspec.to_builtins(c)} for c in checked])
-    else:
-        for found in checked:
-            seconds = f"  builds, boots in {found.boot_seconds:.1f} s" if found.boot_seconds else ""
-            echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}{seconds}")
-            for line in [*found.complaints.splitlines(), *found.broken.splitlines(), *found.warnings]:
-                echo(f"       {line}")
     sys.exit(0 if all(found.ok for found in checked) else 3)
+
+
+def _say_checked(found: Checked) -> None:
+    seconds = f"  builds, boots in {found.boot_seconds:.1f} s" if found.boot_seconds else ""
+    echo(f"{'ok   ' if found.ok else 'not ok'} {found.patch}{seconds}")
+    for line in [*found.complaints.splitlines(), *found.broken.splitlines(), *found.warnings]:
+        echo(f"       {line}")
 
 
 @kernel.command("rebase-series")

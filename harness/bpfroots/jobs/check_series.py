@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,11 +29,10 @@ from bpfroots.settings import cache_root
 Boot = Callable[[Kernel], float]
 
 
-def check_series(definition: Definition, accel: str, progress: Progress) -> list[check.Checked]:
+def check_series(definition: Definition, accel: str, progress: Progress) -> Iterator[check.Checked]:
     """`check.check`, then `build_each` with guests. Raises as they do."""
     checked = check.check(definition, progress)
-    build_each(definition, checked, boot_in(accel, progress), progress)
-    return checked
+    yield from build_each(definition, checked, boot_in(accel, progress), progress)
 
 
 def boot_in(accel: str, progress: Progress) -> Boot:
@@ -49,11 +48,14 @@ def boot_in(accel: str, progress: Progress) -> Boot:
     return boot
 
 
-def build_each(definition: Definition, checked: list[check.Checked], boot: Boot, progress: Progress) -> None:
+def build_each(
+    definition: Definition, checked: list[check.Checked], boot: Boot, progress: Progress
+) -> Iterator[check.Checked]:
     """Build and ``boot`` the kernels NAME@1, NAME@2, ...; what is found is written into ``checked``.
 
-    A patch that fails does not end it: a later one may fix that. Raises KernelError or InfraError where
-    the kernel without any of the patches does not build.
+    Each patch is yielded as soon as it was tried, because the next one may take a kernel build. A patch
+    that fails does not end it: a later one may fix that. Raises KernelError or InfraError where the kernel
+    without any of the patches does not build.
     """
     patches = series.read(check.own(definition)).patches
     sources = sorted(name for name in series.touched(patches) if name.endswith(".c"))
@@ -65,10 +67,11 @@ def build_each(definition: Definition, checked: list[check.Checked], boot: Boot,
             patch.boot_seconds = boot(kernel)
         except (KernelError, GuestError) as error:
             patch.broken = "\n".join([error.message, *error.detail.splitlines()[-5:]])
-            continue
-        new, mine = Counter(after) - Counter(before), series.touched([path])
-        patch.warnings = [f"{warned.file}: {warned.text}" for warned in new if warned.file in mine]
-        before = after
+        else:
+            new, mine = Counter(after) - Counter(before), series.touched([path])
+            patch.warnings = [f"{warned.file}: {warned.text}" for warned in new if warned.file in mine]
+            before = after
+        yield patch
 
 
 def _build(

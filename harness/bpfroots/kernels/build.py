@@ -185,8 +185,13 @@ def warnings(wanted: Plan, files: Sequence[str], progress: Progress) -> list[War
         output = _output(directory)
         output.mkdir(exist_ok=True)
         configure(wanted.definition, wanted.wishes, linux, output, progress.say)
-        # make FILE.s (scripts/Makefile.build) compiles with all the flags and leaves FILE.o alone.
-        targets = [f"{name[:-2]}.s" for name in files if (output / f"{name[:-2]}.o").exists()]
+        # make FILE.s (scripts/Makefile.build) compiles with all the flags and leaves FILE.o alone. An object
+        # may be of another plan that has used this place, and its source not be there any more.
+        targets = [
+            f"{name[:-2]}.s"
+            for name in files
+            if (linux / name).exists() and (output / f"{name[:-2]}.o").exists()
+        ]
         for target in targets:
             (output / target).unlink(missing_ok=True)
         answer = run(toolchain.make(linux, output, "W=1", *targets), env=toolchain.environment())
