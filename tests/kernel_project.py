@@ -35,6 +35,9 @@ version = "{{version}}"
 cpus = 2
 """
 
+PATCHED = 'base = "baseline"\nseries = "change"\nprovides = ["multi_root"]\ncmdline = ["quiet"]\n'
+CTX = ("kernel/verifier.c", "return -22", "return -1022")
+
 
 @dataclass
 class Project:
