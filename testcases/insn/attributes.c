@@ -246,9 +246,26 @@ static const struct insn_test tests[] = {
 		.tweak = set_rsvd,
 	},
 	{
-		.name = "reserved_byte_164", /* T49i */
+		.name = "signature_of_load",
 		.funcs = { GROUP },
 		.err = EINVAL,
+		.msg = "signature is not supported in a multi-root load",
+		.tweak = set_rsvd,
+		.value = 1,
+	},
+	{
+		.name = "signature_size_of_load",
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "signature is not supported in a multi-root load",
+		.tweak = set_rsvd,
+		.value = 3,
+	},
+	{
+		.name = "keyring_of_load", /* T49i */
+		.funcs = { GROUP },
+		.err = EINVAL,
+		.msg = "signature is not supported in a multi-root load",
 		.tweak = set_rsvd,
 		.value = 4,
 	},

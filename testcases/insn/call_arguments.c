@@ -518,6 +518,21 @@ static const struct insn_test tests[] = {
 		.runs = { RETURNS(0) },
 	},
 	{
+		.name = "register_not_set_for_untrusted",
+		.funcs = {
+			ROOT("c", XDP, HELPER(ktime_get_ns), CALL_PROG(0, 1), RETURN(0)),
+		},
+		.library = {
+			MAIN(XDP),
+			EXPORT_TAG("mem", PROTO_MEM, "arg:untrusted",
+				   BPF_LDX_MEM(BPF_W, R0, R1, 0),
+				   EXIT),
+		},
+		.own = true,
+		.err = EACCES,
+		.msg = "R1 !read_ok",
+	},
+	{
 		.name = "task_not_trusted", /* P181 */
 		.funcs = { PASSES_TASK(LDX_TASK(BPF_DW, R1, R0, TASK_PI_TOP_TASK)) },
 		.library = { READS_TASK },

@@ -397,6 +397,37 @@ static void programs_in_a_row(void)
 		   before);
 }
 
+/* The program array of a callee holds its caller, until nobody else has the array. */
+static void callee_holds_its_caller(void)
+{
+	const char *name = "program_array_of_callee_holds_caller";
+	int array = map_create(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 0), before, lib, fd, err, there;
+	const struct func jumps[] = {
+		ROOT("lib", XDP,
+		     LD_MAP(R2, array),
+		     MOV_IMM(R3, 0),
+		     HELPER(tail_call),
+		     RETURN(2)),
+		FUNCTION,
+	};
+
+	rcu_settle();
+	before = count_progs();
+	lib = LOAD_PROG(jumps);
+	fd_array[0] = lib;
+	fd = ACCEPT_PROG(name, caller);
+	err = map_set(array, 0, &fd);
+	close(fd);
+	close(lib);
+	rcu_settle();
+	there = count_progs();
+	close(array);
+	rcu_settle();
+	rcu_settle();
+	sub_result(name, "gone", !err && there == before + 2 && count_progs() == before,
+		   "%d, %d programs, then %d, %d before", err, there, count_progs(), before);
+}
+
 static void scenarios(void)
 {
 	int before;
@@ -412,6 +443,7 @@ static void scenarios(void)
 	failures();
 	callbacks();
 	timer_of_caller();
+	callee_holds_its_caller();
 	programs_in_a_row();
 }
 

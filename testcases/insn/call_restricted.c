@@ -181,8 +181,85 @@ static void traced_callee(void)
 	close(library_fd);
 }
 
+/* A program that calls itself by a tail call, below a function that calls another program. */
+static void count_tail_calls(void)
+{
+	static const struct func library[] = { MAIN(XDP), EXPORT("f", PROTO_INT, IDENTITY) };
+	static const struct func caller[] = {
+		ROOT("c", XDP,
+		     MOV_REG(R6, R1),
+		     INC(0),
+		     FIVE,
+		     CALL_PROG(0, 1),
+		     MOV_REG(R1, R6),
+		     CALL_FUNC(1),
+		     RETURN(3)),
+		SUB("s",
+		    MOV_REG(R6, R1),
+		    FIVE,
+		    CALL_PROG(0, 1),
+		    MOV_REG(R1, R6),
+		    TAIL_CALL,
+		    FIVE,
+		    CALL_PROG(0, 1),
+		    RETURN(0)),
+	};
+	const char *name = "tail_calls_between_calls_are_counted";
+	int array = map_fd(MAP_PROG_ARRAY), fd, ret = -1;
+	__u64 v[16];
+
+	fd_array[0] = LOAD_PROG(library);
+	fd = ACCEPT_PROG(name, caller);
+	map_set(array, 0, &fd);
+	counters_zero();
+	test_run(fd, &ret);
+	counters_read(v);
+	sub_result(name, "run", ret == 3 && v[0] == 34, "%d, %llu times", ret, v[0]);
+	map_del(array, 0);
+	close(fd);
+	close(fd_array[0]);
+}
+
+/* The trampoline of a program with tail calls saves what its caller has not set. */
+static void traced_by_fexit(void)
+{
+	static const struct func library[] = {
+		ROOT("lib", XDP, TAIL_CALL, RETURN(2)),
+		EXPORT("f", PROTO_INT, IDENTITY),
+	};
+	static const struct func caller[] = {
+		ROOT("c", XDP, FIVE, CALL_PROG(0, 1), EXIT),
+	};
+	static const struct func tracer =
+		ROOT("t", BPF_PROG_TYPE_TRACING, INC(0), RETURN(0));
+	const char *name = "fexit_of_callee_in_program_with_tail_calls";
+	int lib = LOAD_PROG(library), fd, tracer_fd, link, ret = -1;
+	__u64 v[16];
+
+	fd_array[0] = lib;
+	prepare_prog(&tracer, 1);
+	loaded.attr.prog_type = BPF_PROG_TYPE_TRACING;
+	loaded.attr.expected_attach_type = BPF_TRACE_FEXIT;
+	loaded.attr.attach_prog_fd = lib;
+	loaded.attr.attach_btf_id = BTF_FUNC0 + 1;
+	tracer_fd = load_prepared();
+	link = tracer_fd < 0 ? tracer_fd : attach_link(tracer_fd, BPF_TRACE_FEXIT);
+	fd = ACCEPT_PROG(name, caller);
+	counters_zero();
+	test_run(fd, &ret);
+	counters_read(v);
+	sub_result(name, "run", link > 0 && ret == 5 && v[0] == 1, "link %d, %d, %llu times", link,
+		   ret, v[0]);
+	close(fd);
+	close(link);
+	close(tracer_fd);
+	close(lib);
+}
+
 static void scenarios(void)
 {
+	count_tail_calls();
+	traced_by_fexit();
 	library_with_tail_calls();
 	traced_callee();
 }

@@ -30,6 +30,27 @@
 	STACK(R4, -8), \
 	MOV_IMM(R5, 0), \
 	HELPER(find_vma)
+/* of a task that is there as long as the RCU read section */
+#define REGS_OF_PARENT \
+	HELPER(get_current_task_btf), \
+	LDX_TASK(BPF_DW, R1, R0, TASK_REAL_PARENT), \
+	HELPER(task_pt_regs)
+/* takes a lock of interrupts: where the program may sleep, and nowhere else */
+#define ITERATES_OVER_CGROUP \
+	MOV_IMM(R1, 1), \
+	KFUNC(bpf_cgroup_from_id), \
+	BPF_JMP_IMM(BPF_JNE, R0, 0, 2), \
+	RETURN(0), \
+	MOV_REG(R6, R0), \
+	STACK(R1, -8), \
+	MOV_REG(R2, R6), \
+	MOV_IMM(R3, 0), \
+	KFUNC(bpf_iter_css_task_new), \
+	STACK(R1, -8), \
+	KFUNC(bpf_iter_css_task_destroy), \
+	MOV_REG(R1, R6), \
+	KFUNC(bpf_cgroup_release), \
+	RETURN(0)
 #define SLEEPS \
 	SLEEPABLE("lib", KPROBE, RETURN(0)), \
 	EXPORT("sleeps", PROTO_VOID, COPY_FROM_USER, RETURN(0)), \
@@ -399,6 +420,54 @@ static const struct insn_test tests[] = {
 			MAIN(XDP),
 			EXPORT("f", PROTO_VOID, RETURN(0)),
 		},
+	},
+	/* bpf_find_vma() takes an RCU read section for its callback */
+	{
+		.name = "vma_callback_of_work_calls_callee",
+		.funcs = {
+			ROOT("c", XDP, QUEUE_WORK(1), RETURN(0)),
+			SUB("cb",
+			    HELPER(get_current_task_btf),
+			    MOV_REG(R1, R0),
+			    MOV_IMM(R2, 0),
+			    LD_FUNC(R3, 2),
+			    MOV_IMM(R4, 0),
+			    MOV_IMM(R5, 0),
+			    HELPER(find_vma),
+			    RETURN(0)),
+			SUB("vma", CALL_PROG(0, 1), RETURN(0)),
+		},
+		.library = {
+			MAIN(XDP),
+			EXPORT("f", PROTO_VOID, REGS_OF_PARENT, RETURN(0)),
+		},
+	},
+	{
+		.name = "export_of_sleepable_iterates_over_cgroup",
+		.funcs = { SYSCALL("c", CALL_PROG(0, 1), RETURN(0)) },
+		.library = {
+			SYSCALL("lib", RETURN(0)),
+			EXPORT("f", PROTO_VOID, ITERATES_OVER_CGROUP),
+		},
+		.own = true,
+	},
+	{
+		.name = "function_iterates_over_cgroup_in_rcu_section",
+		.funcs = {
+			SYSCALL("c", LOCK, CALL_FUNC(1), UNLOCK, RETURN(0)),
+			GLOBAL("f", PROTO_VOID, ITERATES_OVER_CGROUP),
+		},
+		.err = EINVAL,
+		.msg = "sleepable global function",
+	},
+	{
+		.name = "export_of_sleepable_counts_on_rcu_section",
+		.funcs = {
+			SYSCALL("lib", RETURN(0)),
+			EXPORT("f", PROTO_VOID, REGS_OF_PARENT, RETURN(0)),
+		},
+		.err = EACCES,
+		.msg = "R1 type=untrusted_ptr_",
 	},
 	{
 		.name = "wq_callback_calls_callee_behind_rcu_section",

@@ -65,6 +65,16 @@ static const struct insn_test tests[] = {
 		.msg = "combined stack size of 3 calls is ",
 	},
 	{
+		.name = "stack_of_callee_below_timer_too_deep",
+		.funcs = {
+			ROOT("c", XDP, SET_TIMER(1), RETURN(0)),
+			SUB("cb", FRAME(320), FIVE, CALL_PROG(0, 1), RETURN(0)),
+		},
+		.library = { USES_200_AND_304 },
+		.err = EACCES,
+		.msg = "combined stack size of 2 calls is ",
+	},
+	{
 		.name = "stack_of_callee_below_subprogram_too_deep", /* P63 */
 		.funcs = {
 			ROOT("c", XDP, FRAME(200), FIVE, CALL_FUNC(1), EXIT),

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "insn.h"
+#include <linux/if_packet.h>
+#include <linux/if_ether.h>
 
 /*
  * Programs that use nothing new: what bpf-fixes refuses and a released kernel lets through, and
@@ -73,7 +75,200 @@
 	     RETURN(2))
 #define MUST_NOT_SLEEP "in callback that must not sleep"
 
+/* a dynptr of the file in R6, at -16, and its end */
+#define FILE_DYNPTR \
+	MOV_REG(R1, R6), \
+	MOV_IMM(R2, 0), \
+	STACK(R3, -16), \
+	KFUNC(bpf_dynptr_from_file)
+/* a program that may sleep, and has the file that is opened in R6 */
+#define OPENS_FILE(...) \
+	ROOT_AS("f", BPF_PROG_TYPE_LSM, BPF_LSM_MAC, BPF_F_SLEEPABLE, \
+		BPF_LDX_MEM(BPF_DW, R6, R1, 0), \
+		__VA_ARGS__)
+#define DISCARD_FILE \
+	STACK(R1, -16), \
+	KFUNC(bpf_dynptr_file_discard)
+#define READ_FILE \
+	STACK(R1, -24), \
+	MOV_IMM(R2, 8), \
+	STACK(R3, -16), \
+	MOV_IMM(R4, 0), \
+	MOV_IMM(R5, 0), \
+	HELPER(dynptr_read)
+
+static void attach_to_file_open(struct load *l, int value)
+{
+	attach_id = kernel_btf_find("bpf_lsm_file_open", BTF_KIND_FUNC, NULL);
+	attach_to(l, 0);
+}
+
+/* What user space sees of a call of this kernel function */
+static int call_imm(const char *symbol)
+{
+	unsigned long addr, base = 0, found = 0;
+	char line[300], name[128], type;
+	FILE *f = fopen("/proc/kallsyms", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %c %127s", &addr, &type, name) != 3)
+			continue;
+		if (!strcmp(name, "__bpf_call_base"))
+			base = addr;
+		if (!strcmp(name, symbol))
+			found = addr;
+	}
+	if (f)
+		fclose(f);
+	return found - base;
+}
+
+/* Whether all calls of bpf_dynptr_from_file() are of this implementation. */
+static void check_files(const char *name, const char *symbol)
+{
+	int imm = call_imm(symbol), calls = 0, others = 0, i;
+
+	view_get(loaded.fds[0], &view0);
+	for (i = 0; i < view0.nr_xlated; i++) {
+		const struct bpf_insn *insn = &view0.xlated[i];
+
+		/* FILE_DYNPTR starts with R1 = R6 */
+		if (insn->code != (BPF_JMP | BPF_CALL) || i < 4 ||
+		    view0.xlated[i - 4].dst_reg != R1 || view0.xlated[i - 4].src_reg != R6)
+			continue;
+		calls++;
+		others += insn->imm != imm;
+	}
+	sub_result(name, "calls", imm && calls && !others, "%d calls, %d not of %s", calls, others,
+		   symbol);
+}
+
+static void check_files_wait(const char *name)
+{
+	check_files(name, "bpf_dynptr_from_file_sleepable");
+}
+
+static void check_files_do_not_wait(const char *name)
+{
+	check_files(name, "bpf_dynptr_from_file");
+}
+
+/* 8 bytes behind the headers of UDP */
+#define FILL_DYNPTR \
+	STACK(R1, -16), \
+	MOV_IMM(R2, 42), \
+	MOV_IMM(R3, 8), \
+	MOV_IMM(R4, 'B'), \
+	KFUNC(bpf_dynptr_memset)
+
+static void check_has_prologue(const char *name)
+{
+	view_get(loaded.fds[0], &view0);
+	sub_result(name, "prologue", has_prologue(&view0), "first insn %#x", view0.xlated[0].code);
+}
+
 static const struct insn_test tests[] = {
+	/* the second call must not sleep; the first may */
+	{
+		.name = "file_dynptr_in_rcu_section_behind_another",
+		.funcs = {
+			OPENS_FILE(FILE_DYNPTR,
+				   DISCARD_FILE,
+				   KFUNC(bpf_rcu_read_lock),
+				   FILE_DYNPTR,
+				   DISCARD_FILE,
+				   KFUNC(bpf_rcu_read_unlock),
+				   RETURN(0)),
+		},
+		.tweak = attach_to_file_open,
+		.check = check_files_do_not_wait,
+	},
+	/* the other way round */
+	{
+		.name = "file_dynptr_behind_rcu_section",
+		.funcs = {
+			OPENS_FILE(KFUNC(bpf_rcu_read_lock),
+				   FILE_DYNPTR,
+				   DISCARD_FILE,
+				   KFUNC(bpf_rcu_read_unlock),
+				   FILE_DYNPTR,
+				   DISCARD_FILE,
+				   RETURN(0)),
+		},
+		.tweak = attach_to_file_open,
+		.check = check_files_do_not_wait,
+	},
+	/* in a callback that must not sleep */
+	{
+		.name = "file_dynptr_in_hash_callback_behind_another",
+		.funcs = {
+			OPENS_FILE(FILE_DYNPTR,
+				   DISCARD_FILE,
+				   BPF_STX_MEM(BPF_DW, R10, R6, -32),
+				   LD_MAP(R1, MAP_HASH),
+				   LD_FUNC(R2, 1),
+				   STACK(R3, -32),
+				   MOV_IMM(R4, 0),
+				   HELPER(for_each_map_elem),
+				   RETURN(0)),
+			SUB("cb",
+			    BPF_LDX_MEM(BPF_DW, R6, R4, 0),
+			    FILE_DYNPTR,
+			    DISCARD_FILE,
+			    RETURN(0)),
+		},
+		.tweak = attach_to_file_open,
+		.check = check_files_do_not_wait,
+	},
+	{
+		.name = "file_read_in_rcu_section",
+		.funcs = {
+			OPENS_FILE(FILE_DYNPTR,
+				   KFUNC(bpf_rcu_read_lock),
+				   READ_FILE,
+				   KFUNC(bpf_rcu_read_unlock),
+				   DISCARD_FILE,
+				   RETURN(0)),
+		},
+		.tweak = attach_to_file_open,
+		.check = check_files_do_not_wait,
+	},
+	{
+		.name = "file_read_in_rcu_section_of_function",
+		.funcs = {
+			OPENS_FILE(FILE_DYNPTR,
+				   STACK(R1, -16),
+				   CALL_FUNC(1),
+				   DISCARD_FILE,
+				   RETURN(0)),
+			GLOBAL("g", PROTO_DYNPTR,
+			       MOV_REG(R6, R1),
+			       KFUNC(bpf_rcu_read_lock),
+			       STACK(R1, -8),
+			       MOV_IMM(R2, 8),
+			       MOV_REG(R3, R6),
+			       MOV_IMM(R4, 0),
+			       MOV_IMM(R5, 0),
+			       HELPER(dynptr_read),
+			       KFUNC(bpf_rcu_read_unlock),
+			       RETURN(0)),
+		},
+		.tweak = attach_to_file_open,
+		.check = check_files_do_not_wait,
+	},
+	{
+		.name = "file_read_where_program_may_sleep",
+		.funcs = {
+			OPENS_FILE(FILE_DYNPTR,
+				   READ_FILE,
+				   KFUNC(bpf_rcu_read_lock),
+				   KFUNC(bpf_rcu_read_unlock),
+				   DISCARD_FILE,
+				   RETURN(0)),
+		},
+		.tweak = attach_to_file_open,
+		.check = check_files_wait,
+	},
 	/*
 	 * h leads to f by a callback with a call in dead code, and f calls h. What is behind a
 	 * call is walked first, and targets of jumps last: f is known before it is known what
@@ -188,6 +383,50 @@ static const struct insn_test tests[] = {
 			WRITES_SKB("h"),
 		},
 		.runs = { RETURNS(2) },
+	},
+	/* what a kfunc writes in place must be private to the program, as what it writes itself */
+	{
+		.name = "packet_filled_by_kfunc",
+		.funcs = {
+			ROOT("r", TC, SKB_DYNPTR, FILL_DYNPTR, RETURN(2)),
+		},
+		.runs = { RETURNS(2) },
+		.check = check_has_prologue,
+	},
+	{
+		.name = "packet_copied_to_by_kfunc",
+		.funcs = {
+			ROOT("r", TC,
+			     MOV_REG(R6, R1),
+			     MEM_DYNPTR,
+			     MOV_REG(R1, R6),
+			     MOV_IMM(R2, 0),
+			     STACK(R3, -32),
+			     KFUNC(bpf_dynptr_from_skb),
+			     STACK(R1, -32),
+			     MOV_IMM(R2, 0),
+			     STACK(R3, -16),
+			     MOV_IMM(R4, 0),
+			     MOV_IMM(R5, 8),
+			     KFUNC(bpf_dynptr_copy),
+			     RETURN(2)),
+		},
+		.runs = { RETURNS(2) },
+		.check = check_has_prologue,
+	},
+	{
+		.name = "packet_filled_by_kfunc_of_function",
+		.funcs = {
+			ROOT("r", TC, SKB_DYNPTR, STACK(R1, -16), CALL_FUNC(1), RETURN(2)),
+			GLOBAL("f", PROTO_DYNPTR,
+			       MOV_IMM(R2, 42),
+			       MOV_IMM(R3, 8),
+			       MOV_IMM(R4, 'B'),
+			       KFUNC(bpf_dynptr_memset),
+			       RETURN(0)),
+		},
+		.runs = { RETURNS(2) },
+		.check = check_has_prologue,
 	},
 	{
 		.name = "packet_moved_three_functions_further",
@@ -543,8 +782,78 @@ static void attach_movers(void)
 	rcu_settle();
 }
 
+/*
+ * How many of the packets that a packet socket gets have this letter, if a program is attached to
+ * loopback: it sees each of three packets as it is sent and as it is received. -1: too few came.
+ */
+static int letters_seen(int fd, char letter)
+{
+	struct sockaddr_ll ll = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(5557) };
+	int tap = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+	int s = socket(AF_INET, SOCK_DGRAM, 0), link, got = 0, seen = 0, len, i;
+	struct timeval limit = { .tv_sec = 10 };
+	unsigned char packet[256];
+	union bpf_attr attr;
+
+	ll.sll_ifindex = if_nametoindex("lo");
+	if (bind(tap, (void *)&ll, sizeof(ll)) ||
+	    setsockopt(tap, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
+		perror("tap");
+	memset(&attr, 0, sizeof(attr));
+	attr.link_create.prog_fd = fd;
+	attr.link_create.target_ifindex = ll.sll_ifindex;
+	attr.link_create.attach_type = BPF_TCX_INGRESS;
+	link = bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (i = 0; i < 3; i++)
+		sendto(s, "AAAAAAAAAAAA", 12, 0, (void *)&addr, sizeof(addr));
+	while (got < 6 && (len = recv(tap, packet, sizeof(packet), 0)) > 0) {
+		if (len < 54 || packet[23] != IPPROTO_UDP || packet[37] != (5557 & 0xff))
+			continue;
+		got++;
+		seen += packet[42] == letter;
+	}
+	if (link >= 0)
+		close(link);
+	close(s);
+	close(tap);
+	return link >= 0 && got == 6 ? seen : -1;
+}
+
+/* What others have of the packet stays what it was. */
+static void write_to_clone(void)
+{
+	static const struct func fills[] = {
+		ROOT("r", TC, SKB_DYNPTR, FILL_DYNPTR, RETURN(0)),
+	};
+	static const struct func writes[] = {
+		ROOT("r", TC,
+		     SKB_DYNPTR,
+		     BPF_ST_MEM(BPF_DW, R10, -24, 0x42424242),
+		     STACK(R1, -16),
+		     MOV_IMM(R2, 42),
+		     STACK(R3, -24),
+		     MOV_IMM(R4, 4),
+		     MOV_IMM(R5, 0),
+		     HELPER(dynptr_write),
+		     RETURN(0)),
+	};
+	int fd = LOAD_PROG(writes), n;
+
+	loopback_up();
+	n = letters_seen(fd, 'B');
+	result("packet_of_others_written_by_helper", !n, "%d packets changed", n);
+	close(fd);
+	fd = LOAD_PROG(fills);
+	n = letters_seen(fd, 'B');
+	result("packet_of_others_written_by_kfunc", !n, "%d packets changed", n);
+	close(fd);
+}
+
 static void scenarios(void)
 {
+	write_to_clone();
 	attach_entry();
 	attach_to_packets();
 	attach_movers();

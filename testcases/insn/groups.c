@@ -19,6 +19,7 @@ const struct insn_group *const groups[] = {
 	&tail_calls_group,
 	&limits_group,
 	&sound_group,
+	&features_group,
 	&fixes_group,
 	&packets_group,
 	&maps_group,

@@ -18,6 +18,7 @@ extern const struct insn_group layout_group;
 extern const struct insn_group tail_calls_group;
 extern const struct insn_group limits_group;
 extern const struct insn_group sound_group;
+extern const struct insn_group features_group;
 extern const struct insn_group fixes_group;
 extern const struct insn_group packets_group;
 extern const struct insn_group attributes_group;

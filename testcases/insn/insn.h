@@ -99,17 +99,26 @@ enum test_map {
 	MAP_TIMER,		/* array of 1, with a struct bpf_timer */
 	MAP_WQ,			/* array of 1, with a struct bpf_wq */
 	MAP_WQ_HASH,
+	MAP_INSN_ARRAY,		/* of 2 */
 };
 
 /* Functions of the kernel that instructions call, with the loader putting in the BTF id. */
 enum test_kfunc {
 	KFUNC_FIRST = -64,
-	KFUNC_bpf_copy_from_user_str = KFUNC_FIRST,
+	KFUNC_bpf_cgroup_from_id = KFUNC_FIRST,
+	KFUNC_bpf_cgroup_release,
+	KFUNC_bpf_copy_from_user_str,
 	KFUNC_bpf_dynptr_clone,
+	KFUNC_bpf_dynptr_copy,
+	KFUNC_bpf_dynptr_file_discard,
+	KFUNC_bpf_dynptr_from_file,
 	KFUNC_bpf_dynptr_from_skb,
 	KFUNC_bpf_dynptr_from_xdp,
+	KFUNC_bpf_dynptr_memset,
 	KFUNC_bpf_dynptr_slice,
 	KFUNC_bpf_dynptr_slice_rdwr,
+	KFUNC_bpf_iter_css_task_destroy,
+	KFUNC_bpf_iter_css_task_new,
 	KFUNC_bpf_iter_num_new,
 	KFUNC_bpf_obj_new_impl,
 	KFUNC_bpf_preempt_disable,
@@ -166,6 +175,7 @@ enum proto {
 /* call of function number @k of the case */
 #define CALL_FUNC(k) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, k)
 #define CALL_EXIT(k) CALL_FUNC(k), RETURN(0)
+#define MAY_GOTO(off) BPF_RAW_INSN(BPF_JMP | BPF_JCOND, 0, 0, off, 0)
 /* call of the function with BTF id @id of the program whose FD is number @i of fd_array */
 #define CALL_PROG_ID(i, id) BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_PROG_CALL, i, id)
 /* call of function number @k of that program: 0 is that of .library, 1 that of .library2 */
@@ -441,6 +451,7 @@ void run_group(const struct insn_group *group);
 void run_test(const struct insn_test *test);
 int count_funcs(const struct func *funcs, int max);
 void run_alone(const struct insn_group *group);
+void run_alike(const struct insn_group *group);
 
 /* view.c: programs as they are loaded */
 extern struct prog_view view0, view1, view2;

@@ -194,6 +194,28 @@ static const struct insn_test tests[] = {
 		.fill = fill_far_callback,
 		.check = check_callback,
 	},
+	/* a mark for each result of 32 bits, in front of what has a prologue */
+	{
+		.name = "random_high_halves",
+		.funcs = {
+			ROOT("tb", TC,
+			     MOV_REG(R6, R1),
+			     SKB_BYTES(8, 0),
+			     BPF_ST_MEM(BPF_B, R7, 0, 1),
+			     MOV_IMM(R1, 2),
+			     CALL_FUNC(2),
+			     EXIT),
+			ROOT("xb", XDP,
+			     BPF_LDX_MEM(BPF_W, R1, R1, 8),
+			     MOV_IMM(R1, 3),
+			     CALL_FUNC(2),
+			     EXIT),
+			SUB("s", BPF_MOV32_REG(R0, R1), BPF_ALU32_IMM(BPF_ADD, R0, 4), EXIT),
+		},
+		.prog_flags = BPF_F_TEST_RND_HI32 | BPF_F_TEST_STATE_FREQ |
+			      BPF_F_TEST_REG_INVARIANTS,
+		.runs = { RETURNS(6), RETURNS(7) },
+	},
 };
 
 const struct insn_group layout_group = {

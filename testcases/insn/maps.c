@@ -197,8 +197,78 @@ static const struct insn_test tests[] = {
 	},
 };
 
+/* A map for a program with another hash: refused where it is named, and where it is bound. */
+static void exclusive_map(void)
+{
+	struct func naming[] = {
+		ROOT("xa", XDP, LD_MAP(R1, 0), CALL_EXIT(2)),
+		ROOT("xb", XDP, CALL_EXIT(2)),
+		SUB("s", RETURN(0)),
+	};
+	static const struct func binding[] = {
+		ROOT("xa", XDP, CALL_EXIT(2)),
+		ROOT("xb", XDP, CALL_EXIT(2)),
+		SUB("s", RETURN(0)),
+	};
+	unsigned char hash[32] = { 1 };
+	union bpf_attr attr;
+	int fd, named, bound;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.map_type = BPF_MAP_TYPE_ARRAY;
+	attr.key_size = 4;
+	attr.value_size = 8;
+	attr.max_entries = 1;
+	attr.excl_prog_hash = (long)hash;
+	attr.excl_prog_hash_size = sizeof(hash);
+	fd = bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	naming[0].insns[0].imm = fd;
+	named = load_group(naming, ARRAY_SIZE(naming));
+	close_all(&loaded);
+	fd_array[0] = fd;
+	load_prepare(&loaded, binding, ARRAY_SIZE(binding));
+	loaded.attr.fd_array = (long)fd_array;
+	loaded.attr.fd_array_cnt = 1;
+	bound = load_do(&loaded);
+	close_all(&loaded);
+	result("exclusive_map_named_by_root", fd >= 0 && named == EACCES, "map %d: %d", fd, named);
+	result("exclusive_map_bound_to_group", fd >= 0 && bound == EACCES, "map %d: %d", fd, bound);
+	close(fd);
+}
+
+/* One map more, for one root only. */
+static void bind_map(void)
+{
+	static const struct func funcs[] = {
+		ROOT("xa", XDP, CALL_EXIT(2)),
+		ROOT("xb", XDP, CALL_EXIT(2)),
+		SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), RETURN(0)),
+	};
+	union bpf_attr attr;
+	int err;
+
+	load_group(funcs, ARRAY_SIZE(funcs));
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_bind_map.prog_fd = loaded.fds[1];
+	attr.prog_bind_map.map_fd = map_fd(MAP_ARRAY);
+	err = bpf(BPF_PROG_BIND_MAP, &attr, sizeof(attr));
+	view_get(loaded.fds[0], &view0);
+	view_get(loaded.fds[1], &view1);
+	result("map_bound_to_one_root",
+	       !err && view0.info.nr_map_ids == 1 && view1.info.nr_map_ids == 2, "%d maps %u %u",
+	       err, view0.info.nr_map_ids, view1.info.nr_map_ids);
+	close_all(&loaded);
+}
+
+static void scenarios(void)
+{
+	exclusive_map();
+	bind_map();
+}
+
 const struct insn_group maps_group = {
 	.name = "maps",
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = scenarios,
 };

@@ -110,6 +110,37 @@ static void tail_calls_with_caps(const char *name, __u64 caps, int arrays, int e
 	result(name, WIFEXITED(status) && WEXITSTATUS(status) == err, "status %#x", status);
 }
 
+#define CALLS_G_BY_SPECULATION \
+	BPF_LDX_MEM(BPF_W, R2, R1, 0), \
+	BPF_ALU64_IMM(BPF_AND, R2, 7), \
+	BPF_JMP_IMM(BPF_JGT, R2, 100, 4), \
+	MOV_IMM(R1, 1), \
+	CALL_FUNC(2), \
+	RETURN(1), \
+	CALL_FUNC(3), \
+	RETURN(1)
+
+/* A global function that is called by speculation only is part of no root. */
+static void function_of_speculation(void)
+{
+	static const struct func funcs[] = {
+		ROOT_AS("cg", CGROUP_SKB, INGRESS, 0, CALLS_G_BY_SPECULATION),
+		ROOT("fi", SOCKET_FILTER, CALLS_G_BY_SPECULATION),
+		SUB("s", IDENTITY),
+		GLOBAL("g", PROTO_VOID,
+		       LD_VALUE(R1, MAP_COUNTERS, 0),
+		       BPF_LDX_MEM(BPF_DW, R0, R1, 0),
+		       HELPER(ktime_get_ns),
+		       RETURN(0)),
+	};
+	char said[400];
+	int err = load_as(CAPS(BPF), funcs, ARRAY_SIZE(funcs), said, sizeof(said));
+
+	rcu_settle();
+	result("function_called_by_speculation_only", !err && !kallsyms_count("_g"), "%d: %s", err,
+	       said);
+}
+
 static void loads_with_caps(void)
 {
 	char said[400];
@@ -125,6 +156,7 @@ static void loads_with_caps(void)
 	tail_calls_with_caps("one_array_without_perfmon", CAPS(BPF), 1, 0);
 	tail_calls_with_caps("two_arrays_without_perfmon", CAPS(BPF), 2, EINVAL);
 	tail_calls_with_caps("two_arrays_of_perfmon", CAPS(BPF) | CAPS(PERFMON), 2, 0);
+	function_of_speculation();
 	/* programs of children that have exited are not counted by others */
 	rcu_settle();
 }

@@ -23,7 +23,6 @@
 	MOV_IMM(R4, 0), \
 	HELPER(for_each_map_elem)
 
-#define MAY_GOTO(off) BPF_RAW_INSN(BPF_JMP | BPF_JCOND, 0, 0, off, 0)
 /* adds @n to what R2 points to */
 #define ADDS(nm, n) \
 	SUB(nm, \

@@ -4,12 +4,20 @@
 /* What instructions name: maps, functions of the kernel, members of its structures. */
 
 static const char *const kfunc_names[] = {
+	[KFUNC_bpf_cgroup_from_id - KFUNC_FIRST] = "bpf_cgroup_from_id",
+	[KFUNC_bpf_cgroup_release - KFUNC_FIRST] = "bpf_cgroup_release",
 	[KFUNC_bpf_copy_from_user_str - KFUNC_FIRST] = "bpf_copy_from_user_str",
 	[KFUNC_bpf_dynptr_clone - KFUNC_FIRST] = "bpf_dynptr_clone",
+	[KFUNC_bpf_dynptr_copy - KFUNC_FIRST] = "bpf_dynptr_copy",
+	[KFUNC_bpf_dynptr_file_discard - KFUNC_FIRST] = "bpf_dynptr_file_discard",
+	[KFUNC_bpf_dynptr_from_file - KFUNC_FIRST] = "bpf_dynptr_from_file",
 	[KFUNC_bpf_dynptr_from_skb - KFUNC_FIRST] = "bpf_dynptr_from_skb",
 	[KFUNC_bpf_dynptr_from_xdp - KFUNC_FIRST] = "bpf_dynptr_from_xdp",
+	[KFUNC_bpf_dynptr_memset - KFUNC_FIRST] = "bpf_dynptr_memset",
 	[KFUNC_bpf_dynptr_slice - KFUNC_FIRST] = "bpf_dynptr_slice",
 	[KFUNC_bpf_dynptr_slice_rdwr - KFUNC_FIRST] = "bpf_dynptr_slice_rdwr",
+	[KFUNC_bpf_iter_css_task_destroy - KFUNC_FIRST] = "bpf_iter_css_task_destroy",
+	[KFUNC_bpf_iter_css_task_new - KFUNC_FIRST] = "bpf_iter_css_task_new",
 	[KFUNC_bpf_iter_num_new - KFUNC_FIRST] = "bpf_iter_num_new",
 	[KFUNC_bpf_obj_new_impl - KFUNC_FIRST] = "bpf_obj_new_impl",
 	[KFUNC_bpf_preempt_disable - KFUNC_FIRST] = "bpf_preempt_disable",
@@ -66,6 +74,8 @@ static const struct map_kind {
 			  .value_type = 4, .special = "bpf_wq" },
 	[MAP_WQ_HASH - MAP_COUNTERS] = { BPF_MAP_TYPE_HASH, 4, 16, 1,
 			       .value_type = 4, .special = "bpf_wq" },
+	[MAP_INSN_ARRAY - MAP_COUNTERS] = { BPF_MAP_TYPE_INSN_ARRAY, 4,
+				  sizeof(struct bpf_insn_array_value), 2 },
 };
 
 static int fds[ARRAY_SIZE(kinds)];
