@@ -374,9 +374,198 @@ static void replace_by_argument(void)
 	close(fd);
 }
 
+#define RINGBUF_DYNPTR \
+	LD_MAP(R1, MAP_RINGBUF), \
+	MOV_IMM(R2, 8), \
+	MOV_IMM(R3, 0), \
+	STACK(R4, -40), \
+	HELPER(ringbuf_reserve_dynptr)
+#define SUBMIT \
+	STACK(R1, -40), \
+	MOV_IMM(R2, 0), \
+	HELPER(ringbuf_submit_dynptr)
+#define LOGS RINGBUF_DYNPTR, STACK(R1, -40), WRITE_DYNPTR(4), SUBMIT, RETURN(9)
+#define WRITES_DYNPTR_OF_SKB SKB_DYNPTR, STACK(R1, -16), WRITE_DYNPTR(4), RETURN(9)
+
+/* Attach to what it was loaded for, and run that. Returns what the run returns, or -1. */
+static int attach_and_run(int ext, int target)
+{
+	int link = attach_link(ext, 0), ret = -1;
+
+	if (link < 0)
+		return -1;
+	test_run(target, &ret);
+	close(link);
+	return ret;
+}
+
+/* A dynptr that the extension made itself is written to, in a program that has one of a packet. */
+static void write_own_dynptr(void)
+{
+	static const struct func xdp[] = {
+		ROOT("lib", XDP,
+		     MOV_REG(R6, R1),
+		     MOV_IMM(R2, 0),
+		     STACK(R3, -16),
+		     KFUNC(bpf_dynptr_from_xdp),
+		     MOV_REG(R1, R6),
+		     CALL_FUNC(1),
+		     EXIT),
+		GLOBAL("stub", PROTO_XDP, RETURN(0)),
+	};
+	static const struct func tc[] = {
+		ROOT("lib", TC,
+		     MOV_REG(R6, R1),
+		     SKB_DYNPTR,
+		     STACK(R1, -16),
+		     CALL_FUNC(2),
+		     MOV_REG(R1, R6),
+		     CALL_FUNC(1),
+		     EXIT),
+		GLOBAL("stub", PROTO_SKB, RETURN(0)),
+		GLOBAL("f", PROTO_DYNPTR, RETURN(0)),
+	};
+	static const struct func logs_xdp = EXTENSION("stub", PROTO_XDP, LOGS);
+	static const struct func logs_skb = EXTENSION("stub", PROTO_SKB, LOGS);
+	static const struct func writes_skb =
+		EXTENSION("stub", PROTO_SKB, WRITES_DYNPTR_OF_SKB);
+	static const struct func writes_dynptr =
+		EXTENSION("f", PROTO_DYNPTR, WRITE_DYNPTR(4), RETURN(9));
+	static const struct {
+		const char *name;
+		bool xdp;
+		int k;
+		const struct func *ext;
+		const char *msg;
+	} tests[] = {
+		{ "extension_logs_beside_dynptr_of_xdp", true, 1, &logs_xdp },
+		{ "extension_logs_beside_dynptr_of_skb", false, 1, &logs_skb },
+		{ "extension_writes_dynptr_of_skb", false, 1, &writes_skb,
+		  "Extension program changes packet data, while original does not" },
+		{ "extension_writes_dynptr_argument", false, 2, &writes_dynptr,
+		  "Extension program writes to dynptrs, while original does not" },
+	};
+	int ext, target, ret;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(tests); i++) {
+		target = tests[i].xdp ? LOAD_PROG(xdp) : LOAD_PROG(tc);
+		ext = load_on(BPF_PROG_TYPE_EXT, target, tests[i].k, tests[i].ext);
+		result(tests[i].name, target >= 0 && (tests[i].msg ?
+		       ext == -EINVAL && strstr(log_text, tests[i].msg) : ext >= 0),
+		       "program %d, extension %d: %s", target, ext, log_tail());
+		if (!tests[i].msg) {
+			ret = attach_and_run(ext, target);
+			sub_result(tests[i].name, "run", ret == 9, "%d", ret);
+		}
+		if (ext >= 0)
+			close(ext);
+		close(target);
+		rcu_settle();
+	}
+}
+
+/* A new entry may move packets, as nobody calls it; what is called may not. */
+static void move_in_entry(void)
+{
+	static const struct func mover = EXTENSION("e", PROTO_SKB, WRITES_DYNPTR_OF_SKB);
+	static const struct func keeps[] = {
+		ROOT("lib", TC,
+		     MOV_REG(R6, R1),
+		     SKB_BYTES(1, 0),
+		     MOV_REG(R1, R6),
+		     CALL_FUNC(1),
+		     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+		     RETURN(0)),
+		GLOBAL("stub", PROTO_SKB, RETURN(0)),
+	};
+	struct func entry = ROOT("e", TC, RETURN(0));
+	int lib = LOAD_PROG(keeps), target, ext, link, ret;
+
+	entry.proto = PROTO_SKB;
+	target = load_prog(&entry, 1);
+	ext = load_on(BPF_PROG_TYPE_EXT, lib, 1, &mover);
+	result("mover_for_stub", lib >= 0 && ext == -EINVAL &&
+	       strstr(log_text, "Extension program changes packet data, while original does not"),
+	       "%d: %s", ext, log_tail());
+	if (ext >= 0)
+		close(ext);
+	ext = load_on(BPF_PROG_TYPE_EXT, target, 0, &mover);
+	result("mover_for_entry", ext >= 0, "%d: %s", ext, log_tail());
+	link = attach_ext(ext, lib, 1);
+	result("mover_for_entry_attached_to_stub", link == -EINVAL, "%d", link);
+	if (link >= 0)
+		close(link);
+	ret = attach_and_run(ext, target);
+	result("mover_attached_to_entry", ret == 9, "%d", ret);
+	close(ext);
+	close(target);
+	close(lib);
+	rcu_settle();
+}
+
+#define FILLS_ARGUMENT \
+	MOV_IMM(R2, 0), \
+	MOV_IMM(R3, 8), \
+	MOV_IMM(R4, 'B'), \
+	KFUNC(bpf_dynptr_memset), \
+	RETURN(9)
+
+/* A kfunc writes in place: the packet was not made private for an extension that knew of none. */
+static void fill_in_place(void)
+{
+	static const struct func memory[] = {
+		ROOT("lib", TC, MEM_DYNPTR, STACK(R1, -16), CALL_FUNC(1), EXIT),
+		GLOBAL("f", PROTO_DYNPTR, FILLS_ARGUMENT),
+	};
+	static const struct func packets[] = {
+		ROOT("lib", TC, SKB_DYNPTR, STACK(R1, -16), CALL_FUNC(1), EXIT),
+		GLOBAL("f", PROTO_DYNPTR, FILLS_ARGUMENT),
+	};
+	static const struct func fills = EXTENSION("f", PROTO_DYNPTR, FILLS_ARGUMENT);
+	static const struct func reads =
+		EXTENSION("f", PROTO_DYNPTR,
+			  MOV_IMM(R2, 0),
+			  BPF_ST_MEM(BPF_DW, R10, -24, 0),
+			  STACK(R3, -24),
+			  MOV_IMM(R4, 8),
+			  KFUNC(bpf_dynptr_slice),
+			  BPF_JMP_IMM(BPF_JEQ, R0, 0, 1),
+			  BPF_LDX_MEM(BPF_B, R0, R0, 0),
+			  RETURN(9));
+	int mem = LOAD_PROG(memory), pkt = LOAD_PROG(packets), ext, link, ret = -1;
+
+	ext = load_on(BPF_PROG_TYPE_EXT, mem, 1, &fills);
+	result("filler_for_memory", ext >= 0, "%d: %s", ext, log_tail());
+	link = attach_ext(ext, pkt, 1);
+	result("filler_for_memory_attached_to_packets", pkt >= 0 && link == -EINVAL, "%d", link);
+	if (link >= 0)
+		close(link);
+	ret = attach_and_run(ext, mem);
+	result("filler_for_memory_attached_to_memory", ret == 9, "%d", ret);
+	if (ext >= 0)
+		close(ext);
+	ext = load_on(BPF_PROG_TYPE_EXT, mem, 1, &reads);
+	link = attach_ext(ext, pkt, 1);
+	ret = -1;
+	test_run(pkt, &ret);
+	result("reader_for_memory_attached_to_packets", ext >= 0 && link >= 0 && ret == 9,
+	       "%d, %d, returns %d: %s", ext, link, ret, log_tail());
+	if (link >= 0)
+		close(link);
+	if (ext >= 0)
+		close(ext);
+	close(mem);
+	close(pkt);
+	rcu_settle();
+}
+
 static void scenarios(void)
 {
 	failures_release();
+	write_own_dynptr();
+	move_in_entry();
+	fill_in_place();
 	replace_by_argument();
 	exporting_extension();
 	replace_passing_function();

@@ -256,8 +256,111 @@ static void traced_by_fexit(void)
 	close(lib);
 }
 
+/* The hash of @size bytes, as the kernel tells it of an array. Returns whether it did. */
+static bool hash_of(const void *bytes, int size, unsigned char *hash)
+{
+	int fd = map_create(BPF_MAP_TYPE_ARRAY, 4, size, 1, 0);
+	struct bpf_map_info info;
+	union bpf_attr attr;
+	bool ok;
+
+	ok = !map_set(fd, 0, bytes);
+	memset(&attr, 0, sizeof(attr));
+	attr.map_fd = fd;
+	ok = ok && !bpf(BPF_MAP_FREEZE, &attr, sizeof(attr));
+	memset(&info, 0, sizeof(info));
+	info.hash = (long)hash;
+	info.hash_size = 32;
+	memset(&attr, 0, sizeof(attr));
+	attr.info.bpf_fd = fd;
+	attr.info.info_len = sizeof(info);
+	attr.info.info = (long)&info;
+	ok = ok && !bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr));
+	close(fd);
+	return ok;
+}
+
+/*
+ * A load where LD_MAP(R1, 0) gets a new map, which is for this program only if it is exclusive.
+ * The hash of a program is that of its instructions with zeroes for maps. Returns the FD or -errno.
+ */
+static int load_with_map(const struct func *funcs, int n, bool exclusive)
+{
+	unsigned char hash[32];
+	union bpf_attr attr;
+	int map, fd, i = 0;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.map_type = BPF_MAP_TYPE_ARRAY;
+	attr.key_size = 4;
+	attr.value_size = 8;
+	attr.max_entries = 1;
+	prepare_prog(funcs, n);
+	if (exclusive) {
+		if (!hash_of(loaded.insns, loaded.nr_insns * sizeof(loaded.insns[0]), hash))
+			printf("# no hash\n");
+		attr.excl_prog_hash = (long)hash;
+		attr.excl_prog_hash_size = sizeof(hash);
+	}
+	map = bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	while (loaded.insns[i].code != (BPF_LD | BPF_DW | BPF_IMM))
+		i++;
+	loaded.insns[i].imm = map;
+	fd = load_prepared();
+	close(map);
+	return fd;
+}
+
+/* The hash covers the program, but not what it calls of others. */
+static void exclusive_map_of_caller(void)
+{
+	static const struct func library[] = { MAIN(XDP), EXPORT("f", PROTO_INT, IDENTITY) };
+	static const struct func before[] = {
+		ROOT("c", XDP, LD_MAP(R1, 0), FIVE, CALL_PROG(0, 1), EXIT),
+	};
+	static const struct func behind[] = {
+		ROOT("c", XDP, FIVE, CALL_PROG(0, 1), LD_MAP(R1, 0), EXIT),
+	};
+	static const struct func own[] = {
+		ROOT("c", XDP, LD_MAP(R1, 0), FIVE, CALL_FUNC(1), EXIT),
+		GLOBAL("f", PROTO_INT, IDENTITY),
+	};
+	static const struct {
+		const char *name;
+		const struct func *funcs;
+		int n;
+		bool exclusive, refused;
+	} cases[] = {
+		{ "exclusive_map_of_caller", before, 1, true, true },
+		{ "exclusive_map_behind_call", behind, 1, true, true },
+		{ "ordinary_map_of_caller", before, 1, false, false },
+		{ "ordinary_map_behind_call", behind, 1, false, false },
+		{ "exclusive_map_of_caller_of_own_function", own, 2, true, false },
+	};
+	int fd, err, ret;
+	size_t i;
+
+	fd_array[0] = LOAD_PROG(library);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		fd = load_with_map(cases[i].funcs, cases[i].n, cases[i].exclusive);
+		err = fd < 0 ? -fd : 0;
+		ret = -1;
+		if (cases[i].refused) {
+			expect_load(cases[i].name, err, EINVAL,
+				    "programs with exclusive maps cannot call other programs");
+		} else if (expect_load(cases[i].name, err, 0, NULL)) {
+			test_run(fd, &ret);
+			sub_result(cases[i].name, "run", ret == 5, "%d", ret);
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	close(fd_array[0]);
+}
+
 static void scenarios(void)
 {
+	exclusive_map_of_caller();
 	count_tail_calls();
 	traced_by_fexit();
 	library_with_tail_calls();

@@ -52,6 +52,23 @@
 	RETURN(0)
 #define WRITES(nm) GLOBAL(nm, PROTO_MEM, NO_MEM, BPF_ST_MEM(BPF_W, R1, 0, 1), RETURN(0))
 #define PASSES_ON(nm, k) GLOBAL(nm, PROTO_MEM, NO_MEM, CALL_EXIT(k))
+/* of the dynptr at -16, with R3 for its buffer */
+#define SLICE_INTO_R3 \
+	STACK(R1, -16), \
+	MOV_IMM(R2, 0), \
+	MOV_IMM(R4, 8), \
+	KFUNC(bpf_dynptr_slice)
+#define SLICE_INTO_PACKET(drop) \
+	MOV_REG(R6, R1), \
+	SKB_DYNPTR, \
+	SKB_BYTES(8, drop), \
+	MOV_REG(R3, R7), \
+	SLICE_INTO_R3
+#define SLICE_INTO_STACK \
+	SKB_DYNPTR, \
+	BPF_ST_MEM(BPF_DW, R10, -24, 0), \
+	STACK(R3, -24), \
+	SLICE_INTO_R3
 #define PASS_STACK(k) BPF_ST_MEM(BPF_W, R10, -4, 0), STACK(R1, -4), CALL_FUNC(k)
 /* function 1 is called with a packet in use */
 #define TC_PACKET_KEPT \
@@ -165,6 +182,12 @@ static void check_has_prologue(const char *name)
 {
 	view_get(loaded.fds[0], &view0);
 	sub_result(name, "prologue", has_prologue(&view0), "first insn %#x", view0.xlated[0].code);
+}
+
+static void check_has_no_prologue(const char *name)
+{
+	view_get(loaded.fds[0], &view0);
+	sub_result(name, "prologue", !has_prologue(&view0), "first insn %#x", view0.xlated[0].code);
 }
 
 static const struct insn_test tests[] = {
@@ -316,6 +339,26 @@ static const struct insn_test tests[] = {
 		.err = EINVAL,
 		.msg = "recursive call from f() to cb()",
 	},
+	/* a loop calls it at once, even where a timer calls it later on as well */
+	{
+		.name = "timer_callback_called_by_function_that_it_calls",
+		.funcs = {
+			ROOT("r", XDP, SET_TIMER(1), LOOP(1, 1), RETURN(2)),
+			SUB("cb", CALL_EXIT(2)),
+			GLOBAL("f", PROTO_VOID, LOOP(1, 1), RETURN(0)),
+		},
+		.err = EINVAL,
+		.msg = "recursive call from f() to cb()",
+	},
+	{
+		.name = "timer_callback_called_by_loop",
+		.funcs = {
+			ROOT("r", XDP, SET_TIMER(1), LOOP(1, 1), RETURN(2)),
+			SUB("cb", CALL_EXIT(2)),
+			GLOBAL("f", PROTO_VOID, RETURN(0)),
+		},
+		.runs = { RETURNS(2) },
+	},
 	/* writing to the dynptr of a packet, which no caller sees */
 	{
 		.name = "packet_moved_by_dynptr_of_function",
@@ -427,6 +470,38 @@ static const struct insn_test tests[] = {
 		},
 		.runs = { RETURNS(2) },
 		.check = check_has_prologue,
+	},
+	/* the kfunc may copy what it finds into the buffer */
+	{
+		.name = "packet_only_read_as_buffer_of_slice",
+		.funcs = {
+			ROOT_AS("r", CGROUP_SKB, INGRESS, 0, SLICE_INTO_PACKET(1), RETURN(1)),
+		},
+		.err = EACCES,
+		.msg = "the kfunc cannot write into packet",
+	},
+	{
+		.name = "stack_as_buffer_of_slice_of_packet_only_read",
+		.funcs = {
+			ROOT_AS("r", CGROUP_SKB, INGRESS, 0, SLICE_INTO_STACK, RETURN(1)),
+		},
+		.runs = { RETURNS(1) },
+	},
+	{
+		.name = "packet_as_buffer_of_slice",
+		.funcs = {
+			ROOT("r", TC, SLICE_INTO_PACKET(0), RETURN(2)),
+		},
+		.runs = { RETURNS(2) },
+		.check = check_has_prologue,
+	},
+	{
+		.name = "stack_as_buffer_of_slice",
+		.funcs = {
+			ROOT("r", TC, SLICE_INTO_STACK, RETURN(2)),
+		},
+		.runs = { RETURNS(2) },
+		.check = check_has_no_prologue,
 	},
 	{
 		.name = "packet_moved_three_functions_further",

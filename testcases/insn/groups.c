@@ -22,6 +22,7 @@ const struct insn_group *const groups[] = {
 	&features_group,
 	&fixes_group,
 	&packets_group,
+	&frags_group,
 	&maps_group,
 	&attributes_group,
 	&privileges_group,

@@ -21,6 +21,7 @@ extern const struct insn_group sound_group;
 extern const struct insn_group features_group;
 extern const struct insn_group fixes_group;
 extern const struct insn_group packets_group;
+extern const struct insn_group frags_group;
 extern const struct insn_group attributes_group;
 extern const struct insn_group privileges_group;
 extern const struct insn_group errors_group;

@@ -141,6 +141,79 @@ static void function_of_speculation(void)
 	       said);
 }
 
+#define POLICY(type, at) \
+	ROOT_AS("p", type, at, 0, \
+		BPF_LDX_MEM(BPF_DW, R2, R1, 0), \
+		BPF_JMP32_IMM(BPF_JNE, R2, BPF_PROG_LOAD, 3), \
+		BPF_LDX_MEM(BPF_DW, R2, R1, 8), \
+		BPF_LDX_MEM(BPF_W, R2, R2, offsetof(union bpf_attr, prog_type)), \
+		BPF_JMP32_IMM(BPF_JEQ, R2, KPROBE, 2), \
+		RETURN(0), \
+		RETURN(-EPERM))
+
+/* without a kprobe */
+static const struct func tc_xdp[] = {
+	ROOT("ta", TC, CALL_EXIT(2)),
+	ROOT("xb", XDP, CALL_EXIT(2)),
+	SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), RETURN(0)),
+};
+
+static const struct func xdp_kprobe[] = {
+	ROOT("xa", XDP, CALL_EXIT(2)),
+	ROOT("kb", KPROBE, CALL_EXIT(2)),
+	SUB("s", LD_VALUE(R1, MAP_COUNTERS, 0), RETURN(0)),
+};
+
+/* Is a load of two roots answered by @err, and nothing of it left if it is refused? */
+static void group_under_policy(const char *name, const char *what, const struct func *funcs,
+			       int err)
+{
+	int before = count_progs(), after, more = err ? 0 : 2;
+
+	load_group(funcs, 3);
+	after = count_progs();
+	sub_result(name, what, loaded.err == err && after - before == more,
+		   "errno %d, programs %d->%d: %s", loaded.err, before, after, log_tail());
+	close_all(&loaded);
+	rcu_settle();
+}
+
+/* Who looks at attributes of loads on the hook `bpf` sees each root, as if it were alone. */
+static void load_under_policy(const char *name, const struct func *policy, const char *hook)
+{
+	static const struct func kprobe = ROOT("ka", KPROBE, RETURN(0));
+	int fd, link, alone;
+
+	prepare_prog(policy, 1);
+	loaded.attr.attach_btf_id = kernel_btf_find(hook, BTF_KIND_FUNC, NULL);
+	fd = load_prepared();
+	expect_load(name, fd < 0 ? -fd : 0, 0, NULL);
+	link = attach_link(fd, policy->attach_type);
+	sub_result(name, "attach", link >= 0, "%d", link);
+	alone = load_prog(&kprobe, 1);
+	sub_result(name, "kprobe_alone", alone == -EPERM, "%d", alone);
+	if (alone >= 0)
+		close(alone);
+	group_under_policy(name, "first_is_kprobe", kprobe_xdp, EPERM);
+	group_under_policy(name, "last_is_kprobe", xdp_kprobe, EPERM);
+	group_under_policy(name, "no_kprobe", tc_xdp, 0);
+	if (link >= 0)
+		close(link);
+	if (fd >= 0)
+		close(fd);
+	rcu_settle();
+	group_under_policy(name, "policy_is_gone", kprobe_xdp, 0);
+}
+
+static void loads_under_policy(void)
+{
+	static const struct func modifies = POLICY(BPF_PROG_TYPE_TRACING, BPF_MODIFY_RETURN);
+	static const struct func lsm = POLICY(BPF_PROG_TYPE_LSM, BPF_LSM_MAC);
+
+	load_under_policy("policy_of_fmod_ret", &modifies, "security_bpf");
+	load_under_policy("policy_of_lsm", &lsm, "bpf_lsm_bpf");
+}
+
 static void loads_with_caps(void)
 {
 	char said[400];
@@ -159,6 +232,7 @@ static void loads_with_caps(void)
 	function_of_speculation();
 	/* programs of children that have exited are not counted by others */
 	rcu_settle();
+	loads_under_policy();
 }
 
 const struct insn_group privileges_group = {

@@ -60,6 +60,29 @@
 	    MOV_IMM(R2, 0), \
 	    __VA_ARGS__, \
 	    RETURN(0))
+/* dynptr of the context, which is kept in R6, at -16 */
+#define XDP_DYNPTR \
+	MOV_REG(R6, R1), \
+	MOV_IMM(R2, 0), \
+	STACK(R3, -16), \
+	KFUNC(bpf_dynptr_from_xdp)
+/* of the dynptr in R1, in R7 */
+#define SLICE_TO_WRITE \
+	MOV_IMM(R2, 0), \
+	BPF_ST_MEM(BPF_DW, R10, -32, 0), \
+	STACK(R3, -32), \
+	MOV_IMM(R4, 8), \
+	KFUNC(bpf_dynptr_slice_rdwr), \
+	BPF_JMP_IMM(BPF_JNE, R0, 0, 2), \
+	RETURN(1), \
+	MOV_REG(R7, R0)
+/* returns 5, if the slice in R7 began with the zero that was written to the dynptr */
+#define USE_SLICE \
+	BPF_LDX_MEM(BPF_B, R8, R7, 0), \
+	BPF_ST_MEM(BPF_B, R7, 0, 5), \
+	BPF_LDX_MEM(BPF_B, R0, R7, 0), \
+	BPF_ALU64_REG(BPF_ADD, R0, R8), \
+	EXIT
 #define MANY_CALLS 75
 #define TOO_MANY_CALLS 100
 
@@ -180,6 +203,53 @@ static const struct insn_test tests[] = {
 			GLOBAL("f", PROTO_DYNPTR, WRITE_DYNPTR(6), RETURN(0)),
 		},
 		.runs = { RETURNS(2) },
+	},
+	{
+		.name = "packet_kept_over_write_below_function_of_xdp",
+		.funcs = {
+			ROOT("r", XDP,
+			     XDP_DYNPTR,
+			     XDP_BYTES(1, 1),
+			     STACK(R1, -16),
+			     CALL_FUNC(1),
+			     BPF_LDX_MEM(BPF_B, R0, R7, 0),
+			     BPF_ALU64_IMM(BPF_ADD, R0, 2),
+			     EXIT),
+			GLOBAL("f", PROTO_DYNPTR, CALL_EXIT(2)),
+			GLOBAL("g", PROTO_DYNPTR, WRITE_DYNPTR(6), RETURN(0)),
+		},
+		.runs = { RETURNS(2) },
+	},
+	{
+		.name = "slice_kept_over_write_to_xdp_dynptr",
+		.funcs = {
+			ROOT("r", XDP,
+			     XDP_DYNPTR,
+			     STACK(R1, -16),
+			     CALL_FUNC(1),
+			     EXIT),
+			GLOBAL("f", PROTO_DYNPTR,
+			       MOV_REG(R6, R1),
+			       SLICE_TO_WRITE,
+			       MOV_REG(R1, R6),
+			       WRITE_DYNPTR(8),
+			       USE_SLICE),
+		},
+		.runs = { RETURNS(5) },
+	},
+	{
+		.name = "slice_kept_over_function_that_writes_to_xdp_dynptr",
+		.funcs = {
+			ROOT("r", XDP,
+			     XDP_DYNPTR,
+			     STACK(R1, -16),
+			     SLICE_TO_WRITE,
+			     STACK(R1, -16),
+			     CALL_FUNC(1),
+			     USE_SLICE),
+			GLOBAL("f", PROTO_DYNPTR, WRITE_DYNPTR(8), RETURN(0)),
+		},
+		.runs = { RETURNS(5) },
 	},
 	/* nor does writing to a dynptr of a ring buffer, in a program with packets */
 	{

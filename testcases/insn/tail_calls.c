@@ -245,8 +245,57 @@ static const struct insn_test tests[] = {
 	},
 };
 
+#define READS_CONTEXT BPF_LDX_MEM(BPF_DW, R2, R1, 0)
+#define WRITES_CONTEXT BPF_ST_MEM(BPF_DW, R1, 0, 0)
+#define AND_TAIL_CALLS \
+	LD_MAP(R2, MAP_PROG_ARRAY), \
+	MOV_IMM(R3, 0), \
+	HELPER(tail_call), \
+	RETURN(0)
+
+/* Whether a program writes to its context is looked at where it is attached, not at a tail call. */
+static void tail_call_to_writer_of_context(void)
+{
+	static const struct bpf_insn owners[2][7] = {
+		{ READS_CONTEXT, AND_TAIL_CALLS },
+		{ WRITES_CONTEXT, AND_TAIL_CALLS },
+	};
+	static const struct bpf_insn ends[2][3] = {
+		{ READS_CONTEXT, RETURN(0) },
+		{ WRITES_CONTEXT, RETURN(0) },
+	};
+	static const char *const names[2][2] = {
+		{ "target_reads_context_as_caller", "target_writes_context_of_caller_that_reads" },
+		{ "target_reads_context_of_caller_that_writes", "target_writes_context_as_caller" },
+	};
+	int targets[2], owner, err, i, j;
+
+	for (i = 0; i < 2; i++)
+		targets[i] = load_plain(KPROBE, ends[i], ARRAY_SIZE(ends[i]), 0);
+	for (i = 0; i < 2; i++) {
+		owner = load_plain(KPROBE, owners[i], ARRAY_SIZE(owners[i]), 0);
+		for (j = 0; j < 2; j++) {
+			err = map_set(map_fd(MAP_PROG_ARRAY), 0, &targets[j]);
+			result(names[i][j],
+			       owner >= 0 && targets[j] >= 0 && err == (i == j ? 0 : -EINVAL),
+			       "owner %d, target %d: %d", owner, targets[j], err);
+		}
+		map_del(map_fd(MAP_PROG_ARRAY), 0);
+		close(owner);
+		maps_close();
+	}
+	close(targets[0]);
+	close(targets[1]);
+}
+
+static void scenarios(void)
+{
+	tail_call_to_writer_of_context();
+}
+
 const struct insn_group tail_calls_group = {
 	.name = "tail_calls",
 	.tests = tests,
 	.nr_tests = ARRAY_SIZE(tests),
+	.scenarios = scenarios,
 };

@@ -2,8 +2,8 @@
 #include "insn.h"
 
 /*
- * Each root has its own view of line info: only lines of functions it reaches, rising, inside its
- * images.
+ * What a root says of itself. It has its own view of line info: only lines of functions it reaches,
+ * rising, inside its images.
  */
 
 static const struct func funcs[] = {
@@ -84,7 +84,87 @@ static void line_info(void)
 	close_all(&loaded);
 }
 
+/* Fills in what it is not asked for, to see it written over. Returns 0 or -errno. */
+static int info_over_garbage(int fd, struct bpf_prog_info *info)
+{
+	union bpf_attr attr;
+
+	memset(info, 0, sizeof(*info));
+	info->group_id = 7;
+	info->prog_flags = ~0;
+	info->expected_attach_type = 77;
+	memset(&attr, 0, sizeof(attr));
+	attr.info.bpf_fd = fd;
+	attr.info.info_len = sizeof(*info);
+	attr.info.info = (long)info;
+	return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) ? -errno : 0;
+}
+
+static bool is_true(const struct bpf_prog_info *info, __u32 group, int attach_type, __u32 flags)
+{
+	return info->group_id == group && info->expected_attach_type == attach_type &&
+	       info->prog_flags == flags;
+}
+
+/* What a process with these capabilities reads, which has the FDs of its parent. */
+static void read_by(const char *name, const char *who, __u64 caps, const int *fds, __u32 group)
+{
+	struct bpf_prog_info info[3];
+	int status = -1, bad, i;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		drop_caps(caps);
+		for (bad = 0, i = 0; i < 3; i++)
+			bad |= !!info_over_garbage(fds[i], &info[i]) << i;
+		bad |= !is_true(&info[0], group, INGRESS, 0) << 3;
+		bad |= !is_true(&info[1], group, 0, BPF_F_XDP_HAS_FRAGS) << 4;
+		bad |= !is_true(&info[2], 0, 0, 0) << 5;
+		/* who has no capabilities is not told where the images are */
+		bad |= (!caps && (info[0].nr_jited_ksyms || info[1].nr_func_info)) << 6;
+		_exit(bad);
+	}
+	waitpid(child, &status, 0);
+	sub_result(name, who, WIFEXITED(status) && !WEXITSTATUS(status), "status %#x", status);
+}
+
+/* Fields of the kernel's answer are never what they were in the question. */
+static void garbage_in_info(void)
+{
+	static const struct func group[] = {
+		ROOT_AS("cg", CGROUP_SKB, INGRESS, 0, CALL_FUNC(2), RETURN(1)),
+		ROOT_AS("xf", XDP, 0, BPF_F_XDP_HAS_FRAGS, CALL_EXIT(2)),
+		SUB("s", RETURN(0)),
+	};
+	static const struct func alone = ROOT("t", TC, RETURN(0));
+	const char *name = "info_over_garbage";
+	int fds[3];
+
+	load_group(group, ARRAY_SIZE(group));
+	expect_load(name, loaded.err, 0, NULL);
+	fds[0] = loaded.fds[0];
+	fds[1] = loaded.fds[1];
+	view_get(fds[0], &view0);
+	sub_result(name, "group", view0.info.group_id, "%u", view0.info.group_id);
+	/* this overwrites what is loaded */
+	fds[2] = load_prog(&alone, 1);
+	read_by(name, "without_caps", 0, fds, view0.info.group_id);
+	read_by(name, "with_bpf", 1ULL << CAP_BPF, fds, view0.info.group_id);
+	close(fds[0]);
+	close(fds[1]);
+	close(fds[2]);
+	rcu_settle();
+}
+
+static void scenarios(void)
+{
+	line_info();
+	garbage_in_info();
+}
+
 const struct insn_group views_group = {
 	.name = "views",
-	.scenarios = line_info,
+	.scenarios = scenarios,
 };
