@@ -237,11 +237,8 @@ static void traced_by_fexit(void)
 	__u64 v[16];
 
 	fd_array[0] = lib;
-	prepare_prog(&tracer, 1);
-	loaded.attr.prog_type = BPF_PROG_TYPE_TRACING;
+	prepare_on(BPF_PROG_TYPE_TRACING, lib, 1, &tracer);
 	loaded.attr.expected_attach_type = BPF_TRACE_FEXIT;
-	loaded.attr.attach_prog_fd = lib;
-	loaded.attr.attach_btf_id = BTF_FUNC0 + 1;
 	tracer_fd = load_prepared();
 	link = tracer_fd < 0 ? tracer_fd : attach_link(tracer_fd, BPF_TRACE_FEXIT);
 	fd = ACCEPT_PROG(name, caller);
@@ -271,11 +268,7 @@ static bool hash_of(const void *bytes, int size, unsigned char *hash)
 	memset(&info, 0, sizeof(info));
 	info.hash = (long)hash;
 	info.hash_size = 32;
-	memset(&attr, 0, sizeof(attr));
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(info);
-	attr.info.info = (long)&info;
-	ok = ok && !bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr));
+	ok = ok && !obj_info(fd, &info, sizeof(info));
 	close(fd);
 	return ok;
 }
@@ -287,22 +280,16 @@ static bool hash_of(const void *bytes, int size, unsigned char *hash)
 static int load_with_map(const struct func *funcs, int n, bool exclusive)
 {
 	unsigned char hash[32];
-	union bpf_attr attr;
 	int map, fd, i = 0;
 
-	memset(&attr, 0, sizeof(attr));
-	attr.map_type = BPF_MAP_TYPE_ARRAY;
-	attr.key_size = 4;
-	attr.value_size = 8;
-	attr.max_entries = 1;
 	prepare_prog(funcs, n);
 	if (exclusive) {
 		if (!hash_of(loaded.insns, loaded.nr_insns * sizeof(loaded.insns[0]), hash))
 			printf("# no hash\n");
-		attr.excl_prog_hash = (long)hash;
-		attr.excl_prog_hash_size = sizeof(hash);
+		map = map_create_exclusive(hash);
+	} else {
+		map = map_create(BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0);
 	}
-	map = bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
 	while (loaded.insns[i].code != (BPF_LD | BPF_DW | BPF_IMM))
 		i++;
 	loaded.insns[i].imm = map;

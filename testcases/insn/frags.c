@@ -51,23 +51,6 @@ static int linear_size(void *packet)
 	return size;
 }
 
-/* The packet that @fd leaves. Returns what it returns, or -errno. */
-static int run_xdp(int fd, const void *packet, void *out)
-{
-	union bpf_attr attr;
-
-	memset(&attr, 0, sizeof(attr));
-	attr.test.prog_fd = fd;
-	attr.test.data_in = (long)packet;
-	attr.test.data_size_in = PACKET_SIZE;
-	attr.test.data_out = (long)out;
-	attr.test.data_size_out = PACKET_SIZE;
-	attr.test.repeat = 1;
-	if (bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr)))
-		return -errno;
-	return attr.test.data_size_out == PACKET_SIZE ? (int)attr.test.retval : -EMSGSIZE;
-}
-
 static int first_difference(const unsigned char *a, const unsigned char *b)
 {
 	int i;
@@ -108,17 +91,18 @@ static void check_copy(const struct copy *copy, int end, const unsigned char *pa
 			EXIT),
 	};
 	static unsigned char wanted[PACKET_SIZE], out[PACKET_SIZE];
-	int fd = LOAD_PROG(prog), ret, diff;
+	int fd = LOAD_PROG(prog), ret = -1, err, diff;
 
 	memcpy(wanted, packet, PACKET_SIZE);
 	memset(wanted + end - FILLED / 2, 'M', FILLED);
 	memcpy(wanted + end - 3, "abcdefgh", 8);
 	memmove(wanted + end + copy->dst, wanted + end + copy->src, copy->size);
 	memset(out, 0, sizeof(out));
-	ret = run_xdp(fd, packet, out);
+	err = test_run_copy(fd, packet, PACKET_SIZE, out, &ret);
 	diff = first_difference(out, wanted);
-	result(copy->name, !ret && diff < 0, "FD %d, returns %d, byte %d of %d differs: %s", fd,
-	       ret, diff, end, log_tail());
+	result(copy->name, !err && !ret && diff < 0,
+	       "FD %d, run %d, returns %d, byte %d of %d differs: %s", fd, err, ret, diff, end,
+	       log_tail());
 	close(fd);
 }
 

@@ -66,7 +66,20 @@ bool id_exists(__u32 id)
 	return fd >= 0;
 }
 
-int test_run_packet(int fd, void *packet, int len, int *retval)
+/* What the kernel tells of an object. Returns 0 or -errno. */
+int obj_info(int fd, void *info, int size)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.info.bpf_fd = fd;
+	attr.info.info_len = size;
+	attr.info.info = (long)info;
+	return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) ? -errno : 0;
+}
+
+/* A test run, and the packet that it leaves. Returns 0 or -errno, -EMSGSIZE for another length. */
+int test_run_copy(int fd, const void *packet, int len, void *out, int *retval)
 {
 	union bpf_attr attr;
 
@@ -74,11 +87,18 @@ int test_run_packet(int fd, void *packet, int len, int *retval)
 	attr.test.prog_fd = fd;
 	attr.test.data_in = (long)packet;
 	attr.test.data_size_in = len;
+	attr.test.data_out = (long)out;
+	attr.test.data_size_out = out ? len : 0;
 	attr.test.repeat = 1;
 	if (bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr)))
 		return -errno;
 	*retval = attr.test.retval;
-	return 0;
+	return out && attr.test.data_size_out != len ? -EMSGSIZE : 0;
+}
+
+int test_run_packet(int fd, void *packet, int len, int *retval)
+{
+	return test_run_copy(fd, packet, len, NULL, retval);
 }
 
 /* A test run with an IPv4 packet of 64 bytes, which start with 1, 2, 3, 4. */

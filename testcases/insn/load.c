@@ -184,7 +184,8 @@ int load_plain(int type, const struct bpf_insn *insns, int n, int flags)
 }
 
 /* An extension, or a tracing program, of function @k of a program. Returns the FD or -errno. */
-int load_on(int type, int prog, int k, const struct func *func)
+/* For function @k of @prog; fentry, where there is a choice. */
+void prepare_on(int type, int prog, int k, const struct func *func)
 {
 	union bpf_attr *attr = &loaded.attr;
 
@@ -193,6 +194,11 @@ int load_on(int type, int prog, int k, const struct func *func)
 	attr->expected_attach_type = type == BPF_PROG_TYPE_EXT ? 0 : BPF_TRACE_FENTRY;
 	attr->attach_prog_fd = prog;
 	attr->attach_btf_id = BTF_FUNC0 + k;
+}
+
+int load_on(int type, int prog, int k, const struct func *func)
+{
+	prepare_on(type, prog, k, func);
 	return load_prepared();
 }
 

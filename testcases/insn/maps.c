@@ -210,18 +210,10 @@ static void exclusive_map(void)
 		ROOT("xb", XDP, CALL_EXIT(2)),
 		SUB("s", RETURN(0)),
 	};
-	unsigned char hash[32] = { 1 };
-	union bpf_attr attr;
+	static const unsigned char hash[32] = { 1 };
 	int fd, named, bound;
 
-	memset(&attr, 0, sizeof(attr));
-	attr.map_type = BPF_MAP_TYPE_ARRAY;
-	attr.key_size = 4;
-	attr.value_size = 8;
-	attr.max_entries = 1;
-	attr.excl_prog_hash = (long)hash;
-	attr.excl_prog_hash_size = sizeof(hash);
-	fd = bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	fd = map_create_exclusive(hash);
 	naming[0].insns[0].imm = fd;
 	named = load_group(naming, ARRAY_SIZE(naming));
 	close_all(&loaded);

@@ -111,6 +111,21 @@ int map_create(int type, int key_size, int value_size, int n, int flags)
 	return create(&kind);
 }
 
+/* An array for the program with this SHA-256 only. */
+int map_create_exclusive(const unsigned char *hash)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.map_type = BPF_MAP_TYPE_ARRAY;
+	attr.key_size = 4;
+	attr.value_size = 8;
+	attr.max_entries = 1;
+	attr.excl_prog_hash = (long)hash;
+	attr.excl_prog_hash_size = 32;
+	return bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+}
+
 /* The FD of an enum test_map, which is created if need be. */
 int map_fd(int map)
 {

@@ -8,9 +8,8 @@ struct prog_view view0, view1, view2;
 int view_get(int fd, struct prog_view *view)
 {
 	struct bpf_prog_info *info = &view->info;
-	union bpf_attr attr;
+	int err;
 
-	memset(&attr, 0, sizeof(attr));
 	memset(view, 0, sizeof(*view));
 	info->nr_jited_ksyms = ARRAY_SIZE(view->ksyms);
 	info->jited_ksyms = (long)view->ksyms;
@@ -27,11 +26,9 @@ int view_get(int fd, struct prog_view *view)
 	info->map_ids = (long)view->maps;
 	info->jited_prog_len = sizeof(view->jited);
 	info->jited_prog_insns = (long)view->jited;
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(*info);
-	attr.info.info = (long)info;
-	if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)))
-		return -errno;
+	err = obj_info(fd, info, sizeof(*info));
+	if (err)
+		return err;
 	view->nr_xlated = info->xlated_prog_len / sizeof(view->xlated[0]);
 	return 0;
 }

@@ -33,23 +33,18 @@ static int check_lines(int fd, int wanted, int first)
 	static struct bpf_line_info lines[64];
 	static struct bpf_prog_info info;
 	static __u64 jited[64];
-	union bpf_attr attr;
 	unsigned int i, k;
 	int bad;
 
 	view_get(fd, &view0);
 	memset(&info, 0, sizeof(info));
-	memset(&attr, 0, sizeof(attr));
 	info.nr_line_info = ARRAY_SIZE(lines);
 	info.line_info = (long)lines;
 	info.line_info_rec_size = sizeof(lines[0]);
 	info.nr_jited_line_info = ARRAY_SIZE(jited);
 	info.jited_line_info = (long)jited;
 	info.jited_line_info_rec_size = sizeof(jited[0]);
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(info);
-	attr.info.info = (long)&info;
-	bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr));
+	obj_info(fd, &info, sizeof(info));
 	bad = info.nr_line_info != wanted || info.nr_jited_line_info != wanted ||
 	      lines[0].insn_off || lines[0].line_col >> 10 != first + 1;
 	for (i = 1; i < info.nr_line_info; i++)
@@ -87,17 +82,11 @@ static void line_info(void)
 /* Fills in what it is not asked for, to see it written over. Returns 0 or -errno. */
 static int info_over_garbage(int fd, struct bpf_prog_info *info)
 {
-	union bpf_attr attr;
-
 	memset(info, 0, sizeof(*info));
 	info->group_id = 7;
 	info->prog_flags = ~0;
 	info->expected_attach_type = 77;
-	memset(&attr, 0, sizeof(attr));
-	attr.info.bpf_fd = fd;
-	attr.info.info_len = sizeof(*info);
-	attr.info.info = (long)info;
-	return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) ? -errno : 0;
+	return obj_info(fd, info, sizeof(*info));
 }
 
 static bool is_true(const struct bpf_prog_info *info, __u32 group, int attach_type, __u32 flags)
